@@ -1,0 +1,155 @@
+//! argv to the engine and back: a file per command, named as it is typed.
+//!
+//! Each command is one row of a table: its names as Podman spells them, the
+//! clap definition that parser, help, man page and completion all come from,
+//! and the function that does it. Only the row that was typed is built, as
+//! building all of them costs more than most commands do.
+
+pub mod args;
+mod container;
+mod image;
+mod parse;
+mod system;
+mod volume;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::output::Output;
+use crate::settings::{Overrides, Settings};
+use crate::sys::SoleThread;
+
+/// The version of Podman whose behaviour we answer for.
+pub const PODMAN_VERSION: &str = "5.8.6";
+
+/// A command line of the man page that the tests run, and what it does.
+pub struct Example {
+    pub line: &'static str,
+    pub does: &'static str,
+}
+
+/// One row of the table.
+pub struct Command {
+    /// Its spellings, the full one first: `container run`, `run`.
+    pub names: &'static [&'static str],
+    /// Its flags, operands and words.
+    pub define: fn() -> clap::Command,
+    /// What it does; the number is the exit code.
+    pub run: fn(&clap::ArgMatches, &Session) -> Result<u8>,
+    pub examples: &'static [Example],
+}
+
+/// A row from a module that has `Args` (with a doc comment: first line the
+/// summary, the rest the description), `EXAMPLES`, and
+/// `run(Args, &Engine, &mut Output) -> Result<u8>`.
+macro_rules! command {
+    ($module:ident, $($name:literal),+) => {
+        $crate::cli::Command {
+            names: &[$($name),+],
+            define: || <$module::Args as clap::Args>::augment_args(clap::Command::new("")),
+            run: |matches, session| {
+                let args = <$module::Args as clap::FromArgMatches>::from_arg_matches(matches)
+                    .map_err(|error| $crate::error::Error::usage(error.to_string()))?;
+                let engine = session.engine()?;
+                $module::run(args, &engine, &mut session.output())
+            },
+            examples: $module::EXAMPLES,
+        }
+    };
+}
+pub(crate) use command;
+
+/// Every command, a group after the other.
+pub fn commands() -> impl Iterator<Item = &'static Command> {
+    [
+        container::COMMANDS,
+        image::COMMANDS,
+        volume::COMMANDS,
+        system::COMMANDS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Groups of commands and what `coracle GROUP --help` says of them.
+pub const GROUPS: &[(&str, &str)] = &[
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("system", "Manage coracle"),
+    ("volume", "Manage volumes"),
+];
+
+/// What a command may ask for beside its arguments.
+pub struct Session {
+    overrides: Overrides,
+    thread: SoleThread,
+}
+
+impl Session {
+    /// The store and the caller's settings, opened now.
+    pub fn engine(&self) -> Result<Engine> {
+        Engine::open(Settings::read(&self.overrides)?, self.thread)
+    }
+
+    /// The caller's settings without the store.
+    pub fn settings(&self) -> Result<Settings> {
+        Settings::read(&self.overrides)
+    }
+
+    pub fn output(&self) -> Output {
+        Output::new()
+    }
+}
+
+/// Runs what argv says and gives the process's exit code.
+pub fn main() -> ExitCode {
+    // Rust ignores SIGPIPE: a closed stdout is an error we see, and end quietly by.
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    match dispatch(&argv) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let mut output = Output::new();
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(argv: &[OsString]) -> Result<u8> {
+    let thread = SoleThread::take()?;
+    match parse::parse(argv)? {
+        parse::Parsed::Print(text) => {
+            Output::new().text(&text);
+            Ok(0)
+        }
+        parse::Parsed::Run {
+            command,
+            matches,
+            overrides,
+        } => (command.run)(&matches, &Session { overrides, thread }),
+    }
+}
+
+/// Podman's words for a wrong number of operands.
+pub fn at_least(wanted: usize, given: usize) -> Result<()> {
+    if given >= wanted {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
+            "requires at least {wanted} arg(s), only received {given}"
+        )))
+    }
+}
+
+/// Podman's words for a wrong number of operands.
+pub fn exactly(wanted: usize, given: usize) -> Result<()> {
+    if given == wanted {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
+            "accepts {wanted} arg(s), received {given}"
+        )))
+    }
+}

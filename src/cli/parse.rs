@@ -1,0 +1,450 @@
+//! argv to a row of the table and its matches, as Go's pflag would read it.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::{Command, GROUPS, PODMAN_VERSION, commands};
+use crate::error::{Error, Result};
+use crate::settings::Overrides;
+
+/// What argv asks for.
+pub enum Parsed {
+    /// A text and success: `--help`, `--version`.
+    Print(String),
+    Run {
+        command: &'static Command,
+        matches: ArgMatches,
+        overrides: Overrides,
+    },
+}
+
+/// Global options that take a value and whose part we have none of: accepted.
+const ACCEPTED: &[&str] = &[
+    "cgroup-manager",
+    "cdi-spec-dir",
+    "config",
+    "conmon",
+    "connection",
+    "events-backend",
+    "hooks-dir",
+    "identity",
+    "imagestore",
+    "log-level",
+    "module",
+    "network-cmd-path",
+    "network-config-dir",
+    "out",
+    "runtime",
+    "runtime-flag",
+    "ssh",
+    "storage-driver",
+    "storage-opt",
+    "tmpdir",
+    "url",
+    "volumepath",
+];
+
+/// The line `--version` prints; tools read its last word.
+pub fn version_line() -> String {
+    format!(
+        "coracle version {} podman version {PODMAN_VERSION}\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Reads argv.
+pub fn parse(argv: &[OsString]) -> Result<Parsed> {
+    let rest = argv.get(1..).unwrap_or_default();
+    let (globals, rest) = split_globals(rest)?;
+    if globals.version {
+        return Ok(Parsed::Print(version_line()));
+    }
+    let words: Vec<&str> = rest
+        .iter()
+        .take(2)
+        .map_while(|word| word.to_str())
+        .collect();
+    if globals.help || words.is_empty() || words[0] == "help" {
+        let of: Vec<&str> = if words.first() == Some(&"help") {
+            rest.iter().skip(1).filter_map(|w| w.to_str()).collect()
+        } else {
+            Vec::new()
+        };
+        return help_of(&of);
+    }
+    let Some((command, used)) = find(&words) else {
+        return unknown(&words, rest);
+    };
+    let definition = definition(command, command.names[command.names.len() - 1]);
+    let operands = rest[used..].iter().cloned();
+    let name = OsString::from(format!("coracle {}", words[..used].join(" ")));
+    match definition.try_get_matches_from(std::iter::once(name).chain(operands)) {
+        Ok(matches) => {
+            let mut overrides = globals.overrides;
+            for (id, slot) in [
+                ("root", &mut overrides.root),
+                ("runroot", &mut overrides.runroot),
+            ] {
+                if let Ok(Some(value)) = matches.try_get_one::<OsString>(id) {
+                    *slot = Some(value.into());
+                }
+            }
+            Ok(Parsed::Run {
+                command,
+                matches,
+                overrides,
+            })
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
+            Ok(Parsed::Print(error.to_string()))
+        }
+        Err(error) => Err(as_podman(&error, &words[..used].join(" "))),
+    }
+}
+
+/// The row for the first one or two words, and how many words it took.
+fn find(words: &[&str]) -> Option<(&'static Command, usize)> {
+    let two = (words.len() == 2).then(|| words.join(" "));
+    let mut one = None;
+    for command in commands() {
+        if let Some(two) = &two
+            && command.names.contains(&two.as_str())
+        {
+            return Some((command, 2));
+        }
+        if command.names.contains(&words[0]) {
+            one = Some((command, 1));
+        }
+    }
+    one
+}
+
+/// A row's clap definition, made to read flags as Go does.
+pub fn definition(command: &Command, name: &str) -> clap::Command {
+    let definition = (command.define)()
+        .name(name.to_owned())
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .arg(
+            Arg::new("help")
+                .long("help")
+                .short('h')
+                .action(ArgAction::Help)
+                .hide(true)
+                .help("Print usage"),
+        );
+    let taken: Vec<String> = definition
+        .get_arguments()
+        .filter_map(|arg| arg.get_long())
+        .map(str::to_owned)
+        .collect();
+    let has_h = definition
+        .get_arguments()
+        .filter(|arg| arg.get_short() == Some('h'))
+        .count()
+        > 1;
+    let mut definition = definition.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => go_boolean(arg),
+        _ => arg,
+    });
+    if has_h {
+        // `run -h NAME` is --hostname, as in Podman.
+        definition = definition.mut_arg("help", |arg| arg.short(None));
+    }
+    let value = |name: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .hide(true)
+            .action(ArgAction::Append)
+            .value_parser(clap::value_parser!(OsString))
+    };
+    for name in ACCEPTED.iter().copied().chain(["root", "runroot"]) {
+        if !taken.iter().any(|t| t == name) {
+            definition = definition.arg(value(name));
+        }
+    }
+    for name in ["remote", "syslog", "noout", "transient-store"] {
+        if !taken.iter().any(|t| t == name) {
+            definition = definition.arg(go_boolean(Arg::new(name).long(name).hide(true)));
+        }
+    }
+    definition
+}
+
+/// `--flag`, `--flag=True`, `--flag=0`…: what Go's strconv.ParseBool takes.
+fn go_boolean(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .value_parser(ValueParser::from(parse_bool))
+}
+
+/// Go's strconv.ParseBool.
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {text:?}: invalid syntax"
+        )),
+    }
+}
+
+#[derive(Default)]
+struct Globals {
+    overrides: Overrides,
+    help: bool,
+    version: bool,
+}
+
+/// Takes the global options that stand before the verb.
+fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
+    let mut globals = Globals::default();
+    while let Some((first, after)) = rest.split_first() {
+        let text = first.to_str().unwrap_or("");
+        if !text.starts_with('-') || text == "-" {
+            break;
+        }
+        let (name, inline) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (text, None),
+        };
+        rest = after;
+        match name {
+            "--help" | "-h" => globals.help = true,
+            "--version" | "-v" => globals.version = true,
+            "--remote" | "-r" | "--syslog" | "--noout" | "--transient-store" => {
+                let value = inline.as_deref().and_then(OsStr::to_str).unwrap_or("true");
+                let on = parse_bool(value).map_err(|why| invalid(value, name, &why))?;
+                if on && (name == "--remote" || name == "-r") {
+                    return Err(Error::unsupported("--remote"));
+                }
+            }
+            _ => {
+                let Some(long) = name.strip_prefix("--") else {
+                    return Err(Error::usage(format!(
+                        "unknown shorthand flag: '{}' in {text}",
+                        &name[1..2]
+                    )));
+                };
+                if !ACCEPTED.contains(&long) && long != "root" && long != "runroot" {
+                    return Err(
+                        Error::usage(format!("unknown flag: {name}")).hint("see `coracle --help`")
+                    );
+                }
+                let value = match inline {
+                    Some(value) => value,
+                    None => {
+                        let Some((value, after)) = rest.split_first() else {
+                            return Err(Error::usage(format!("flag needs an argument: {name}")));
+                        };
+                        rest = after;
+                        value.clone()
+                    }
+                };
+                match long {
+                    "root" => globals.overrides.root = Some(value.into()),
+                    "runroot" => globals.overrides.runroot = Some(value.into()),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok((globals, rest))
+}
+
+fn invalid(value: &str, flag: &str, why: &str) -> Error {
+    Error::usage(format!(
+        "invalid argument {value:?} for {flag:?} flag: {why}"
+    ))
+}
+
+/// Podman's words for a command that is none.
+fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
+    if let Some((group, _)) = GROUPS.iter().find(|(group, _)| *group == words[0]) {
+        if words.len() == 1 || words[1] == "--help" || words[1] == "-h" || words[1] == "help" {
+            return help_of(&[group]);
+        }
+        let what = rest[1].to_string_lossy();
+        return Err(near(
+            &format!("{group} {what}"),
+            Error::usage(format!("unrecognized command `coracle {group} {what}`")),
+        ));
+    }
+    let error = Error::usage(format!("unrecognized command `coracle {}`", words[0]));
+    Err(near(words[0], error))
+}
+
+/// Adds the commands that `typed` may have been meant to be.
+fn near(typed: &str, error: Error) -> Error {
+    let mut best: Option<(usize, &str)> = None;
+    for name in commands().flat_map(|command| command.names.iter()) {
+        let distance = distance(typed, name);
+        if distance <= 2 && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    match best {
+        Some((_, name)) => error.hint(format!("did you mean `coracle {name}`?")),
+        None => error.hint("see `coracle --help`"),
+    }
+}
+
+/// How many letters must change to make `a` of `b` (Levenshtein).
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = if x == *y {
+                diagonal
+            } else {
+                1 + diagonal.min(row[j]).min(row[j + 1])
+            };
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+/// Turns clap's error into pflag's and cobra's words.
+fn as_podman(error: &clap::Error, command: &str) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let argument = text(ContextKind::InvalidArg);
+    // clap names an option as `--name <VALUE>`.
+    let flag = argument
+        .split([' ', '='])
+        .next()
+        .unwrap_or("")
+        .trim_end_matches('[')
+        .to_owned();
+    let error = match error.kind() {
+        ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            Error::usage(format!("unknown flag: {flag}"))
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => Error::usage(format!(
+            "unknown shorthand flag: '{}' in {argument}",
+            argument.chars().nth(1).unwrap_or('-')
+        )),
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
+            Error::usage(format!("flag needs an argument: {flag}"))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let why = std::error::Error::source(error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            invalid(&text(ContextKind::InvalidValue), &flag, &why)
+        }
+        _ => Error::usage(
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or("")
+                .trim_start_matches("error: ")
+                .to_owned(),
+        ),
+    };
+    error.hint(format!("see `coracle {command} --help`"))
+}
+
+/// The help of a command, a group, or all.
+fn help_of(words: &[&str]) -> Result<Parsed> {
+    if words.is_empty() {
+        return Ok(Parsed::Print(list(
+            "",
+            "Manage pods, containers and images",
+        )));
+    }
+    if let Some((command, used)) = find(&words[..words.len().min(2)])
+        && (used == words.len())
+    {
+        let mut definition = definition(command, &words.join(" "));
+        return Ok(Parsed::Print(definition.render_long_help().to_string()));
+    }
+    match GROUPS.iter().find(|(group, _)| [*group] == *words) {
+        Some((group, about)) => Ok(Parsed::Print(list(group, about))),
+        None => Err(Error::usage(format!(
+            "unrecognized command `coracle {}`",
+            words.join(" ")
+        ))),
+    }
+}
+
+/// The commands of a group (`""`: those of one word, and the groups).
+fn list(group: &str, about: &str) -> String {
+    let mut rows: Vec<(String, String)> = commands()
+        .filter_map(|command| {
+            let name = command
+                .names
+                .iter()
+                .find_map(|name| match name.split_once(' ') {
+                    Some((of, name)) if of == group => Some(name),
+                    None if group.is_empty() => Some(*name),
+                    _ => None,
+                })?;
+            let summary = (command.define)()
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            Some((name.to_owned(), summary))
+        })
+        .collect();
+    if group.is_empty() {
+        rows.extend(
+            GROUPS
+                .iter()
+                .map(|(name, about)| (name.to_string(), about.to_string())),
+        );
+    }
+    rows.sort();
+    let prefix = if group.is_empty() {
+        "coracle".to_owned()
+    } else {
+        format!("coracle {group}")
+    };
+    let mut text = format!("{about}\n\nUsage:\n  {prefix} [command]\n\nAvailable Commands:\n");
+    for (name, summary) in rows {
+        text.push_str(&format!("  {name:<12} {summary}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_gos() {
+        for (text, value) in [("True", true), ("1", true), ("f", false), ("FALSE", false)] {
+            assert_eq!(parse_bool(text), Ok(value));
+        }
+        assert!(parse_bool("yes").is_err());
+    }
+
+    #[test]
+    fn distance_counts_letters() {
+        assert_eq!(distance("rnu", "run"), 2);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn every_definition_is_sound() {
+        for command in commands() {
+            definition(command, "x").debug_assert();
+        }
+    }
+}

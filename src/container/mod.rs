@@ -1,0 +1,108 @@
+//! A container: its record, its states, each change to it.
+//!
+//! ```text
+//! containers/<id>/
+//!   container.json   the record: written once, at create (rename, update: whole anew)
+//!   seat             the monitor's lock: held = a monitor lives (sys::lock)
+//!   started.json     pid, start time, boot id of the last start
+//!   exit.json        exit code and times of the last end
+//!   upper/ work/     the overlay's writable layer
+//!   rootfs/          where the overlay is mounted, in the monitor's mount namespace
+//!   files/           hosts, resolv.conf, hostname, passwd … that are mounted in
+//!   log/ctr.log      the k8s-file or json-file log
+//! ```
+//!
+//! **Invariant:** "running" is never stored. It is the seat: who holds it, and
+//! what stands beside it, is the state.
+
+pub mod options;
+mod record;
+mod state;
+
+pub use options::Options;
+pub use record::{ImageUse, Record};
+pub use state::{Exit, Started, State, Status, status_of};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::{ContainerId, Name};
+use crate::storage::{Storage, read_json};
+
+/// A container as it is on disk now.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub record: Record,
+    pub status: Status,
+}
+
+/// Every container, in no order. Those half removed are left out.
+pub fn list(storage: &Storage) -> Result<Vec<Container>> {
+    let mut all = Vec::new();
+    for id in storage.list(&storage.containers())? {
+        if let Ok(id) = id.parse::<ContainerId>()
+            && let Some(container) = load(storage, &id)?
+        {
+            all.push(container);
+        }
+    }
+    Ok(all)
+}
+
+/// The container `id`, if there is one.
+pub fn load(storage: &Storage, id: &ContainerId) -> Result<Option<Container>> {
+    let Some(record) = read_json::<Record>(&storage.container(id).join("container.json"))? else {
+        return Ok(None);
+    };
+    let status = status_of(storage, id)?;
+    Ok(Some(Container { record, status }))
+}
+
+/// The container that `text` names: full id, name, or the beginning of one id.
+pub fn find(storage: &Storage, text: &str) -> Result<Container> {
+    let id = find_id(storage, text)?;
+    load(storage, &id)?.ok_or_else(|| no_such(text))
+}
+
+/// The id that `text` names; see [`find`].
+pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
+    if let Ok(name) = text.parse::<Name>()
+        && let Ok(id) = std::fs::read_link(storage.names().join(&name))
+        && let Some(id) = id.to_str().and_then(|id| id.parse::<ContainerId>().ok())
+    {
+        return Ok(id);
+    }
+    if text.is_empty() || text.len() > 64 || !crate::id::is_hex(text) {
+        return Err(no_such(text));
+    }
+    let mut found: Option<ContainerId> = None;
+    for id in storage.list(&storage.containers())? {
+        if id.starts_with(text)
+            && let Ok(id) = id.parse()
+        {
+            if found.is_some() {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("more than one result for container ID {text}: container is ambiguous"),
+                ));
+            }
+            found = Some(id);
+        }
+    }
+    found.ok_or_else(|| no_such(text))
+}
+
+/// Podman's words for a container that is not there.
+pub fn no_such(text: &str) -> Error {
+    Error::not_found(format!(
+        "no container with name or ID {text:?} found: no such container"
+    ))
+}
+
+/// The containers that mount the volume `name`.
+pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId>> {
+    let containers = list(storage).tried(|| format!("look for users of volume {name}"))?;
+    Ok(containers
+        .into_iter()
+        .filter(|it| it.record.volumes().any(|used| used == name))
+        .map(|it| it.record.id)
+        .collect())
+}

@@ -1,0 +1,253 @@
+//! What the user wants of a container: checked, merged with the image's config.
+//!
+//! Stored in the record as it is, so every field is what `inspect` can show and
+//! `start` can do again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ImageId, Name};
+use crate::network::{Hosts, NetworkMode, PortMapping};
+
+/// Everything about a container that `run` and `create` decide.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Options {
+    /// What is executed: entrypoint and command, one after the other.
+    pub argv: Vec<String>,
+    /// The entrypoint alone (`inspect`: Config.Entrypoint).
+    pub entrypoint: Vec<String>,
+    /// The command alone (`inspect`: Config.Cmd).
+    pub command: Vec<String>,
+    /// `KEY=value`, in the order the process sees them; no key twice.
+    pub env: Vec<String>,
+    /// Absolute; made if missing.
+    pub workdir: String,
+    /// As given or as the image says: `USER`, `UID`, `USER:GROUP`…; empty is root.
+    pub user: String,
+    /// `--hostname`; none: the short id (or the host's own with `--uts=host`).
+    pub hostname: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub interactive: bool,
+    pub tty: bool,
+    /// `--rm`
+    pub remove: bool,
+    pub read_only: bool,
+    /// `--read-only-tmpfs`: with `read_only`, tmpfs at /dev/shm, /run, /tmp, /var/tmp.
+    pub read_only_tmpfs: bool,
+    /// In the order they are made: shorter destinations first.
+    pub mounts: Vec<Mount>,
+    pub network: NetworkMode,
+    pub ports: Vec<PortMapping>,
+    /// `--expose` and the image's EXPOSE: `80/tcp`.
+    pub exposed: Vec<String>,
+    pub hosts: Hosts,
+    /// `--init`
+    pub init: bool,
+    pub privileged: bool,
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub security: Security,
+    pub devices: Vec<Device>,
+    pub ulimits: Vec<Ulimit>,
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of /dev/shm.
+    pub shm_size: u64,
+    pub pid: NamespaceMode,
+    pub ipc: NamespaceMode,
+    pub uts: NamespaceMode,
+    pub cgroupns: NamespaceMode,
+    /// `--userns`: only `None` and `host` are done yet.
+    pub userns: Option<String>,
+    /// `--group-add`: names, ids, or `keep-groups`.
+    pub groups: Vec<String>,
+    /// Octal; 0o022 unless said.
+    pub umask: u32,
+    pub stop_signal: i32,
+    /// Seconds between the stop signal and SIGKILL.
+    pub stop_timeout: u32,
+    /// Seconds the container may run; 0: as long as it likes.
+    pub timeout: u32,
+    pub restart: RestartPolicy,
+    pub log: Log,
+    pub resources: Resources,
+    /// `--cidfile`, for `inspect`.
+    pub cidfile: Option<PathBuf>,
+    /// `--pidfile`: the monitor writes the init's pid there.
+    pub pidfile: Option<PathBuf>,
+    /// `--conmon-pidfile`: the monitor writes its own pid there.
+    pub monitor_pidfile: Option<PathBuf>,
+    /// The command line that made it, for `inspect`'s Config.CreateCommand.
+    pub create_command: Vec<String>,
+    /// `--oom-score-adj`
+    pub oom_score_adj: Option<i32>,
+}
+
+/// One entry of the container's mount table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub kind: MountKind,
+    /// Absolute and clean, as the container sees it.
+    pub destination: PathBuf,
+    pub read_only: bool,
+    /// Mount flags in mount(8)'s words (`nosuid`, `noexec`, `rbind`, `rprivate`…).
+    pub options: Vec<String>,
+    /// `U`: give the source to the container's user.
+    pub chown: bool,
+    /// A path within a volume or image.
+    pub subpath: Option<PathBuf>,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or folder of the caller's, absolute.
+    Bind {
+        source: PathBuf,
+    },
+    /// A volume. `copy`: fill it from the image when it is empty.
+    Volume {
+        name: Name,
+        anonymous: bool,
+        copy: bool,
+    },
+    /// A new tmpfs; `options` are its own (`size=64m`, `mode=1777`).
+    Tmpfs {
+        options: Vec<String>,
+        copy_up: bool,
+    },
+    Ramfs {
+        options: Vec<String>,
+    },
+    Devpts {
+        options: Vec<String>,
+    },
+    /// `O`: an overlay over a folder of the caller's; changes go to `upper`, or are
+    /// thrown away when the container ends.
+    Overlay {
+        source: PathBuf,
+        upper: Option<PathBuf>,
+        work: Option<PathBuf>,
+    },
+    /// An image's file system.
+    Image {
+        id: ImageId,
+        name: String,
+        writable: bool,
+    },
+}
+
+/// `--security-opt`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    pub apparmor: Option<String>,
+    /// `label=…`, kept for `inspect`; there is no SELinux here.
+    pub labels: Vec<String>,
+    pub mask: Vec<String>,
+    /// Paths to leave unmasked; `ALL` is all.
+    pub unmask: Vec<String>,
+    /// Mount options of /proc.
+    pub proc_opts: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    #[default]
+    Default,
+    Unconfined,
+    Profile(PathBuf),
+}
+
+/// `--device`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub source: PathBuf,
+    pub destination: PathBuf,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// `--ulimit`; `u64::MAX` is unlimited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// As in getrlimit(2), upper case: `RLIMIT_NOFILE`.
+    pub name: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// Which namespace of a kind the container is in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// One of its own.
+    #[default]
+    Private,
+    Host,
+    /// `ipc` only: one of its own that others may join.
+    Shareable,
+    /// `ipc` only: none, not even a /dev/shm of its own.
+    None,
+    /// Another container's, by full id.
+    Container(String),
+    /// The one at this path.
+    Path(PathBuf),
+}
+
+/// `--restart`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    #[default]
+    No,
+    Always,
+    UnlessStopped,
+    /// `max`: how many times; 0 is without end.
+    OnFailure {
+        max: u32,
+    },
+}
+
+/// Where the output goes beside those attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    pub driver: LogDriver,
+    /// `path=`; else `log/ctr.log` beside the record.
+    pub path: Option<PathBuf>,
+    /// `max-size=` in bytes: the log is rotated when it would grow beyond.
+    pub max_size: Option<u64>,
+    pub tag: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    K8sFile,
+    JsonFile,
+    Journald,
+    None,
+    Passthrough,
+    PassthroughTty,
+}
+
+/// Limits, for the controllers that are delegated to us. `None` is no limit asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes, memory and swap together; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// Bytes.
+    pub memory_reservation: Option<i64>,
+    /// Microseconds of each period.
+    pub cpu_quota: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    pub cpu_shares: Option<u64>,
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    /// Podman's default is 2048 where the controller is there; 0 or -1 unlimited.
+    pub pids: Option<i64>,
+}

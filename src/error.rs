@@ -1,0 +1,157 @@
+//! One error type: a kind, what was tried, the cause, at times a hint.
+//!
+//! The kind decides the exit code; the words follow Podman's where scripts may
+//! read them. An error is returned or logged, never both; `cli` shows it once.
+
+use std::fmt;
+
+/// What went wrong, as far as a caller or the exit code cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A flag, argument or combination that cannot be (125).
+    Usage,
+    /// Something named does not exist (125; `rm`, `rmi`, `volume rm`: 1).
+    NotFound,
+    /// Something named exists already (125).
+    Exists,
+    /// Something is in use (125; `rm`, `rmi`, `volume rm`: 2).
+    InUse,
+    /// The object is in a state that does not allow this (125; `rm`: 2).
+    State,
+    /// A Podman command or flag that is not there yet (125).
+    Unsupported,
+    /// The container's command was found but cannot be invoked (126).
+    CannotInvoke,
+    /// The container's command was not found (127).
+    CommandNotFound,
+    /// Everything else: the kernel, the disk, another program (125).
+    Other,
+}
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+/// `Result` with our `Error`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` whose words are `message`: lower case, no full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A flag, argument or combination that cannot be.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// What is none of the other kinds.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(Kind::Other, message)
+    }
+
+    /// Something named that does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// A part of Podman that is not there yet: named, never silent.
+    pub fn unsupported(what: impl fmt::Display) -> Self {
+        Self::new(
+            Kind::Unsupported,
+            format!("{what} is not supported by coracle yet"),
+        )
+    }
+
+    /// The same error, said to have happened while `tried`.
+    #[must_use]
+    pub fn tried(mut self, tried: impl fmt::Display) -> Self {
+        self.message = format!("{tried}: {}", self.message);
+        self
+    }
+
+    /// The same error with a line that says what the user can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error as another kind.
+    #[must_use]
+    pub fn kind_is(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the user can do, if we know.
+    pub fn hint_line(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Podman's exit code for this kind of error.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::CannotInvoke => 126,
+            Kind::CommandNotFound => 127,
+            _ => 125,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::other(error.to_string())
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(error: rustix::io::Errno) -> Self {
+        std::io::Error::from(error).into()
+    }
+}
+
+impl From<nix::errno::Errno> for Error {
+    fn from(error: nix::errno::Errno) -> Self {
+        std::io::Error::from(error).into()
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::other(error.to_string())
+    }
+}
+
+/// Says what was tried when a result is an error.
+pub trait Context<T> {
+    /// `tried()` is asked only on failure.
+    fn tried<D: fmt::Display>(self, tried: impl FnOnce() -> D) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn tried<D: fmt::Display>(self, tried: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| error.into().tried(tried()))
+    }
+}

@@ -1,0 +1,220 @@
+//! Names and ids, each parsed once into its type at the edge.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Defines a newtype over `String` that is serialised as its text and checked
+/// when it is parsed or read back.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                let check: fn(&str) -> Result<()> = $check;
+                check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                let check: fn(&str) -> Result<()> = $check;
+                check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<std::path::Path> for $name {
+            fn as_ref(&self) -> &std::path::Path {
+                self.0.as_ref()
+            }
+        }
+    };
+}
+
+text!(
+    /// A container's id: 64 lower-case hex digits.
+    ContainerId,
+    hex64
+);
+text!(
+    /// An image's id: the digest of its config, 64 lower-case hex digits.
+    ImageId,
+    hex64
+);
+text!(
+    /// A digest of bytes as they are sent: `sha256:` and 64 lower-case hex digits.
+    Digest,
+    sha256
+);
+text!(
+    /// The digest of a layer's uncompressed tar (image-spec, config, `diff_ids`).
+    DiffId,
+    sha256
+);
+text!(
+    /// A container's or volume's name: Podman's `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
+    Name,
+    name
+);
+
+impl ContainerId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(random_hex::<32>())
+    }
+
+    /// The first 12 digits, as tables show it.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl ImageId {
+    /// The first 12 digits, as tables show it.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl Name {
+    /// A new random name of 64 hex digits, as anonymous volumes have.
+    pub fn random() -> Self {
+        Self(random_hex::<32>())
+    }
+}
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(format!("sha256:{}", hex(&sha2::Sha256::digest(bytes))))
+    }
+
+    /// The 64 hex digits after `sha256:`.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+impl DiffId {
+    /// The 64 hex digits after `sha256:`.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+/// `bytes` as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(half)]));
+        }
+    }
+    text
+}
+
+/// `N` random bytes as hex digits, from the kernel.
+pub fn random_hex<const N: usize>() -> String {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("getrandom(2) has worked since Linux 3.17");
+    hex(&bytes)
+}
+
+fn hex64(text: &str) -> Result<()> {
+    if text.len() == 64 && is_hex(text) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
+            "{text:?} is not an id of 64 hex digits"
+        )))
+    }
+}
+
+fn sha256(text: &str) -> Result<()> {
+    match text.strip_prefix("sha256:") {
+        Some(rest) if rest.len() == 64 && is_hex(rest) => Ok(()),
+        _ => Err(Error::usage(format!("{text:?} is not a sha256 digest"))),
+    }
+}
+
+fn name(text: &str) -> Result<()> {
+    let bytes = text.as_bytes();
+    let first = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+    let rest = bytes
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
+    if first && rest && bytes.len() <= 255 {
+        Ok(())
+    } else {
+        // Podman's words (libpod/define/errors.go, ErrInvalidArg with RegexError).
+        Err(Error::usage(
+            "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument",
+        ))
+    }
+}
+
+/// Whether `text` is lower-case hex digits only.
+pub fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_podmans_pattern() {
+        for good in ["a", "web-1", "0.x_y"] {
+            assert!(good.parse::<Name>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".a", "a/b", "a b", "é", "_x"] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_are_64_lower_case_hex_digits() {
+        let id = ContainerId::random();
+        assert_eq!(id.as_str().parse::<ContainerId>().unwrap(), id);
+        assert!("ABC".parse::<ContainerId>().is_err());
+        assert!("../x".parse::<ContainerId>().is_err());
+        assert_eq!(Digest::of(b"").hex().len(), 64);
+    }
+}

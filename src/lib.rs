@@ -1,0 +1,11 @@
+pub mod cli;
+pub mod container;
+pub mod engine;
+pub mod error;
+pub mod id;
+pub mod network;
+pub mod output;
+pub mod settings;
+pub mod storage;
+pub mod sys;
+pub mod userns;

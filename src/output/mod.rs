@@ -1,0 +1,72 @@
+//! Values to text: the only code that prints.
+//!
+//! Data goes to stdout, all else to stderr. A closed stdout is a quiet end.
+
+use std::io::Write;
+
+use crate::error::Error;
+
+/// stdout and stderr of one command. stdout is buffered until it is dropped.
+pub struct Output {
+    out: std::io::BufWriter<std::fs::File>,
+}
+
+impl Output {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let stdout = std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned();
+        let file = stdout
+            .map(std::fs::File::from)
+            .or_else(|_| std::fs::File::options().write(true).open("/dev/null"));
+        Self {
+            out: std::io::BufWriter::new(file.expect("stdout or /dev/null opens")),
+        }
+    }
+
+    /// One line of data.
+    pub fn line(&mut self, line: impl std::fmt::Display) {
+        let done = writeln!(self.out, "{line}");
+        self.check(done);
+    }
+
+    /// Data as it is.
+    pub fn text(&mut self, text: &str) {
+        let done = self.out.write_all(text.as_bytes());
+        self.check(done);
+    }
+
+    /// Sends what is buffered on its way.
+    pub fn flush(&mut self) {
+        let done = self.out.flush();
+        self.check(done);
+    }
+
+    /// A line that is not data, on stderr.
+    pub fn notice(&mut self, line: impl std::fmt::Display) {
+        self.flush();
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
+    /// Shows an error: once, here, and nowhere else.
+    pub fn error(&mut self, error: &Error) {
+        self.notice(format_args!("Error: {error}"));
+        if let Some(hint) = error.hint_line() {
+            self.notice(format_args!("Hint: {hint}"));
+        }
+    }
+
+    /// Whoever read our stdout has left: nothing more to do, and no error.
+    fn check(&self, done: std::io::Result<()>) {
+        if let Err(error) = done
+            && error.kind() == std::io::ErrorKind::BrokenPipe
+        {
+            crate::sys::process::exit_now(0);
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,34 @@
+//! `flock` on the thing itself: shared to use it, alone to remove it.
+//!
+//! Order of two locks: staging, image, layer, volume, container. A lock is held
+//! by a value and gone with the process; a descriptor is never handed to a
+//! container (all are close-on-exec).
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::error::{Context, Result};
+
+/// A folder that is locked while this value lives.
+#[derive(Debug)]
+pub struct Locked {
+    _dir: File,
+}
+
+/// Locks the folder `dir`, shared with others who use it.
+pub fn shared(dir: &Path) -> Result<Locked> {
+    let file = super::open(dir)?;
+    file.lock_shared()
+        .tried(|| format!("lock {}", dir.display()))?;
+    Ok(Locked { _dir: file })
+}
+
+/// Locks the folder `dir` alone; `None` if it is in use.
+pub fn try_alone(dir: &Path) -> Result<Option<Locked>> {
+    let file = super::open(dir)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Locked { _dir: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).tried(|| format!("lock {}", dir.display())),
+    }
+}

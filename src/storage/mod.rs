@@ -1,0 +1,232 @@
+//! The only code that knows paths on disk.
+//!
+//! ```text
+//! $XDG_DATA_HOME/coracle/            version 1
+//!   format                  "1"; a newer one is refused
+//!   blobs/sha256/<hex>      manifests and configs, exact bytes
+//!   images/<image id>/      image.json: what `run` and `images` need of an image
+//!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
+//!   layers/<diff id>/       diff/ (unpacked), layer.json
+//!   containers/<id>/        container.json, seat, started.json, exit.json, upper/ work/ rootfs/ log/ …
+//!   names/<name>            -> container id (symbolic link: made at once or not at all)
+//!   running/<id>            a monitor has this container: the list a sweep looks at
+//!   volumes/<name>/         volume.json, _data/
+//!   staging/<random>/       everything is made here, under a lock its maker holds,
+//!                           then renamed into place
+//! ```
+//!
+//! A thing exists when its directory has been renamed into place; before that it
+//! is rubbish, which the next command sweeps when its maker's lock is free.
+//! There is no database and no index: a name costs one look-up, however many
+//! there are. Removal is a rename back into staging, then deletion.
+//!
+//! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
+//! `stop`; the order of two locks stands in `lock.rs`.
+
+mod lock;
+mod staging;
+mod tree;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub use lock::Locked;
+pub use staging::Staging;
+pub use tree::{disk_usage, remove_tree};
+
+use crate::error::{Context, Error, Result};
+use crate::id::{ContainerId, DiffId, Digest, ImageId, Name};
+use crate::settings::Settings;
+use crate::sys::file::{Durable, write_whole};
+
+/// The version of the layout above.
+const FORMAT: &str = "1";
+
+/// The caller's store.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    root: PathBuf,
+    runtime: PathBuf,
+    cache: PathBuf,
+}
+
+impl Storage {
+    /// Opens the store, making its folders where they are missing.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        let storage = Self {
+            root: settings.data.clone(),
+            runtime: settings.runtime.clone(),
+            cache: settings.cache.clone(),
+        };
+        let format = storage.root.join("format");
+        match std::fs::read_to_string(&format) {
+            Ok(version) if version.trim() == FORMAT => Ok(storage),
+            Ok(version) => Err(Error::other(format!(
+                "{} is of format {}, which this coracle does not know (it knows {FORMAT})",
+                storage.root.display(),
+                version.trim()
+            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                storage.make(&format).map(|()| storage)
+            }
+            Err(error) => Err(error).tried(|| format!("read {}", format.display())),
+        }
+    }
+
+    fn make(&self, format: &Path) -> Result<()> {
+        for dir in [
+            "blobs/sha256",
+            "images",
+            "refs",
+            "layers",
+            "containers",
+            "names",
+            "running",
+            "volumes",
+            "staging",
+        ] {
+            let dir = self.root.join(dir);
+            std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
+        }
+        write_whole(format, FORMAT.as_bytes(), Durable::Yes)
+            .tried(|| format!("write {}", format.display()))
+    }
+
+    /// `$XDG_DATA_HOME/coracle`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What lives only while something runs; made by `Settings::ensure_runtime`.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// What can be made again.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub fn image(&self, id: &ImageId) -> PathBuf {
+        self.images().join(id)
+    }
+
+    pub fn refs(&self) -> PathBuf {
+        self.root.join("refs")
+    }
+
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    pub fn layer(&self, id: &DiffId) -> PathBuf {
+        self.layers().join(id.hex())
+    }
+
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub fn container(&self, id: &ContainerId) -> PathBuf {
+        self.containers().join(id)
+    }
+
+    /// The sockets and runtime files of a container that runs.
+    pub fn container_runtime(&self, id: &ContainerId) -> PathBuf {
+        self.runtime.join("containers").join(id)
+    }
+
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    pub fn running(&self) -> PathBuf {
+        self.root.join("running")
+    }
+
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub fn volume(&self, name: &Name) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    /// A folder to make something in; see [`Staging`].
+    pub fn stage(&self) -> Result<Staging> {
+        Staging::new(&self.root.join("staging"))
+    }
+
+    /// Takes `path` out of sight: what is removed is first renamed into staging,
+    /// so that it is there or not there, never half.
+    pub fn retire(&self, path: &Path) -> Result<Option<Staging>> {
+        let staging = self.stage()?;
+        match std::fs::rename(path, staging.path().join("retired")) {
+            Ok(()) => Ok(Some(staging)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).tried(|| format!("remove {}", path.display())),
+        }
+    }
+
+    /// Deletes what makers that are gone left in staging. What needs the user
+    /// namespace is left and its paths given back.
+    pub fn sweep_staging(&self) -> Result<Vec<PathBuf>> {
+        staging::sweep(&self.root.join("staging"))
+    }
+
+    /// The names in one of our folders; none if it is not there.
+    pub fn list(&self, dir: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let entries = match std::fs::read_dir(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+            result => result.tried(|| format!("read {}", dir.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.tried(|| format!("read {}", dir.display()))?;
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Reads a JSON file of ours; `None` if there is none.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).tried(|| format!("read {}", path.display())),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .tried(|| format!("read {}", path.display()))
+}
+
+/// Writes a JSON file of ours whole.
+pub fn write_json<T: serde::Serialize>(path: &Path, value: &T, durable: Durable) -> Result<()> {
+    let bytes = serde_json::to_vec(value)?;
+    write_whole(path, &bytes, durable).tried(|| format!("write {}", path.display()))
+}
+
+/// Opens a folder and locks it, shared.
+pub fn lock_shared(dir: &Path) -> Result<Locked> {
+    lock::shared(dir)
+}
+
+/// Opens a folder and locks it alone; `None` if somebody uses it.
+pub fn try_lock_alone(dir: &Path) -> Result<Option<Locked>> {
+    lock::try_alone(dir)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).tried(|| format!("open {}", path.display()))
+}

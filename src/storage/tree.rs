@@ -1,0 +1,153 @@
+//! Trees of files: deleting and measuring them.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
+
+/// Deletes `path` and all beneath it. Links are not followed; folders are held
+/// by descriptor, so that nothing swapped meanwhile leads elsewhere; folders
+/// whose mode shuts their owner out are opened up.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR) => return Ok(unlinkat(CWD, path, AtFlags::empty())?),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let dir = openat(
+        CWD,
+        path,
+        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .or_else(|error| reopen_shut(CWD, path, error))?;
+    empty(dir)?;
+    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn empty(dir: OwnedFd) -> io::Result<()> {
+    use rustix::io::Errno;
+    // One level of the walk: an open folder and what is still in it. The list of
+    // open folders is the path, so a deep tree costs heap, not stack.
+    let mut open = vec![(dir.try_clone()?, Dir::new(dir)?, None::<std::ffi::CString>)];
+    while let Some((fd, entries, _)) = open.last_mut() {
+        let Some(entry) = entries.next() else {
+            let (_, _, name) = open.pop().expect("there is a last");
+            if let (Some(name), Some((parent, ..))) = (name, open.last()) {
+                match unlinkat(parent, &name, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            continue;
+        };
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let flags = if entry.file_type() == FileType::Directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        };
+        match unlinkat(&*fd, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                let child = open_child(fd.as_fd(), name)?;
+                let name = name.to_owned();
+                open.push((child.try_clone()?, Dir::new(child)?, Some(name)));
+            }
+            Err(Errno::ISDIR) => unlinkat(&*fd, name, AtFlags::REMOVEDIR)?,
+            // A folder we may not write to: open it up and try once more.
+            Err(Errno::ACCESS) => {
+                rustix::fs::fchmod(&*fd, Mode::RWXU)?;
+                match unlinkat(&*fd, name, flags) {
+                    Err(Errno::NOTEMPTY) => {
+                        let child = open_child(fd.as_fd(), name)?;
+                        let name = name.to_owned();
+                        open.push((child.try_clone()?, Dir::new(child)?, Some(name)));
+                    }
+                    result => result?,
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::empty()).or_else(|error| {
+        let name = Path::new(std::ffi::OsStr::new(
+            name.to_str().map_err(|_| io::Error::from(error))?,
+        ));
+        reopen_shut(parent, name, error)
+    })
+}
+
+/// Opens a folder of ours whose mode does not let us read it.
+fn reopen_shut(
+    parent: BorrowedFd<'_>,
+    name: &Path,
+    error: rustix::io::Errno,
+) -> io::Result<OwnedFd> {
+    if error != rustix::io::Errno::ACCESS {
+        return Err(error.into());
+    }
+    rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+/// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard
+/// links counted once) and how many files they are.
+pub fn disk_usage(path: &Path) -> (u64, u64) {
+    let mut seen = HashSet::new();
+    let mut total = (0, 0);
+    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
+        let Ok(found) = entry.metadata() else {
+            continue;
+        };
+        if found.nlink() == 1 || found.is_dir() || seen.insert((found.dev(), found.ino())) {
+            total.0 += found.blocks() * 512;
+            total.1 += 1;
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_tree_is_deleted_whatever_its_modes_and_links() {
+        let root =
+            std::env::temp_dir().join(format!("coracle-tree-{}", crate::id::random_hex::<8>()));
+        let outside = root.with_extension("outside");
+        std::fs::create_dir_all(root.join("a/b/c")).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(outside.join("kept"), "x").unwrap();
+        std::fs::write(root.join("a/b/c/file"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("a/link")).unwrap();
+        for dir in ["a/b/c", "a/b"] {
+            std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0)).unwrap();
+        }
+        remove_tree(&root).unwrap();
+        assert!(!root.exists());
+        assert!(outside.join("kept").exists());
+        std::fs::remove_dir_all(&outside).unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! Mounts, by the new mount API (Linux 5.2) where it helps.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
+};
+
+/// A file system that is made but not yet put anywhere.
+pub type Detached = OwnedFd;
+
+/// Makes a file system of `kind` with `options`, each `key=value` or a flag.
+/// An error carries the kernel's own words where it gives some.
+pub fn make(
+    kind: &str,
+    options: &[(&str, Option<&str>)],
+    attributes: MountAttrFlags,
+) -> io::Result<Detached> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let made = (|| {
+        for &(key, value) in options {
+            match value {
+                Some(value) => fsconfig_set_string(context.as_fd(), key, value)?,
+                None => fsconfig_set_flag(context.as_fd(), key)?,
+            }
+        }
+        fsconfig_create(context.as_fd())?;
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    })();
+    made.map_err(|errno| with_words(&context, errno))
+}
+
+/// The kernel's messages on a file system context, if there are any.
+fn with_words(context: &OwnedFd, errno: rustix::io::Errno) -> io::Error {
+    let mut words = [0; 1024];
+    let error = io::Error::from(errno);
+    match rustix::io::read(context, &mut words) {
+        Ok(length) if length > 2 => {
+            let text = String::from_utf8_lossy(&words[2..length]);
+            io::Error::new(error.kind(), format!("{}: {error}", text.trim()))
+        }
+        _ => error,
+    }
+}
+
+/// Puts `mount` at `target`.
+pub fn attach(mount: &Detached, target: &Path) -> io::Result<()> {
+    Ok(move_mount(
+        mount,
+        "",
+        CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?)
+}
+
+/// Puts `mount` onto what `target` is open on.
+pub fn attach_at(mount: &Detached, target: impl AsFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, "", target, "", flags)?)
+}
+
+/// A copy of the mounts at what `source` is open on, with those beneath if `recursive`.
+pub fn copy_of(source: impl AsFd, recursive: bool) -> io::Result<Detached> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(source, "", flags)?)
+}
+
+/// Mounts of this namespace no longer tell the one they were copied from; those
+/// made there still arrive here.
+pub fn make_slave() -> io::Result<()> {
+    Ok(mount_change(
+        "/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )?)
+}
+
+/// Takes away what is mounted at `target`, at once or when the last user leaves.
+pub fn detach(target: &Path) -> io::Result<()> {
+    Ok(unmount(target, UnmountFlags::DETACH)?)
+}

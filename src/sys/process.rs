@@ -1,0 +1,370 @@
+//! Processes: fork, clone, namespaces, pidfds.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::error::{Context, Error, Result};
+
+/// Proof that this process has one thread. `fork`, `unshare` and `setns` of a
+/// user namespace ask for it: a lock held by another thread at a fork would be
+/// held for ever in the child, and the kernel refuses the others (EINVAL).
+#[derive(Clone, Copy)]
+pub struct SoleThread(PhantomData<*const ()>);
+
+impl SoleThread {
+    /// Counts the threads; an error if there is more than this one.
+    pub fn take() -> Result<Self> {
+        let threads = std::fs::read_dir("/proc/self/task")
+            .tried(|| "read /proc/self/task")?
+            .count();
+        if threads == 1 {
+            Ok(Self(PhantomData))
+        } else {
+            Err(Error::other(format!(
+                "{threads} threads run where one must"
+            )))
+        }
+    }
+}
+
+/// What `fork` gives to each side.
+pub enum Fork {
+    Parent(Process),
+    Child,
+}
+
+/// Forks this process, memory and descriptors (fork(2)).
+pub fn fork(_proof: SoleThread) -> Result<Fork> {
+    // SAFETY: `SoleThread` proves there is no other thread, so no lock in the
+    // child's copy of memory is held, and it may go on as ordinary Rust.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()).tried(|| "fork"),
+        0 => Ok(Fork::Child),
+        pid => Process::of_child(pid).map(Fork::Parent),
+    }
+}
+
+/// Forks a child whose parent is *our* parent, so that the parent may wait for
+/// it (clone(2), CLONE_PARENT). Gives 0 in the child, the child's pid here.
+pub fn fork_sibling(_proof: SoleThread) -> Result<i32> {
+    let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as libc::c_ulong;
+    // SAFETY: as for `fork`; with a null stack clone(2) is a fork.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if pid < 0 {
+        Err(io::Error::last_os_error()).tried(|| "clone")
+    } else {
+        Ok(pid as i32)
+    }
+}
+
+/// Ends this process at once: no destructors, no exit handlers of a forked copy.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) is always allowed and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// A process, named by a pidfd, so that its pid cannot come to mean another.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// A child not yet waited for: its pid cannot have been reused.
+    pub fn of_child(pid: i32) -> Result<Self> {
+        Self::open(pid)
+    }
+
+    /// The process that has `pid` now (pidfd_open(2), Linux 5.3).
+    pub fn open(pid: i32) -> Result<Self> {
+        let raw = rustix::process::Pid::from_raw(pid)
+            .ok_or_else(|| Error::other(format!("{pid} is no pid")))?;
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
+            .tried(|| format!("open process {pid}"))?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// The process `pid`, if it still is the one that started at `start_time`.
+    pub fn open_started(pid: i32, start_time: u64) -> Option<Self> {
+        let process = Self::open(pid).ok()?;
+        (start_time_of(pid)? == start_time).then_some(process)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Clock ticks after boot at which it started (proc_pid_stat(5), field 22).
+    pub fn start_time(&self) -> Option<u64> {
+        start_time_of(self.pid)
+    }
+
+    /// Sends `signal` (pidfd_send_signal(2)).
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: the descriptor is a pidfd we own; a null siginfo is allowed.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                signal,
+                0,
+                0,
+            )
+        };
+        if done < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until it has ended, `timeout` at most (`None`: for ever). Whether it has.
+    pub fn wait_ended(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: t.as_secs() as i64,
+            tv_nsec: i64::from(t.subsec_nanos()),
+        });
+        loop {
+            let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut polled, timeout.as_ref()) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => return Ok(result? > 0),
+            }
+        }
+    }
+
+    /// Reaps it, a child of ours: its exit code, 128 + N if signal N ended it.
+    pub fn reap(&self) -> io::Result<i32> {
+        reap(self.pid)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Reaps the child `pid`: its exit code, 128 + N if signal N ended it.
+pub fn reap(pid: i32) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        match unsafe { libc::waitpid(pid, &mut status, 0) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+            _ if libc::WIFEXITED(status) => return Ok(libc::WEXITSTATUS(status)),
+            _ if libc::WIFSIGNALED(status) => return Ok(128 + libc::WTERMSIG(status)),
+            _ => {}
+        }
+    }
+}
+
+/// Clock ticks after boot at which `pid` started, if it is there.
+pub fn start_time_of(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = &stat[stat.rfind(')')? + 2..];
+    after_name.split(' ').nth(19)?.parse().ok()
+}
+
+/// The kernel's id of this boot.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// Namespaces that may be unshared or joined.
+pub use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+
+/// Leaves the named namespaces for new ones (unshare(2)).
+pub fn unshare(_proof: SoleThread, flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: none of our callers unshares CLONE_FILES, the one flag that could
+    // take a descriptor away from under a value that owns it.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
+}
+
+/// Joins several namespaces of `process` at once (setns(2) with a pidfd, Linux 5.8).
+pub fn join_namespaces(_proof: SoleThread, process: &Process, flags: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is a pidfd we own; setns changes no memory.
+    let done = unsafe { libc::setns(process.pidfd.as_raw_fd(), flags) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Joins the namespace that `namespace` names (setns(2)).
+pub fn join_namespace(_proof: SoleThread, namespace: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call; setns changes no memory.
+    let done = unsafe { libc::setns(namespace.as_raw_fd(), flags) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Becomes `uid` and `gid`, real, effective and saved, in this (single) thread.
+pub fn set_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: these change credentials, not memory.
+    let done =
+        unsafe { libc::setresgid(gid, gid, gid) == 0 && libc::setresuid(uid, uid, uid) == 0 };
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Sets the supplementary groups (setgroups(2)).
+pub fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and length are of one slice.
+    let done = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Has the kernel send `signal` to this process when its parent ends (prctl(2)).
+pub fn die_with_parent(signal: i32) {
+    // SAFETY: PR_SET_PDEATHSIG takes a number.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) };
+}
+
+/// Replaces this process by the program at `path` (execve(2)). Returns only on error.
+pub fn exec<S: AsRef<OsStr>>(path: &OsStr, args: &[S], env: &[S]) -> io::Error {
+    let strings = |values: &[S]| -> io::Result<Vec<CString>> {
+        values
+            .iter()
+            .map(|v| CString::new(v.as_ref().as_bytes()).map_err(io::Error::other))
+            .collect()
+    };
+    let (path, args, env) = match (CString::new(path.as_bytes()), strings(args), strings(env)) {
+        (Ok(path), Ok(args), Ok(env)) => (path, args, env),
+        _ => return io::Error::from_raw_os_error(libc::EINVAL),
+    };
+    let pointers = |values: &[CString]| -> Vec<*const libc::c_char> {
+        values
+            .iter()
+            .map(|v| v.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (argv, envp) = (pointers(&args), pointers(&env));
+    // SAFETY: both arrays end in null and point to strings that live to the end
+    // of this function.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Closes every descriptor from `first` on, or marks it close-on-exec (close_range(2)).
+pub fn close_from(first: u32, on_exec: bool) {
+    let flags = if on_exec {
+        libc::CLOSE_RANGE_CLOEXEC
+    } else {
+        0
+    };
+    // SAFETY: with `on_exec` nothing is closed now; without it the caller is a
+    // fresh child that is about to hold no descriptor above `first`.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+}
+
+/// Makes `fd` the descriptor `number` of this process, kept over execve.
+pub fn place_fd(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: `number` is a standard stream or one the caller keeps free.
+    let done = unsafe {
+        if fd.as_raw_fd() == number {
+            libc::fcntl(number, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(fd.as_raw_fd(), number)
+        }
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes over descriptor `number`, which the one who started us left open for us.
+pub fn inherited_fd(number: i32) -> Option<OwnedFd> {
+    // SAFETY: fcntl with F_GETFD only asks.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: it is open, and by the caller's word nobody else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Installs a compiled seccomp filter for this thread (seccomp(2)).
+/// `program` is an array of `struct sock_filter`, as libseccomp exports it.
+pub fn load_seccomp(program: &[u8], flags: u32) -> io::Result<()> {
+    let length = u16::try_from(program.len() / 8).map_err(io::Error::other)?;
+    // `sock_filter` wants the alignment of u32, which bytes read from a file need not have.
+    let aligned: Vec<u64> = program
+        .chunks_exact(8)
+        .map(|c| u64::from_ne_bytes(c.try_into().expect("chunks of 8")))
+        .collect();
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: aligned.as_ptr() as *mut libc::sock_filter,
+    };
+    // SAFETY: `filter` points to `length` instructions that outlive the call; the
+    // kernel checks them.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &filter as *const libc::sock_fprog,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Gives memory that was freed back to the kernel (malloc_trim(3)).
+pub fn trim_heap() {
+    // SAFETY: malloc_trim touches only the allocator's own free memory.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The clock ticks of a second, in which /proc counts.
+pub fn clock_ticks() -> u64 {
+    rustix::param::clock_ticks_per_second()
+}
+
+/// The exit code of a child of std's: 128 + N if signal N ended it.
+pub fn code_of(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    match status.code() {
+        Some(code) => code as u8,
+        None => 128 + status.signal().unwrap_or(0) as u8,
+    }
+}
+
+/// Leaves Ctrl-C and Ctrl-\ to the child in front.
+pub fn ignore_interrupts() {
+    super::signal::ignore(libc::SIGINT);
+    super::signal::ignore(libc::SIGQUIT);
+}

@@ -1,0 +1,219 @@
+//! Entering a user namespace.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{IdMap, IdRange};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::process::{self, Fork, UnshareFlags};
+use crate::sys::{SoleThread, socket};
+
+/// Leaves for a new user namespace, whose map another process has yet to write.
+pub fn unshare_user(proof: SoleThread) -> Result<()> {
+    process::unshare(proof, UnshareFlags::NEWUSER).map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => Error::from(error)
+            .tried("make a user namespace")
+            .hint("this machine forbids it to users: see `sysctl kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns`"),
+        Some(libc::ENOSPC) => Error::from(error)
+            .tried("make a user namespace")
+            .hint("the limit is reached: as root, `sysctl user.max_user_namespaces=28633`"),
+        _ => Error::from(error).tried("make a user namespace"),
+    })
+}
+
+/// Writes the map of the user namespace that the process `pid` has just made:
+/// by newuidmap and newgidmap, both at once, or by hand where the caller's own
+/// id is all there is.
+pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
+    if map.is_single() {
+        let write = |file: &str, text: String| {
+            let path = format!("/proc/{pid}/{file}");
+            std::fs::write(&path, text).tried(|| format!("write {path}"))
+        };
+        write("setgroups", "deny".into())?;
+        write("uid_map", lines(&map.uids))?;
+        return write("gid_map", lines(&map.gids));
+    }
+    let uids = start("newuidmap", pid, &map.uids)?;
+    let gids = start("newgidmap", pid, &map.gids)?;
+    for (name, child) in [("newuidmap", uids), ("newgidmap", gids)] {
+        let output = child.wait_with_output().tried(|| name)?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::other(format!("{}", words.trim().trim_start_matches("newuidmap: ").trim_start_matches("newgidmap: ")))
+                .tried(format_args!("{name} {pid}"))
+                .hint("newuidmap and newgidmap must be setuid root (or have cap_setuid and cap_setgid), and /etc/subuid and /etc/subgid give the ids"));
+        }
+    }
+    Ok(())
+}
+
+fn lines(ranges: &[IdRange]) -> String {
+    ranges
+        .iter()
+        .map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count))
+        .collect()
+}
+
+fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child> {
+    let program = helper(name).unwrap_or_else(|| name.into());
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for range in ranges {
+        command.args([
+            range.inside.to_string(),
+            range.outside.to_string(),
+            range.count.to_string(),
+        ]);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .tried(|| format!("run {name}"))
+}
+
+/// Where `name` is: in PATH, else where distributions put it.
+pub(super) fn helper(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        })
+}
+
+/// Becomes root of the user namespace we are in, once its map is written, and
+/// leaves the caller's supplementary groups behind where that is allowed.
+pub fn become_root(map: &IdMap) -> Result<()> {
+    if !map.is_single() {
+        process::set_groups(&[]).tried(|| "leave supplementary groups")?;
+    }
+    if map.uid_outside(0).is_some() && map.gid_outside(0).is_some() {
+        process::set_ids(0, 0).tried(|| "become root of the user namespace")?;
+    }
+    Ok(())
+}
+
+/// What a child in the namespace reports.
+#[derive(Serialize, serde::Deserialize)]
+enum Report<T> {
+    Done(T),
+    Failed {
+        message: String,
+        hint: Option<String>,
+        kind: u8,
+    },
+}
+
+/// Does `work` in a forked child that is root of a new user namespace with
+/// `map`, and of a mount namespace of its own, and gives back what it returns.
+/// The child sees the caller's files as they are; its own mounts stay its own.
+pub fn in_child<T, F>(proof: SoleThread, map: &IdMap, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            let report = match enter(proof, map, &theirs).and_then(|()| work()) {
+                Ok(value) => Report::Done(value),
+                Err(error) => Report::Failed {
+                    message: error.to_string(),
+                    hint: error.hint_line().map(str::to_owned),
+                    kind: KINDS
+                        .iter()
+                        .position(|kind| *kind == error.kind())
+                        .unwrap_or(0) as u8,
+                },
+            };
+            let bytes = serde_json::to_vec(&report).unwrap_or_default();
+            // A report may be long (a list of ids): send it as a stream of messages.
+            for part in bytes.chunks(socket::MAX_MESSAGE / 2) {
+                let _ = socket::send(std::os::fd::AsFd::as_fd(&theirs), part, &[]);
+            }
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let result = serve(&child, map, &ours);
+            let _ = child.reap();
+            match result? {
+                Report::Done(value) => Ok(value),
+                Report::Failed {
+                    message,
+                    hint,
+                    kind,
+                } => {
+                    let error = Error::new(
+                        KINDS.get(usize::from(kind)).copied().unwrap_or(Kind::Other),
+                        message,
+                    );
+                    Err(match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    })
+                }
+            }
+        }
+    }
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Other,
+    Kind::Usage,
+    Kind::NotFound,
+    Kind::Exists,
+    Kind::InUse,
+    Kind::State,
+    Kind::Unsupported,
+    Kind::CannotInvoke,
+    Kind::CommandNotFound,
+];
+
+fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
+    process::die_with_parent(libc::SIGKILL);
+    unshare_user(proof)?;
+    socket::send(std::os::fd::AsFd::as_fd(parent), b"map", &[])?;
+    if socket::receive(parent)?.0 != b"mapped" {
+        return Err(Error::other("the parent did not write the id map"));
+    }
+    become_root(map)?;
+    process::unshare(proof, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
+    // Becoming root cleared it: credentials changed (prctl(2)).
+    process::die_with_parent(libc::SIGKILL);
+    crate::sys::mount::make_slave().tried(|| "make mounts slaves")
+}
+
+fn serve<T: DeserializeOwned>(
+    child: &crate::sys::Process,
+    map: &IdMap,
+    socket: &OwnedFd,
+) -> Result<Report<T>> {
+    let mut bytes = Vec::new();
+    loop {
+        let (message, _) = socket::receive(socket)?;
+        if message == b"map" && bytes.is_empty() {
+            if let Err(error) = write_map(child.pid(), map) {
+                let _ = child.signal(libc::SIGKILL);
+                return Err(error);
+            }
+            socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
+        } else if message.is_empty() {
+            break;
+        } else {
+            bytes.extend(message);
+        }
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Error::other("the process in the user namespace died"))
+}

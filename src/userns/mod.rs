@@ -1,0 +1,21 @@
+//! User namespaces: id maps, the caller's subordinate ids, and how work gets
+//! done inside.
+//!
+//! ```text
+//! /etc/subuid      alice:100000:65536
+//! default map      container 0 -> alice (1000), 1..65536 -> 100000..165535
+//! ```
+//!
+//! The map is written by `newuidmap` and `newgidmap` from outside, on the pid of
+//! a process that has unshared. With no subordinate ids, or without the two
+//! programs, only the caller is mapped (single-id mode).
+//!
+//! **Invariant:** nothing here waits for a container.
+
+mod enter;
+mod map;
+mod subid;
+
+pub use enter::{become_root, in_child, unshare_user, write_map};
+pub use map::{IdMap, IdRange};
+pub use subid::{default_map, subordinate_ids};
