@@ -4,6 +4,8 @@ pub mod engine;
 pub mod error;
 pub mod id;
 pub mod network;
+pub mod monitor;
+pub mod runtime;
 pub mod output;
 pub mod settings;
 pub mod storage;
