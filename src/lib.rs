@@ -5,6 +5,7 @@ pub mod error;
 pub mod id;
 pub mod network;
 pub mod output;
+pub mod runtime;
 pub mod settings;
 pub mod storage;
 pub mod sys;
