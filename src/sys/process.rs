@@ -33,6 +33,15 @@ impl SoleThread {
     }
 }
 
+#[cfg(test)]
+impl SoleThread {
+    /// For a test that runs alone in its process, where the one other thread is
+    /// the test harness's, which waits.
+    pub fn for_test() -> Self {
+        Self(PhantomData)
+    }
+}
+
 /// What `fork` gives to each side.
 pub enum Fork {
     Parent(Process),
