@@ -1,11 +1,21 @@
 pub mod cli;
-pub mod container;
-pub mod engine;
-pub mod error;
-pub mod id;
-pub mod network;
+
 pub mod output;
-pub mod settings;
+
+pub mod container;
+
+pub mod network;
+
+pub mod engine;
+
 pub mod storage;
-pub mod sys;
+
 pub mod userns;
+
+pub mod settings;
+
+pub mod sys;
+
+pub mod id;
+
+pub mod error;
