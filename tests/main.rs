@@ -3,6 +3,8 @@
 
 mod world;
 
+mod completion;
+mod generated;
 mod layers;
 mod unshare;
 mod usage;

@@ -19,7 +19,7 @@ pub enum Need {
 }
 
 impl Need {
-    pub(super) fn is_met(self) -> bool {
+    pub fn is_met(self) -> bool {
         let met = match self {
             Self::Subuids => program("newuidmap") && subuids(),
             Self::Tun => std::fs::File::options()
