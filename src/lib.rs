@@ -6,6 +6,10 @@ pub mod container;
 
 pub mod network;
 
+pub mod monitor;
+
+pub mod runtime;
+
 pub mod engine;
 
 pub mod storage;

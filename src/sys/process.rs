@@ -368,3 +368,56 @@ pub fn ignore_interrupts() {
     super::signal::ignore(libc::SIGINT);
     super::signal::ignore(libc::SIGQUIT);
 }
+
+/// Closes every descriptor above 2 that is not in `kept` (sorted). For a fresh
+/// child that goes on as another program would.
+pub fn close_all_but(kept: &[i32]) {
+    let mut first = 3;
+    for &fd in kept {
+        close_between(first, fd - 1);
+        first = fd + 1;
+    }
+    close_between(first, i32::MAX);
+}
+
+fn close_between(first: i32, last: i32) {
+    if first <= last {
+        // SAFETY: values of the forked copy that own these descriptors are never
+        // used or dropped again: the child leaves by `_exit`.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+/// Makes this process dumpable again, so that its /proc/self is its own.
+pub fn set_dumpable() {
+    // SAFETY: PR_SET_DUMPABLE takes a number.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+}
+
+/// Leaves the caller's session keyring for a new one of this name (keyctl(2)).
+pub fn new_session_keyring(name: &str) {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: the string outlives the call. Without keyrings there is none to leave.
+        unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
+    }
+}
+
+/// Another descriptor for what `number` is open on, if it is open.
+pub fn duplicate(number: i32) -> Option<OwnedFd> {
+    // SAFETY: fcntl gives a new descriptor, which we own, or fails.
+    match unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) } {
+        -1 => None,
+        fd => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+/// Gives the pipe or terminal at a standard stream to `uid`, so that it can be
+/// opened anew by /dev/stdout; what is neither is left alone.
+pub fn give_stream(number: i32, uid: u32) {
+    let Some(stream) = duplicate(number) else { return };
+    let Ok(found) = rustix::fs::fstat(&stream) else { return };
+    if matches!(rustix::fs::FileType::from_raw_mode(found.st_mode), rustix::fs::FileType::Fifo) {
+        let _ = rustix::fs::fchown(&stream, Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
+}
