@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction};
 
-use super::{Example, GROUPS, commands, help, parse};
+use super::{Example, GROUPS, help, parse};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::output::Output;
