@@ -4,8 +4,6 @@ pub mod output;
 
 pub mod container;
 
-pub mod volume;
-
 pub mod network;
 
 pub mod monitor;

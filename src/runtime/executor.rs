@@ -1,39 +1,34 @@
 //! The last steps of an init, between libcontainer and execve.
 //!
 //! libcontainer has made us the container's user with the capabilities the
-//! container is to have and those of [`NEEDED`]. `validate` runs before the init
+//! container is to have and those of `CapSet::SETUP`. `validate` runs before the init
 //! waits to be let go, `exec` after.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::{Capability, Spec};
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
-use super::capability::Sets;
+use super::capability::{Capabilities, Capability, CapSet};
 use super::report::{self, Failed, Report};
-use super::{capability, init};
+use super::init;
+use super::seccomp::Filter;
 use crate::error::{Error, Result};
 use crate::sys::{process, pty, signal};
-
-/// What we need beside the container's own capabilities: to load a filter
-/// (SYS_ADMIN, as for the mount of /dev/console), to drop (SETPCAP), to give its
-/// streams to its user (CHOWN), to make /dev/console (DAC_OVERRIDE).
-const NEEDED: [Capability; 4] =
-    [Capability::SysAdmin, Capability::Setpcap, Capability::Chown, Capability::DacOverride];
 
 /// PATH where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[derive(Clone)]
 pub(super) struct Executor {
-    wanted: Sets,
-    filter: Option<Rc<Vec<u8>>>,
+    wanted: Capabilities,
+    filter: Option<Rc<Filter>>,
     tty: Option<(u16, u16)>,
     init: bool,
     report: i32,
@@ -41,24 +36,24 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// Takes the capabilities the container is to have out of `spec` and puts
-    /// there what libcontainer is to leave us until execve.
-    pub fn new(spec: &mut Spec, filter: Option<Vec<u8>>, tty: Option<(u16, u16)>, init: bool, report: &OwnedFd) -> Result<Self> {
+    /// Puts into `spec` what libcontainer is to leave us until execve: the
+    /// capabilities `wanted` and those the last steps need.
+    pub fn new(
+        spec: &mut Spec,
+        wanted: Capabilities,
+        filter: Option<Filter>,
+        tty: Option<(u16, u16)>,
+        init: bool,
+        report: &OwnedFd,
+    ) -> Result<Self> {
         let process = spec.process_mut().as_mut().ok_or_else(|| Error::other("the spec has no process"))?;
-        let wanted = process.capabilities().as_ref().map(Sets::of).unwrap_or_default();
-        let mut until_exec = process.capabilities().clone().unwrap_or_default();
-        let with_needed = |set: &Option<HashSet<Capability>>| {
-            let mut set = set.clone().unwrap_or_default();
-            set.extend(NEEDED);
-            Some(set)
-        };
-        until_exec.set_bounding(with_needed(until_exec.bounding()));
-        until_exec.set_effective(with_needed(until_exec.effective()));
-        // Effective must be within permitted.
-        let permitted = with_needed(until_exec.permitted());
-        let effective = until_exec.effective().clone().unwrap_or_default();
-        until_exec.set_permitted(permitted.map(|set| set.union(&effective).copied().collect()));
-        process.set_capabilities(Some(until_exec));
+        let mut until_exec = wanted.with_setup();
+        // To make /dev/console in a /dev that is root's.
+        let dac = CapSet::of(&[Capability::DAC_OVERRIDE]);
+        until_exec.bounding = until_exec.bounding.with(dac);
+        until_exec.permitted = until_exec.permitted.with(dac);
+        until_exec.effective = until_exec.effective.with(dac);
+        process.set_capabilities(Some(until_exec.to_spec()?));
         Ok(Self {
             wanted,
             filter: filter.map(Rc::new),
@@ -108,7 +103,7 @@ impl Executor {
         let env = process.env().clone().unwrap_or_default();
         let Some(program) = self.program.borrow().clone() else { return failed(125, "no program was found") };
         signal::reset();
-        enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref().map(Vec::as_slice), self.init)
+        enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref(), self.init)
     }
 }
 
@@ -118,16 +113,16 @@ pub(super) fn enter_command(
     program: &Path,
     args: &[String],
     env: &[String],
-    wanted: &Sets,
-    filter: Option<&[u8]>,
+    wanted: &Capabilities,
+    filter: Option<&Filter>,
     with_init: bool,
 ) -> Failed {
     if let Some(filter) = filter
-        && let Err(error) = process::load_seccomp(filter, 0)
+        && let Err(error) = filter.load()
     {
         return failed(125, &format!("load the seccomp filter: {error}"));
     }
-    if let Err(error) = capability::apply(wanted) {
+    if let Err(error) = wanted.apply() {
         return failed(125, &format!("drop capabilities: {error}"));
     }
     if with_init {

@@ -32,8 +32,10 @@ use crate::error::{Context, Error, Result};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{Process, SoleThread, pty, socket};
 
+use capability::Capabilities;
 use executor::Executor;
 use report::Report;
+use seccomp::Filter;
 
 /// What an init is made from.
 pub struct Plan<'a> {
@@ -41,8 +43,10 @@ pub struct Plan<'a> {
     /// A folder of this start's own, in the caller's runtime folder.
     pub dir: &'a Path,
     pub spec: Spec,
+    /// What the container's command is to have; the spec's own are replaced.
+    pub capabilities: Capabilities,
     /// The compiled seccomp filter.
-    pub filter: Option<Vec<u8>>,
+    pub filter: Option<Filter>,
     /// It gets a pty, whose window has this size.
     pub tty: Option<(u16, u16)>,
     /// Our own init runs as pid 1 and the command beneath it.
@@ -63,10 +67,10 @@ pub struct Created {
 
 /// Makes the init: namespaces, mounts, root, everything but execve.
 pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
-    let Plan { id, dir, mut spec, filter, tty, init, stdio } = plan;
+    let Plan { id, dir, mut spec, capabilities, filter, tty, init, stdio } = plan;
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
     report::capture_into(&theirs);
-    let executor = Executor::new(&mut spec, filter, tty, init, &theirs)?;
+    let executor = Executor::new(&mut spec, capabilities, filter, tty, init, &theirs)?;
     let dir = dir.join("oci");
     std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
     let config = dir.join("config.json");
