@@ -18,8 +18,11 @@
 pub mod capability;
 mod executor;
 pub mod init;
+mod join;
 mod report;
 pub mod seccomp;
+
+pub use join::{ExecPlan, Joined, exec};
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -430,3 +430,51 @@ pub fn give_stream(number: i32, uid: u32) {
         let _ = rustix::fs::fchown(&stream, Some(rustix::fs::Uid::from_raw(uid)), None);
     }
 }
+
+/// As [`set_ids`], but what capabilities we have permitted stay, and are effective.
+pub fn set_ids_keeping_capabilities(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: PR_SET_KEEPCAPS takes a number.
+    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1) };
+    set_ids(uid, gid)?;
+    // SAFETY: as above.
+    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 0) };
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// No execve from here on gives more rights than we have (PR_SET_NO_NEW_PRIVS).
+pub fn set_no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Sets a resource limit by its name in getrlimit(2); `u64::MAX` is unlimited.
+pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let resource = match name {
+        "RLIMIT_AS" => Resource::As,
+        "RLIMIT_CORE" => Resource::Core,
+        "RLIMIT_CPU" => Resource::Cpu,
+        "RLIMIT_DATA" => Resource::Data,
+        "RLIMIT_FSIZE" => Resource::Fsize,
+        "RLIMIT_LOCKS" => Resource::Locks,
+        "RLIMIT_MEMLOCK" => Resource::Memlock,
+        "RLIMIT_MSGQUEUE" => Resource::Msgqueue,
+        "RLIMIT_NICE" => Resource::Nice,
+        "RLIMIT_NOFILE" => Resource::Nofile,
+        "RLIMIT_NPROC" => Resource::Nproc,
+        "RLIMIT_RSS" => Resource::Rss,
+        "RLIMIT_RTPRIO" => Resource::Rtprio,
+        "RLIMIT_RTTIME" => Resource::Rttime,
+        "RLIMIT_SIGPENDING" => Resource::Sigpending,
+        "RLIMIT_STACK" => Resource::Stack,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let limit = |value| (value != u64::MAX).then_some(value);
+    Ok(setrlimit(resource, Rlimit { current: limit(soft), maximum: limit(hard) })?)
+}
+
+/// Gives a terminal of ours to `uid`.
+pub fn give_terminal(slave: &OwnedFd, uid: u32) {
+    let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(uid)), None);
+}
