@@ -227,6 +227,11 @@ pub fn lock_shared(dir: &Path) -> Result<Locked> {
     lock::shared(dir)
 }
 
+/// Opens a folder, waits until nobody uses it, and locks it.
+pub fn lock_alone(dir: &Path) -> Result<Locked> {
+    lock::alone(dir)
+}
+
 /// Opens a folder and locks it alone; `None` if somebody uses it.
 pub fn try_lock_alone(dir: &Path) -> Result<Option<Locked>> {
     lock::try_alone(dir)
