@@ -2,3 +2,4 @@
 //! the capabilities and the small init that its executor needs.
 
 pub mod capability;
+pub mod seccomp;
