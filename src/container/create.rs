@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::storage::{Storage, lock_shared, write_json};
 use crate::sys::file::Durable;
+use crate::volume::{self, Origin, Volume};
 
 /// Puts `record` in place under its name. Nothing is there if this fails: a name
 /// in use, a full disk.
@@ -114,16 +115,20 @@ pub fn use_volumes(storage: &Storage, record: &Record) -> Result<()> {
 }
 
 fn use_volume(storage: &Storage, record: &Record, name: &Name, anonymous: bool, path: &Path) -> Result<()> {
-    loop {
-        crate::volume::ensure(storage, name, anonymous.then(|| crate::volume::Origin::of(record, path)))?;
-        // Removed again between the two lines: make it again.
-        let Ok(_in_use) = lock_shared(&storage.volume(name)) else { continue };
-        let users = storage.volume_users(name);
-        if std::fs::create_dir_all(&users).is_ok() && File::create(users.join(&record.id)).is_ok() {
-            return Ok(());
-        }
-        if storage.volume(name).exists() {
-            return Err(Error::other(format!("note in volume {name} that container {} uses it", record.id.short())));
-        }
+    let mut wanted = Volume::new(name.clone());
+    if anonymous {
+        wanted.anonymous = true;
+        wanted.origin = Some(Origin {
+            container: record.id.clone(),
+            image: record.image.name.clone(),
+            path: path.to_owned(),
+        });
     }
+    let durable = if record.options.remove && anonymous { Durable::No } else { Durable::Yes };
+    let (_, _held) = volume::ensure(storage, &wanted, durable)?;
+    let users = storage.volume_users(name);
+    std::fs::create_dir_all(&users)
+        .and_then(|()| File::create(users.join(&record.id)))
+        .map(drop)
+        .tried(|| format!("note in volume {name} that container {} uses it", record.id.short()))
 }

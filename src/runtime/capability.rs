@@ -393,7 +393,10 @@ mod tests {
     fn the_default_is_podmans() {
         assert_eq!(CapSet::DEFAULT.bits(), 0x800405fb);
         assert_eq!(CapSet::ALL.bits(), 0x1ff_ffff_ffff);
-        assert_eq!(CapSet::DEFAULT.names()[..2], ["CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
+        assert_eq!(
+            CapSet::DEFAULT.names()[..2],
+            ["CAP_CHOWN", "CAP_DAC_OVERRIDE"]
+        );
     }
 
     /// The sets are those of /proc/self/status in Podman 5.8's containers.
@@ -576,7 +579,11 @@ mod tests {
             Capabilities::user(more, one),
             [0x1000, 0x1000, 0x1000, more.bits(), 0x1000],
         );
-        exec_shows(1000, Capabilities::user(CapSet::EMPTY, CapSet::EMPTY), [0; 5]);
+        exec_shows(
+            1000,
+            Capabilities::user(CapSet::EMPTY, CapSet::EMPTY),
+            [0; 5],
+        );
     }
 
     #[test]
