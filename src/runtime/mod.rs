@@ -2,4 +2,5 @@
 //! the capabilities and the small init that its executor needs.
 
 pub mod capability;
+pub mod init;
 pub mod seccomp;
