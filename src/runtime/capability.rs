@@ -358,7 +358,7 @@ fn bit(number: u8) -> CapabilitySet {
 mod tests {
     use super::*;
     use crate::sys::SoleThread;
-    use crate::sys::process::{self, Fork};
+    use crate::sys::process::{self, Fork, alone};
 
     fn strings(names: &[&str]) -> Vec<String> {
         names.iter().map(|it| (*it).to_owned()).collect()
@@ -438,30 +438,8 @@ mod tests {
         );
     }
 
-    /// Runs the test `name` again in a process of its own with one thread, where
-    /// capabilities can be thrown away; true there, false here when that went well.
-    fn is_alone(name: &str) -> bool {
-        if std::env::var_os("CORACLE_ALONE").is_some() {
-            return true;
-        }
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "--test-threads=1"])
-            .arg(format!("runtime::capability::tests::{name}"))
-            .env("CORACLE_ALONE", "1")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-        false
-    }
-
     /// Does `work` in a child as `uid` with every capability.
-    fn in_process(uid: u32, work: impl FnOnce() -> Result<()>) {
-        let proof = SoleThread::for_test();
+    fn in_process(proof: SoleThread, uid: u32, work: impl FnOnce() -> Result<()>) {
         match process::fork(proof).unwrap() {
             Fork::Child => {
                 let code = match enter(proof, uid).and_then(|()| work()) {
@@ -527,8 +505,8 @@ mod tests {
     }
 
     /// The way of a container: the setup sets, then the wanted ones, then a program.
-    fn exec_shows(uid: u32, wanted: Capabilities, shown: [u64; 5]) {
-        in_process(uid, || {
+    fn exec_shows(proof: SoleThread, uid: u32, wanted: Capabilities, shown: [u64; 5]) {
+        in_process(proof, uid, || {
             wanted.with_setup().apply()?;
             wanted.apply()?;
             let status = status_after_exec()?;
@@ -550,24 +528,39 @@ mod tests {
 
     #[test]
     fn a_root_user_keeps_exactly_what_was_wanted() {
-        if !is_alone("a_root_user_keeps_exactly_what_was_wanted") {
+        let Some(proof) =
+            alone("runtime::capability::tests::a_root_user_keeps_exactly_what_was_wanted")
+        else {
             return;
-        }
+        };
         let default = CapSet::DEFAULT;
         let bits = default.bits();
-        exec_shows(0, Capabilities::root(default), [0, bits, bits, bits, 0]);
-        exec_shows(0, Capabilities::root(CapSet::EMPTY), [0; 5]);
+        exec_shows(
+            proof,
+            0,
+            Capabilities::root(default),
+            [0, bits, bits, bits, 0],
+        );
+        exec_shows(proof, 0, Capabilities::root(CapSet::EMPTY), [0; 5]);
         let one = CapSet::of(&[Capability::NET_ADMIN]);
-        exec_shows(0, Capabilities::root(one), [0, 0x1000, 0x1000, 0x1000, 0]);
+        exec_shows(
+            proof,
+            0,
+            Capabilities::root(one),
+            [0, 0x1000, 0x1000, 0x1000, 0],
+        );
     }
 
     #[test]
     fn another_user_has_none_but_what_was_added() {
-        if !is_alone("another_user_has_none_but_what_was_added") {
+        let Some(proof) =
+            alone("runtime::capability::tests::another_user_has_none_but_what_was_added")
+        else {
             return;
-        }
+        };
         let bits = CapSet::DEFAULT.bits();
         exec_shows(
+            proof,
             1000,
             Capabilities::user(CapSet::DEFAULT, CapSet::EMPTY),
             [0, 0, 0, bits, 0],
@@ -575,11 +568,13 @@ mod tests {
         let one = CapSet::of(&[Capability::NET_ADMIN]);
         let more = CapSet::DEFAULT.with(one);
         exec_shows(
+            proof,
             1000,
             Capabilities::user(more, one),
             [0x1000, 0x1000, 0x1000, more.bits(), 0x1000],
         );
         exec_shows(
+            proof,
             1000,
             Capabilities::user(CapSet::EMPTY, CapSet::EMPTY),
             [0; 5],
@@ -588,10 +583,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_an_error() {
-        if !is_alone("what_cannot_be_had_is_an_error") {
+        let Some(proof) = alone("runtime::capability::tests::what_cannot_be_had_is_an_error")
+        else {
             return;
-        }
-        in_process(1000, || {
+        };
+        in_process(proof, 1000, || {
             Capabilities::user(CapSet::EMPTY, CapSet::EMPTY).apply()?;
             match Capabilities::root(CapSet::DEFAULT).apply() {
                 Err(_) => Ok(()),
