@@ -1,5 +1,6 @@
 //! Reading what a container has printed.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
@@ -35,7 +36,7 @@ pub struct Line<'a> {
     /// Whether it ends here.
     pub whole: bool,
     /// Without its end.
-    pub text: &'a [u8],
+    pub text: Cow<'a, [u8]>,
 }
 
 /// Gives each line of the containers' logs to `show`, with the container's index:
@@ -238,13 +239,23 @@ pub fn path_of(engine: &Engine, record: &Record) -> PathBuf {
 /// A line of either format.
 fn parse(raw: &[u8]) -> Option<Line<'_>> {
     if raw.first() == Some(&b'{') {
-        return None;
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            log: String,
+            stream: String,
+            time: Timestamp,
+        }
+        let entry: Entry = serde_json::from_slice(raw).ok()?;
+        let text = entry.log.strip_suffix('\n');
+        let whole = text.is_some();
+        let text = Cow::Owned(text.unwrap_or(&entry.log).as_bytes().to_vec());
+        return Some(Line { time: entry.time, stderr: entry.stream == "stderr", whole, text });
     }
     let mut parts = raw.splitn(4, |byte| *byte == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let stderr = parts.next()? == b"stderr";
     let whole = parts.next()? == b"F";
-    Some(Line { time, stderr, whole, text: parts.next().unwrap_or_default() })
+    Some(Line { time, stderr, whole, text: Cow::Borrowed(parts.next().unwrap_or_default()) })
 }
 
 /// A time as `--since` takes it: RFC 3339 or parts of it, seconds since 1970, or a
@@ -310,8 +321,8 @@ mod tests {
     fn lines_are_parsed() {
         let line = parse(b"2026-11-21T22:41:07.123456789+01:00 stderr P hello there ").unwrap();
         assert!(line.stderr && !line.whole);
-        assert_eq!(line.text, b"hello there ");
-        assert_eq!(parse(b"2026-11-21T22:41:07.123456789+01:00 stdout F ").unwrap().text, b"");
+        assert_eq!(&*line.text, b"hello there ");
+        assert_eq!(parse(b"2026-11-21T22:41:07.123456789+01:00 stdout F ").unwrap().text.len(), 0);
         assert_eq!(parse(b"junk"), None);
     }
 

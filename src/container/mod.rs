@@ -17,13 +17,23 @@
 //! what stands beside the record, is the state. A seat that stands there free is
 //! a monitor that died: the next sweep ends what it left.
 
+pub mod attach;
+pub mod create;
+pub mod logs;
 pub mod options;
 mod record;
+pub mod remove;
+mod seat;
+pub mod start;
 mod state;
+pub mod stop;
+mod sweep;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
+pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
+pub use sweep::sweep;
 
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};

@@ -5,14 +5,14 @@
 //! waits to be let go, `exec` after.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
 use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
 use super::capability::{Capabilities, Capability, CapSet};
@@ -20,7 +20,7 @@ use super::report::{self, Failed, Report};
 use super::init;
 use super::seccomp::Filter;
 use crate::error::{Error, Result};
-use crate::sys::{process, pty, signal};
+use crate::sys::{SoleThread, process, pty, signal};
 
 /// PATH where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -53,7 +53,7 @@ impl Executor {
         until_exec.bounding = until_exec.bounding.with(dac);
         until_exec.permitted = until_exec.permitted.with(dac);
         until_exec.effective = until_exec.effective.with(dac);
-        process.set_capabilities(Some(until_exec.to_spec()?));
+        process.set_capabilities(Some(to_spec(until_exec)?));
         Ok(Self {
             wanted,
             filter: filter.map(Rc::new),
@@ -103,31 +103,55 @@ impl Executor {
         let env = process.env().clone().unwrap_or_default();
         let Some(program) = self.program.borrow().clone() else { return failed(125, "no program was found") };
         signal::reset();
-        enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref(), self.init)
+        if !self.init {
+            return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
+        }
+        let proof = match confine(&self.wanted, self.filter.as_deref()).map(|()| SoleThread::take()) {
+            Ok(Ok(proof)) => proof,
+            Ok(Err(error)) => return failed(125, &error.to_string()),
+            Err(failed) => return failed,
+        };
+        init::run(proof, || {
+            let failed = become_program(&program, &args, &env);
+            self.say(&failed);
+            failed.exit_code.into()
+        })
+    }
+
+    fn say(&self, failed: &Failed) {
+        if let Some(report) = self.report() {
+            let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
+        }
     }
 }
 
-/// Loads the filter, drops to `wanted`, and becomes `program`, with our own init
-/// above it if `with_init`. Every descriptor above 2 must be close-on-exec.
+/// Loads the filter, drops to `wanted`, and becomes `program`. Every descriptor
+/// above 2 must be close-on-exec.
 pub(super) fn enter_command(
     program: &Path,
     args: &[String],
     env: &[String],
     wanted: &Capabilities,
     filter: Option<&Filter>,
-    with_init: bool,
 ) -> Failed {
+    match confine(wanted, filter) {
+        Ok(()) => become_program(program, args, env),
+        Err(failed) => failed,
+    }
+}
+
+/// Loads the filter and drops to `wanted`.
+fn confine(wanted: &Capabilities, filter: Option<&Filter>) -> Result<(), Failed> {
     if let Some(filter) = filter
         && let Err(error) = filter.load()
     {
-        return failed(125, &format!("load the seccomp filter: {error}"));
+        return Err(failed(125, &error.to_string()));
     }
-    if let Err(error) = wanted.apply() {
-        return failed(125, &format!("drop capabilities: {error}"));
-    }
-    if with_init {
-        init::become_init();
-    }
+    wanted.apply().map_err(|error| failed(125, &format!("drop capabilities: {error}")))
+}
+
+/// Becomes `program`; comes back only with what went wrong.
+fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
     let error = process::exec(program.as_os_str(), args, env);
     match error.raw_os_error() {
         Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
@@ -138,9 +162,7 @@ pub(super) fn enter_command(
 impl Workload for Executor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         self.prepare(spec).map_err(|failed| {
-            if let Some(report) = self.report() {
-                let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
-            }
+            self.say(&failed);
             ExecutorValidationError::ArgValidationError(failed.message)
         })
     }
@@ -152,11 +174,24 @@ impl Workload for Executor {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let failed = self.become_command(spec);
-        if let Some(report) = self.report() {
-            let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
-        }
+        self.say(&failed);
         process::exit_now(failed.exit_code.into())
     }
+}
+
+/// The sets in the runtime-spec's words.
+fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
+    let names = |set: CapSet| -> Result<HashSet<OciCapability>> {
+        let names = set.names().into_iter().map(serde_json::Value::from).collect::<Vec<_>>();
+        Ok(serde_json::from_value(names.into())?)
+    };
+    let mut spec = LinuxCapabilities::default();
+    spec.set_bounding(Some(names(sets.bounding)?));
+    spec.set_permitted(Some(names(sets.permitted)?));
+    spec.set_effective(Some(names(sets.effective)?));
+    spec.set_inheritable(Some(names(sets.inheritable)?));
+    spec.set_ambient(Some(names(sets.ambient)?));
+    Ok(spec)
 }
 
 fn failed(exit_code: u8, message: &str) -> Failed {

@@ -104,7 +104,7 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     }
     match find_program(plan.argv.first().map_or("", String::as_str), &plan.env) {
         Ok(program) => {
-            enter_command(&program, &plan.argv, &plan.env, &plan.capabilities, plan.filter.as_ref(), false)
+            enter_command(&program, &plan.argv, &plan.env, &plan.capabilities, plan.filter.as_ref())
         }
         Err(failed) => failed,
     }

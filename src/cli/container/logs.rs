@@ -85,7 +85,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
         let end = if args.color { "\u{1b}[0m" } else { "" };
         output.raw(line.stderr, prefix.as_bytes());
-        output.raw(line.stderr, line.text);
+        output.raw(line.stderr, &line.text);
         output.raw(line.stderr, end.as_bytes());
         if line.whole {
             output.raw(line.stderr, b"\n");
