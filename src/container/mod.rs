@@ -22,15 +22,18 @@ pub mod create;
 pub mod logs;
 pub mod options;
 mod record;
+mod release;
 pub mod remove;
 mod seat;
 pub mod start;
 mod state;
 pub mod stop;
 mod sweep;
+pub mod top;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
+pub use release::release;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;
