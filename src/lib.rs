@@ -3,6 +3,7 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod output;
 pub mod settings;
