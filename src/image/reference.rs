@@ -346,19 +346,9 @@ mod tests {
             assert_eq!(error.to_string(), words, "{text}");
         }
         assert!(Reference::normalized(&SHA[7..]).is_err());
-        assert!(Reference::normalized(&"a/".repeat(127).add_a()).is_ok());
-        assert!(Reference::normalized(&"a/".repeat(128).add_a()).is_err());
-    }
-
-    trait AddA {
-        fn add_a(self) -> String;
-    }
-    impl AddA for String {
-        fn add_a(mut self) -> String {
-            self.insert_str(0, "b.c/");
-            self.truncate(self.len() - 5);
-            self
-        }
+        let long = |count| Reference::normalized(&format!("b.c/{}", "a".repeat(count)));
+        assert!(long(251).is_ok());
+        assert!(long(252).is_err());
     }
 
     /// A small generator, so that a failure can be run again: xorshift64.
@@ -392,7 +382,10 @@ mod tests {
                     reference,
                     "{text}"
                 );
-                assert!(!printed.contains("..") && !printed.contains("//"), "{text}");
+                assert!(
+                    !reference.name().contains("..") && !printed.contains("//"),
+                    "{text}"
+                );
             }
         }
         assert!(parsed > 1000, "{parsed}");
