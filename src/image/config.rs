@@ -75,7 +75,10 @@ fn keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Ok(map.unwrap_or_default().into_keys().collect())
 }
 
-fn empty_objects<S: serde::Serializer>(keys: &[String], to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn empty_objects<S: serde::Serializer>(
+    keys: &[String],
+    to: S,
+) -> Result<S::Ok, S::Error> {
     to.collect_map(keys.iter().map(|key| (key, BTreeMap::<(), ()>::new())))
 }
 

@@ -83,7 +83,7 @@ fn by_digest(storage: &Storage, of: &Reference, digest: &Digest) -> Result<Optio
         if file.starts_with([':', '@'])
             && let Some(id) = read_ref(&folder.join(&file))?
             && let Some(image) = by_id(storage, &id)?
-            && image.digest == *digest
+            && image.digests().any(|known| known == digest)
         {
             return Ok(Some(image));
         }
@@ -136,7 +136,7 @@ fn by_last_components(storage: &Storage, text: &str) -> Result<Option<Image>> {
             continue;
         };
         let matches = match wanted.digest() {
-            Some(digest) => image.digest == *digest || reference.digest() == Some(digest),
+            Some(digest) => image.digests().any(|known| known == digest),
             None => reference.tag() == wanted.tag(),
         };
         if matches {
@@ -159,7 +159,7 @@ pub fn list(storage: &Storage) -> Result<Vec<Image>> {
             images.push(image);
         }
     }
-    images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    images.sort_by(|a, b| b.made().cmp(&a.made()).then_with(|| a.id.cmp(&b.id)));
     Ok(images)
 }
 

@@ -20,18 +20,30 @@
 //! **Invariant:** a name costs one look-up, however many images there are; only
 //! a name that is not there as it stands has the names walked.
 
+mod add;
+mod archive;
 mod config;
 mod find;
+mod load;
+pub mod manifest;
+mod name;
 mod reference;
+mod remove;
+mod user;
 
+pub use add::{GivenManifest, Incoming, IncomingLayer, add};
+pub use archive::Source;
 pub use config::{Healthcheck, ImageConfig};
-pub use find::{find, list, names};
-pub use reference::Reference;
+pub use find::{by_id, by_name, find, list, names};
+pub use load::{Input, Loaded, check_path, load};
+pub use name::{tag, untag};
+pub use reference::{Reference, is_short};
+pub use remove::{Done, Users, collect_layers, in_use, remove};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest, ImageId};
 use crate::storage::{Locked, Storage};
 
@@ -39,9 +51,12 @@ use crate::storage::{Locked, Storage};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Image {
     pub id: ImageId,
-    /// Of the manifest.
+    /// Of the manifest it came with last.
     pub digest: Digest,
-    /// The manifest's media type.
+    /// Of other manifests it came with.
+    #[serde(default)]
+    pub other_digests: Vec<Digest>,
+    /// The media type of the manifest of `digest`.
     pub manifest_type: String,
     /// Lowest first.
     pub layers: Vec<DiffId>,
@@ -50,30 +65,47 @@ pub struct Image {
     #[serde(default)]
     pub variant: String,
     pub os: String,
+    /// As the config says.
     pub created: Option<Timestamp>,
+    /// When it came into the store.
+    pub stored: Timestamp,
     #[serde(default)]
     pub author: String,
-    /// Bytes of its layers' files and of its metadata.
+    /// Bytes of its layers' tars, its config and its manifests, counted as Podman does.
     pub size: u64,
     /// The config's `User`, as the image's own passwd and group resolve it; none
     /// if they do not.
     pub user_ids: Option<(u32, u32)>,
-    /// What `/` is in the image. The overlay shows its upper folder's.
-    pub root: RootFolder,
     /// The name it was found by; none if by its id.
     #[serde(skip)]
     pub name: Option<Reference>,
 }
 
-/// Owner and mode of an image's `/`, by ids inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootFolder {
-    pub uid: u32,
-    pub gid: u32,
-    pub mode: u32,
-}
-
 impl Image {
+    /// When it was made, as far as anybody knows.
+    pub fn made(&self) -> Timestamp {
+        self.created.unwrap_or(self.stored)
+    }
+
+    /// Every digest that a reference to it may have.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.digest).chain(&self.other_digests)
+    }
+
+    /// The exact bytes of its config.
+    pub fn config_bytes(&self, storage: &Storage) -> Result<Vec<u8>> {
+        let path = storage.image(&self.id).join("config.json");
+        std::fs::read(&path).tried(|| format!("read {}", path.display()))
+    }
+
+    /// The exact bytes of its manifest.
+    pub fn manifest_bytes(&self, storage: &Storage) -> Result<Vec<u8>> {
+        let path = storage
+            .image(&self.id)
+            .join(format!("manifest-{}", self.digest.hex()));
+        std::fs::read(&path).tried(|| format!("read {}", path.display()))
+    }
+
     /// Keeps the image from being removed while the value lives. `NotFound` if it
     /// was removed since it was found. To be held until the container's record
     /// is on disk.
