@@ -4,6 +4,8 @@ pub mod output;
 
 pub mod container;
 
+pub mod image;
+
 pub mod volume;
 
 pub mod network;

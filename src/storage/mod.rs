@@ -3,10 +3,10 @@
 //! ```text
 //! $XDG_DATA_HOME/coracle/            version 1
 //!   format                  "1"; a newer one is refused
-//!   blobs/sha256/<hex>      manifests and configs, exact bytes
-//!   images/<image id>/      image.json: what `run` and `images` need of an image
+//!   images/<image id>/      image.json: what `run` and `images` need of an image;
+//!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
-//!   layers/<diff id>/       diff/ (unpacked), layer.json
+//!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
@@ -23,8 +23,11 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+pub mod compression;
+pub mod layer;
 mod lock;
 mod staging;
+pub mod tar;
 mod tree;
 
 use std::fs::File;
@@ -35,7 +38,7 @@ pub use staging::Staging;
 pub use tree::{disk_usage, remove_tree};
 
 use crate::error::{Context, Error, Result};
-use crate::id::{ContainerId, DiffId, Digest, ImageId, Name};
+use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::settings::Settings;
 use crate::sys::file::{Durable, write_whole};
 
@@ -75,7 +78,6 @@ impl Storage {
 
     fn make(&self, format: &Path) -> Result<()> {
         for dir in [
-            "blobs/sha256",
             "images",
             "refs",
             "layers",
@@ -105,10 +107,6 @@ impl Storage {
     /// What can be made again.
     pub fn cache(&self) -> &Path {
         &self.cache
-    }
-
-    pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
     }
 
     pub fn images(&self) -> PathBuf {
