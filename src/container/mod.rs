@@ -18,6 +18,7 @@
 pub mod options;
 mod record;
 mod state;
+pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
