@@ -22,6 +22,10 @@ pub mod create;
 pub mod logs;
 pub mod options;
 mod record;
+mod rootfs;
+mod host;
+pub mod spec;
+pub mod exec;
 mod release;
 pub mod remove;
 mod seat;
@@ -30,6 +34,7 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
+pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
