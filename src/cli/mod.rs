@@ -12,6 +12,8 @@ mod parse;
 mod system;
 mod volume;
 
+pub use parse::distance;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
