@@ -67,6 +67,18 @@ pub fn pipes(wanted: &Wanted) -> Result<(Pipes, Streams)> {
     ))
 }
 
+impl Pipes {
+    /// The same with a pty's master in the place of every pipe.
+    pub fn through(self, master: &OwnedFd) -> Result<Self> {
+        Ok(Self {
+            stdin: self.stdin.map(|_| master.try_clone()).transpose()?,
+            stdout: Some(master.try_clone()?),
+            stderr: None,
+            signals: self.signals,
+        })
+    }
+}
+
 /// The signals that go to the container (all that Podman proxies) and SIGWINCH.
 fn watched(wanted: &Wanted) -> Vec<i32> {
     let kept = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG];

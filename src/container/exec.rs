@@ -4,16 +4,18 @@
 //! process there, and carries its streams: no monitor, no second program. A
 //! detached one is left to a fork that waits for it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
 use super::options::{NamespaceMode, Options};
-use super::{Container, State, spec, user};
+use super::user::User;
+use super::{Container, Record, State, spec, user};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::NetworkMode;
-use crate::runtime::{self, seccomp};
+use crate::runtime::seccomp::{self, Filter};
+use crate::runtime::{self, ExecPlan};
 use crate::sys::process;
 use crate::userns;
 
@@ -46,11 +48,12 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     }
     let init = container.status.init().ok_or_else(improper)?;
     let map = record.map.clone().unwrap_or_else(|| engine.default_map().clone());
-    let filter = if exec.privileged || record.options.privileged {
-        None
-    } else {
-        seccomp::bpf(engine.storage.cache(), &record.options.security.seccomp, &spec::capabilities(&record.options))?
-    };
+    let capabilities = spec::capabilities(&record.options, 0)?;
+    let filter = seccomp::filter(
+        engine.storage.cache(),
+        spec::seccomp_profile(&record.options),
+        capabilities.bounding,
+    )?;
     let (ours, theirs) = pipes(&exec.wanted)?;
     process::join_namespaces(engine.thread, &init, namespaces(&record.options))
         .tried(|| format!("join container {}", record.id.short()))?;
@@ -60,17 +63,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
     let user = user::resolve(root.as_fd(), who, &record.options.groups)?;
     drop(root);
-    let process = spec::exec_process(&record.options, exec, &user)?;
-    let joined = runtime::exec(
-        engine.thread,
-        runtime::ExecPlan {
-            process,
-            filter,
-            tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
-            stdio: [theirs.stdin, theirs.stdout, theirs.stderr],
-            detach: exec.detach,
-        },
-    )?;
+    let joined = runtime::exec(engine.thread, plan(record, exec, user, filter, [theirs.stdin, theirs.stdout, theirs.stderr])?)?;
     if exec.detach {
         return Ok(Outcome::Exited(0));
     }
@@ -78,7 +71,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     match master {
         None => Carrier::new(Peer::Child(process, None), ours, &exec.wanted)?.carry(),
         Some(master) => {
-            let ours = ours.through(&master, &exec.wanted)?;
+            let ours = ours.through(&master)?;
             Carrier::new(Peer::Child(process, Some(master)), ours, &exec.wanted)?.carry()
         }
     }
@@ -100,4 +93,30 @@ fn namespaces(options: &Options) -> i32 {
         flags |= libc::CLONE_NEWNET;
     }
     flags
+}
+
+/// The process in the words of the runtime.
+fn plan(
+    record: &Record,
+    exec: &Exec,
+    user: User,
+    filter: Option<Filter>,
+    stdio: [Option<OwnedFd>; 3],
+) -> Result<ExecPlan> {
+    let options = &record.options;
+    Ok(ExecPlan {
+        argv: exec.argv.clone(),
+        env: options.env.clone(),
+        workdir: exec.workdir.clone().unwrap_or_else(|| options.workdir.clone()),
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.additional_gids.clone(),
+        umask: options.umask,
+        ulimits: options.ulimits.iter().map(|limit| (limit.name.clone(), limit.soft, limit.hard)).collect(),
+        capabilities: spec::capabilities(options, user.uid)?,
+        no_new_privileges: options.security.no_new_privileges,
+        filter,
+        tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
+        stdio,
+    })
 }

@@ -389,10 +389,12 @@ pub fn start_network(
     init: &Process,
     runtime: &Path,
     storage: &Storage,
-) -> Result<Option<network::Pasta>> {
+) -> Result<Option<super::start::Pasta>> {
+    let _ = (init, runtime, storage);
     match &options.network {
+        #[cfg(any())]
         NetworkMode::PastaDefault | NetworkMode::Pasta(_) => {
-            network::Pasta::start(init.pid(), &options.network, &options.ports, runtime, storage.cache()).map(Some)
+            super::start::Pasta::start(init.pid(), &options.network, &options.ports, runtime, storage.cache()).map(Some)
         }
         _ => Ok(None),
     }

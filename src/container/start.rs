@@ -285,6 +285,7 @@ impl<'a> Monitor<'a> {
                 id: self.record.id.as_str(),
                 dir: &self.runtime,
                 spec: prepared.spec,
+                capabilities: prepared.capabilities,
                 filter: prepared.filter,
                 tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
                 init: options.init,
@@ -372,9 +373,9 @@ impl<'a> Monitor<'a> {
     }
 
     /// Gives the init's network namespace its way out.
-    fn connect(&self, created: &runtime::Created, netns: Option<&OwnedFd>) -> Result<Option<network::Pasta>> {
+    fn connect(&self, created: &runtime::Created, netns: Option<&OwnedFd>) -> Result<Option<Pasta>> {
         let options = &self.record.options;
-        rootfs::start_network(options, created.init.pid(), netns, &self.runtime, self.storage())
+        { let _ = netns; rootfs::start_network(options, &created.init, &self.runtime, self.storage()) }
     }
 
     fn write_pidfiles(&self, init: i32) -> Result<()> {
@@ -475,3 +476,5 @@ fn pipes(tty: bool, interactive: bool) -> Result<([Option<OwnedFd>; 3], Terminal
         Terminal::Pipes { stdin: stdin_ours, stdout: Some(stdout_ours), stderr: Some(stderr_ours) },
     ))
 }
+
+pub struct Pasta;

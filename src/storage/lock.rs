@@ -37,13 +37,6 @@ pub fn alone(dir: &Path) -> Result<Locked> {
     Ok(Locked { dir: file })
 }
 
-/// Locks the folder `dir` alone, when all others have let go.
-pub fn alone(dir: &Path) -> Result<Locked> {
-    let file = super::open(dir)?;
-    file.lock().tried(|| format!("lock {}", dir.display()))?;
-    Ok(Locked { _dir: file })
-}
-
 /// Locks the folder `dir` alone; `None` if it is in use.
 pub fn try_alone(dir: &Path) -> Result<Option<Locked>> {
     let file = super::open(dir)?;

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use backing::{Backing, Parsed, parse_options};
+pub use copy::tree as copy_tree;
 pub use fill::{First, fill};
 
 use crate::engine::Engine;

@@ -53,9 +53,9 @@ impl Select {
             return Ok(vec![Chosen { container: found, typed }]);
         }
         if self.all || !filters.is_empty() {
-            let filters = super::filter::containers(engine, filters)?;
+            if !filters.is_empty() { return Err(Error::unsupported("--filter")); }
             let mut all = container::list(&engine.storage)?;
-            all.retain(|it| suits(it) && filters.matches(it));
+            all.retain(|it| suits(it));
             all.sort_by(|a, b| a.record.created.cmp(&b.record.created));
             return Ok(all
                 .into_iter()
