@@ -186,7 +186,8 @@ impl<'a> Monitor<'a> {
         }
         userns::leave_groups(self.map)?;
         process::unshare(self.engine.thread, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
-        mount::make_slave().tried(|| "make mounts slaves")
+        mount::make_slave().tried(|| "make mounts slaves")?;
+        runtime::cgroup::show_unified_only()
     }
 
     /// From the record in place to the end.

@@ -16,6 +16,7 @@
 //! its delete kills all that is in it.
 
 pub mod capability;
+pub mod cgroup;
 mod executor;
 pub mod init;
 mod join;
