@@ -17,11 +17,13 @@
 
 pub mod options;
 mod record;
+pub mod spec;
 mod state;
 pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
+pub use spec::spec;
 pub use state::{Exit, Started, State, Status, status_of};
 
 use crate::error::{Context, Error, Kind, Result};
