@@ -1,1 +1,3 @@
 //! Flags that several commands share.
+
+pub mod network;
