@@ -93,7 +93,7 @@ pub fn hosts(of: HostsFor, base: &str) -> Result<String> {
                     "unable to replace \"host-gateway\" of host entry {entry:?}: host containers internal IP address is empty"
                 )));
             }
-            (ip, _) => ip.to_owned(),
+            (ip, _) => ip.trim().to_owned(),
         };
         file.push(&ip, names.split(';'));
     }

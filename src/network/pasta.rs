@@ -393,7 +393,13 @@ fn arguments(options: &[String], ports: &[PortMapping], guest: Guest) -> Result<
         options
             .windows(2)
             .filter(|two| two[0] == name)
-            .filter_map(|two| two[1].parse().ok())
+            .map(|two| two[1].as_str())
+            .chain(
+                options
+                    .iter()
+                    .filter_map(|it| it.strip_prefix(name)?.strip_prefix('=')),
+            )
+            .filter_map(|value| value.parse().ok())
             .collect()
     };
     let mut published = (false, false);
@@ -537,4 +543,207 @@ fn explain(code: i32, text: &str, ports: &[PortMapping]) -> Error {
         Kind::CannotInvoke,
         format!("pasta failed with exit code {code}: {said}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use super::super::{choose, parse_published};
+    use super::*;
+    use crate::settings::{Overrides, Settings};
+    use crate::sys::process::UnshareFlags;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    fn ports(flags: &[&str]) -> Vec<PortMapping> {
+        parse_published(&strings(flags)).unwrap()
+    }
+
+    fn line(options: &[&str], published: &[&str], guest: Guest) -> String {
+        let args = arguments(&strings(options), &ports(published), guest).unwrap();
+        args.args.join(" ")
+    }
+
+    const OURS: &str = "--foreground --no-netns-quit --pid /proc/self/fd/1 --netns /proc/self/fd/0";
+
+    #[test]
+    fn the_command_line_is_podmans() {
+        assert_eq!(
+            line(&[], &[], Guest::Mapped),
+            format!(
+                "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet {OURS} --map-guest-addr 169.254.1.2"
+            )
+        );
+        assert_eq!(
+            line(
+                &[],
+                &[
+                    "8080:80",
+                    "8081:81/udp",
+                    "127.0.0.1:9000-9002:90-92",
+                    "[::1]:7:7"
+                ],
+                Guest::Mapped
+            ),
+            format!(
+                "--config-net -t 8080-8080:80-80 -u 8081-8081:81-81 -t 127.0.0.1/9000-9002:90-92 -t ::1/7-7:7-7 --dns-forward 169.254.1.1 -T none -U none --no-map-gw --quiet {OURS} --map-guest-addr 169.254.1.2"
+            )
+        );
+        assert_eq!(
+            line(
+                &["--map-gw", "-T", "80", "--udp-ports=5"],
+                &[],
+                Guest::Mapped
+            ),
+            format!(
+                "--config-net -T 80 --udp-ports=5 --dns-forward 169.254.1.1 -t none -U none --quiet {OURS} --map-guest-addr 169.254.1.2"
+            )
+        );
+        assert_eq!(
+            line(&[], &[], Guest::Apart(Ipv4Addr::new(10, 0, 2, 100))),
+            format!(
+                "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet {OURS} -a 10.0.2.100 -n 255.255.255.0 -g 10.0.2.2"
+            )
+        );
+    }
+
+    #[test]
+    fn the_users_addresses_are_theirs() {
+        let options = strings(&["--map-guest-addr", "10.9.9.9", "--dns-forward=192.0.2.77"]);
+        let args = arguments(&options, &[], Guest::Mapped).unwrap();
+        assert_eq!(args.host, ["10.9.9.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(args.dns, ["192.0.2.77".parse::<IpAddr>().unwrap()]);
+        assert!(!args.is_mapped_by_us);
+        let error = arguments(&strings(&["--pid", "x"]), &[], Guest::Mapped).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--network=pasta:--pid is not supported by coracle yet"
+        );
+    }
+
+    #[test]
+    fn the_guest_is_in_no_network_of_the_hosts() {
+        let apart = |host: &[&str]| {
+            let host: Vec<IpAddr> = host.iter().map(|ip| ip.parse().unwrap()).collect();
+            match Guest::apart_from(&host) {
+                Guest::Apart(ip) => ip.to_string(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(apart(&["192.0.2.2", "fd00::2"]), "10.0.2.100");
+        assert_eq!(apart(&["10.0.2.15"]), "10.88.254.100");
+        assert_eq!(apart(&["fd00::2"]), "Not");
+        assert_eq!(apart(&[]), "Not");
+    }
+
+    #[test]
+    fn what_pasta_says_becomes_one_line() {
+        let published = ports(&["8080:80", "81:81/udp"]);
+        for (text, words, code) in [
+            (
+                "Listen failed for HOST TCP port */8080: Address already in use\nCouldn't listen on requested ports\n",
+                "publish 0.0.0.0:8080: Address already in use (os error 98)",
+                126,
+            ),
+            (
+                "Failed to send 70 bytes to syslog\nFailed to bind port 8080 (Address already in use) for option '-t 8080-8080:80-80', exiting\n",
+                "publish 0.0.0.0:8080: Address already in use (os error 98)",
+                126,
+            ),
+            (
+                "Listen failed for HOST UDP port */81: Permission denied\n",
+                "publish 0.0.0.0:81/udp: Permission denied (os error 13)",
+                126,
+            ),
+            (
+                "Failed to open() /dev/net/tun: Permission denied\nFailed to set up tap device in namespace\n",
+                "open /dev/net/tun, which pasta needs to give the container a network: Permission denied",
+                126,
+            ),
+            (
+                "pasta: unrecognized option '--bogus'\nUsage: pasta [OPTION]...\n\n  -d, --debug\n",
+                "pasta failed with exit code 1: pasta: unrecognized option '--bogus'",
+                126,
+            ),
+            ("", "pasta failed with exit code 1: it said nothing", 126),
+        ] {
+            let error = explain(1, text, &published);
+            assert_eq!(error.to_string(), words);
+            assert_eq!(error.exit_code(), code);
+        }
+    }
+
+    #[test]
+    fn a_pid_alone_on_a_line_is_readiness() {
+        assert!(says_ready(b"a warning\n42\n", 42));
+        assert!(!says_ready(b"42", 42));
+        assert!(!says_ready(b"142\n", 42));
+        assert!(!says_ready(b"42 things\n", 42));
+    }
+
+    #[test]
+    fn what_pasta_lacks_is_remembered_of_this_file() {
+        let cache = std::env::temp_dir().join(crate::id::random_hex::<8>());
+        let mut program = Program {
+            path: "/proc/self/exe".into(),
+            file: Path::new("/proc/self/exe").metadata().ok(),
+        };
+        assert!(!program.lacks_map_guest_addr(&cache));
+        program.remember_lack(&cache);
+        assert!(program.lacks_map_guest_addr(&cache));
+        program.file = Path::new("/").metadata().ok();
+        assert!(!program.lacks_map_guest_addr(&cache));
+        std::fs::remove_dir_all(&cache).unwrap();
+    }
+
+    /// Runs the test `name` again, alone in a process, as namespaces want one
+    /// thread, and gives false; or true in that process.
+    #[allow(clippy::print_stderr)]
+    fn is_alone(name: &str) -> bool {
+        const ALONE: &str = "CORACLE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        if let Err(error) = can_start() {
+            assert!(
+                std::env::var_os("NEEDS").is_none_or(|needs| needs != "all"),
+                "{error}"
+            );
+            eprintln!("skipped {name}: {error}");
+            return false;
+        }
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                &format!("network::pasta::tests::{name}"),
+                "--exact",
+                "--nocapture",
+            ])
+            .arg("--test-threads=1")
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        eprintln!("{text}");
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+        false
+    }
+
+    #[test]
+    fn threads() {
+        if is_alone("threads") {
+            let _ = SoleThread::take().unwrap();
+        }
+    }
 }
