@@ -79,7 +79,7 @@ fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child
 }
 
 /// Where `name` is: in PATH, else where distributions put it.
-pub(super) fn helper(name: &str) -> Option<PathBuf> {
+pub fn helper(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
