@@ -762,6 +762,14 @@ fn glob(pattern: &str, path: &str) -> bool {
 /// Every mount of the container, in the order they are made.
 fn all_mounts(options: &Options, host: &Host) -> Result<Vec<oci::Mount>> {
     let wanted = mounts(options);
+    // libcontainer would go on to make links and devices in the caller's own /dev.
+    let is_foreign = |it: &Mount| !matches!(it.kind, MountKind::Tmpfs { .. });
+    if wanted
+        .iter()
+        .any(|it| it.destination == Path::new("/dev") && is_foreign(it))
+    {
+        return Err(Error::unsupported("a mount over /dev").hint("name the devices: --device"));
+    }
     let mut all = base_mounts(options, host, &wanted)?;
     if options.privileged {
         for path in &host.machine.devices {
@@ -1452,9 +1460,9 @@ mod tests {
             &["/etc/hosts", "/dev/shm", "/sys/fs/cgroup"],
         );
         differs(
-            |it| it.mounts = vec![bind("/dev", "/dev", &[]), bind("/sys", "/sys", &[])],
+            |it| it.mounts = vec![tmpfs("/dev", &[]), bind("/sys", "/sys", &[])],
             &[
-                "/dev bind /dev rprivate,rbind",
+                "/dev tmpfs tmpfs rprivate,nosuid,nodev",
                 "/sys bind /sys rprivate,rbind",
             ],
             &["/dev", "/sys", "/dev/pts", "/dev/mqueue"],
@@ -1536,6 +1544,14 @@ mod tests {
         host.sources.clear();
         let error = spec(&record(options), &host).unwrap_err();
         assert_eq!(error.to_string(), "nothing was prepared to mount on /v");
+    }
+
+    #[test]
+    fn the_callers_dev_is_not_touched() {
+        let mut options = options();
+        options.mounts = vec![bind("/dev", "/dev", &[])];
+        let error = spec(&record(options), &host()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
     }
 
     #[test]
