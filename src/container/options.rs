@@ -52,6 +52,9 @@ pub struct Options {
     pub security: Security,
     pub devices: Vec<Device>,
     pub ulimits: Vec<Ulimit>,
+    /// `--ulimit=host`: the caller's limits as they are, `ulimits` being empty.
+    #[serde(default)]
+    pub host_ulimits: bool,
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of /dev/shm.
     pub shm_size: u64,
@@ -83,6 +86,12 @@ pub struct Options {
     pub create_command: Vec<String>,
     /// `--oom-score-adj`
     pub oom_score_adj: Option<i32>,
+    /// `--tz`: `local` or a name below the host's zoneinfo folder.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
+    #[serde(default)]
+    pub volumes_from: Vec<String>,
 }
 
 /// One entry of the container's mount table.
@@ -98,6 +107,10 @@ pub struct Mount {
     pub chown: bool,
     /// A path within a volume or image.
     pub subpath: Option<PathBuf>,
+    /// The options as `inspect` shows them: those given (`z`, `ro`, `U`, `nocopy`
+    /// among them) in their order, then Podman's defaults.
+    #[serde(default)]
+    pub shown: Vec<String>,
 }
 
 /// What is mounted.
