@@ -114,11 +114,17 @@ pub fn matches(command: &Command, typed: &str, words: &[OsString]) -> Result<Arg
     if let Some(first) = first_operand(&definition, words) {
         line.insert(first + 1, "--".into());
     }
+    let last = words.last().map(|word| word.to_string_lossy());
     definition
         .try_get_matches_from_mut(line)
         .map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp => Unread::Help(error.to_string()),
-            _ => Unread::Wrong(as_podman(&error, &definition, typed)),
+            _ => Unread::Wrong(as_podman(
+                &error,
+                &definition,
+                typed,
+                &last.unwrap_or_default(),
+            )),
         })
 }
 
@@ -382,7 +388,7 @@ pub fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Turns clap's error into pflag's and cobra's words.
-fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str) -> Error {
+fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, last: &str) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -405,7 +411,14 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str) -> 
             argument.chars().nth(1).unwrap_or('-')
         )),
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
-            Error::usage(format!("flag needs an argument: {flag}"))
+            // Only the last word can be a flag that lacks its value.
+            let letter = last.chars().next_back().filter(|_| !last.starts_with("--"));
+            match letter {
+                Some(letter) => {
+                    Error::usage(format!("flag needs an argument: {letter:?} in -{letter}"))
+                }
+                None => Error::usage(format!("flag needs an argument: {flag}")),
+            }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error)

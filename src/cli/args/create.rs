@@ -307,6 +307,7 @@ mod tests {
     use crate::cli::args::host::tests::Fake;
     use crate::cli::{Command, parse};
 
+    /// Run a command in a new container
     #[derive(clap::Args, Debug)]
     struct Run {
         #[command(flatten)]
@@ -451,11 +452,22 @@ mod tests {
     }
 
     #[test]
+    fn help_is_the_commands_own() {
+        let help = parse::definition(&RUN, "run").render_help().to_string();
+        assert!(
+            help.starts_with("Run a command in a new container\n"),
+            "{help}"
+        );
+        assert!(!help.contains("--pod"), "{help}");
+    }
+
+    #[test]
     fn bad_lines_have_pflags_words() {
         for (line, why) in [
             (&["--nosuchflag", "i"][..], "unknown flag: --nosuchflag"),
-            (&["-itX", "i"], "unknown shorthand flag: 'X' in -itX"),
+            (&["-itX", "i"], "unknown shorthand flag: 'X' in -X"),
             (&["--name"], "flag needs an argument: --name"),
+            (&["-ite"], "flag needs an argument: 'e' in -e"),
             (
                 &["--rm=foo", "i"],
                 "invalid argument \"foo\" for \"--rm\" flag: \
@@ -475,6 +487,11 @@ mod tests {
                 &["--cpus", "foo", "i"],
                 "invalid argument \"foo\" for \"--cpus\" flag: \
                  strconv.ParseFloat: parsing \"foo\": invalid syntax",
+            ),
+            (
+                &["--stop-timeout=", "i"],
+                "invalid argument \"\" for \"--stop-timeout\" flag: \
+                 strconv.ParseUint: parsing \"\": invalid syntax",
             ),
             (&[], "requires at least 1 arg(s), only received 0"),
         ] {

@@ -1038,16 +1038,13 @@ fn image_volumes(mode: &str, volumes: &[String]) -> Result<Vec<Mount>> {
             let (kind, given) = if is_tmpfs {
                 let kind = MountKind::Tmpfs {
                     options: Vec::new(),
-                    copy_up: false,
+                    copy_up: true,
                 };
-                (
-                    kind,
-                    own(&["rprivate", "rw", "nodev", "exec", "notmpcopyup"]),
-                )
+                (kind, own(&["rprivate", "rw", "nodev", "exec"]))
             } else {
                 (
                     volume(None, true)?,
-                    own(&["nodev", "exec", "nosuid", "rbind"]),
+                    own(&["rprivate", "rw", "nodev", "exec", "nosuid", "rbind"]),
                 )
             };
             Ok(Draft::new(kind, destination, given).finish())
@@ -1661,10 +1658,10 @@ mod tests {
             mounts_of(flags, &["/iv", "/iv2/x/"], &Fake::default())
                 .map(|mounts| mounts.iter().map(line).collect::<Vec<_>>().join("\n"))
         };
-        let anonymous = "volume ? copy=true at /iv2/x [nodev,exec,nosuid,rbind,rprivate]";
+        let anonymous = "volume ? copy=true at /iv2/x [rprivate,rw,nodev,exec,nosuid,rbind]";
         assert_eq!(
             given(&[]).unwrap(),
-            format!("volume ? copy=true at /iv [nodev,exec,nosuid,rbind,rprivate]\n{anonymous}")
+            format!("volume ? copy=true at /iv [rprivate,rw,nodev,exec,nosuid,rbind]\n{anonymous}")
         );
         assert_eq!(
             given(&["-v", "/d:/iv/"]).unwrap(),
@@ -1679,7 +1676,7 @@ mod tests {
         assert!(
             given(&["--image-volume=tmpfs"])
                 .unwrap()
-                .starts_with("tmpfs [] copy_up=false at /iv ")
+                .starts_with("tmpfs [] copy_up=true at /iv ")
         );
         for bad in ["bind", "foo"] {
             assert_eq!(

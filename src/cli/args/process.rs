@@ -2,7 +2,7 @@
 
 use crate::cli::args::{csv, size};
 use crate::container::options::NamespaceMode;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Flags of the container's process.
 #[derive(clap::Args, Debug, Clone)]
@@ -111,7 +111,8 @@ impl Args {
             argv.extend_from_slice(&command);
         }
         if argv.is_empty() {
-            return Err(Error::usage(
+            return Err(Error::new(
+                Kind::CommandNotFound,
                 "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
             ));
         }

@@ -478,10 +478,11 @@ fn ulimit(text: &str) -> Result<Ulimit, String> {
     if hard != -1 && soft > hard {
         return Err(format!("{more}: {soft} > {hard}"));
     }
+    // As the kernel reads them: -1 is RLIM_INFINITY.
     Ok(Ulimit {
         name: format!("RLIMIT_{}", bare.to_ascii_uppercase()),
-        soft: soft.cast_unsigned(),
-        hard: hard.cast_unsigned(),
+        soft: soft as u64,
+        hard: hard as u64,
     })
 }
 
