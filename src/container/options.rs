@@ -101,16 +101,14 @@ pub struct Mount {
     /// Absolute and clean, as the container sees it.
     pub destination: PathBuf,
     pub read_only: bool,
-    /// Mount flags in mount(8)'s words (`nosuid`, `noexec`, `rbind`, `rprivate`…).
+    /// As `inspect` shows them: those given in their order (`ro`, `z`, `U`, `nocopy`,
+    /// `size=1m` among them), then Podman's defaults. Those that mount(8) knows as flags
+    /// (`nosuid`, `rbind`, `rprivate`…) are the mount's flags.
     pub options: Vec<String>,
     /// `U`: give the source to the container's user.
     pub chown: bool,
     /// A path within a volume or image.
     pub subpath: Option<PathBuf>,
-    /// The options as `inspect` shows them: those given (`z`, `ro`, `U`, `nocopy`
-    /// among them) in their order, then Podman's defaults.
-    #[serde(default)]
-    pub shown: Vec<String>,
 }
 
 /// What is mounted.

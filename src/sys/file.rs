@@ -28,6 +28,11 @@ pub fn open_in_root(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<O
     }
 }
 
+/// A copy of this process's standard input.
+pub fn stdin() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
 /// Opens a directory to name what lies beneath it.
 pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(
@@ -88,4 +93,17 @@ pub fn sync_file_system(dir: &Path) -> io::Result<()> {
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Makes `dir` the working directory.
+pub fn change_dir(dir: &Path) -> io::Result<()> {
+    Ok(rustix::process::chdir(dir)?)
+}
+
+/// Makes reads and writes of `fd` give EAGAIN instead of waiting. For pipes and
+/// sockets that nobody shares with us: the flag belongs to the open file.
+pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(&fd)?;
+    flags.set(OFlags::NONBLOCK, on);
+    Ok(rustix::fs::fcntl_setfl(&fd, flags)?)
 }

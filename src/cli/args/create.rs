@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::cli::args::host::{Host, Lookup, clean};
+use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
     csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
@@ -16,7 +17,7 @@ use crate::cli::args::{
 use crate::cli::at_least;
 use crate::container::Options;
 use crate::error::{Error, Kind, Result};
-use crate::network::{Hosts, NetworkMode, PortMapping};
+use crate::network::NetworkMode;
 
 /// The flags of `run` and `create`, and IMAGE with what follows it.
 #[derive(clap::Args, Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct CreateArgs {
     pub mounts: mounts::Args,
     #[command(flatten)]
     pub namespaces: namespaces::Args,
+    #[command(flatten)]
+    pub network: NetworkArgs,
     #[command(flatten)]
     pub process: process::Args,
     #[command(flatten)]
@@ -102,17 +105,18 @@ pub struct ImageDefaults {
     pub user: String,
     pub workdir: String,
     pub volumes: Vec<String>,
+    /// `80/tcp`
+    pub exposed: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: String,
 }
 
-/// What the network's flags come to.
-#[derive(Debug, Clone, Default)]
-pub struct Network {
-    pub mode: NetworkMode,
-    pub ports: Vec<PortMapping>,
-    pub exposed: Vec<String>,
-    pub hosts: Hosts,
+/// What the flags come to.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub options: Options,
+    /// What the user is told of flags that have no effect.
+    pub warning: Option<String>,
 }
 
 impl CreateArgs {
@@ -126,10 +130,9 @@ impl CreateArgs {
     pub fn options(
         &self,
         image: &ImageDefaults,
-        network: Network,
         host: &dyn Host,
         lookup: &dyn Lookup,
-    ) -> Result<Options> {
+    ) -> Result<Asked> {
         self.refused.check()?;
         // Checked with the rest, so that the error comes before anything is done.
         self.image()?;
@@ -144,6 +147,13 @@ impl CreateArgs {
         let command = self
             .process
             .command(&image.entrypoint, &image.command, &operands)?;
+        let mut network = self.network.options(&image.exposed)?;
+        if let NetworkMode::Container(name) = &mut network.mode {
+            *name = lookup
+                .container(name)
+                .map_err(|error| error.tried("looking up container to share net namespace with"))?
+                .id;
+        }
         let modes = self.namespaces.modes(lookup)?;
         let (cap_add, cap_drop) = self.security.capabilities()?;
         let (ulimits, host_ulimits) = self.security.ulimits()?;
@@ -152,7 +162,7 @@ impl CreateArgs {
                 .filter(|text| !text.is_empty())
                 .unwrap_or_else(|| image.to_owned())
         };
-        Ok(Options {
+        let options = Options {
             argv: command.argv,
             entrypoint: command.entrypoint,
             command: command.command,
@@ -205,6 +215,10 @@ impl CreateArgs {
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
             volumes_from: self.mounts.volumes_from.clone(),
+        };
+        Ok(Asked {
+            options,
+            warning: network.warning,
         })
     }
 }
@@ -227,14 +241,14 @@ impl RunArgs {
 
     /// The keys that detach, as a terminal sends them; none to have none.
     pub fn keys(&self) -> Result<Vec<u8>> {
-        streams::detach_keys(self.detach_keys.as_deref().unwrap_or(streams::DETACH_KEYS))
+        streams::detach_keys(self.detach_keys.as_deref())
     }
 
     /// The numbers of the caller's descriptors that the process gets, each once. That
     /// they are open is for the caller to see, with [`fd_missing`]'s words.
     pub fn descriptors(&self) -> Result<Vec<u32>> {
         let mut numbers: Vec<u32> = (3..3 + self.preserve_fds.unwrap_or(0).min(1 << 20)).collect();
-        for text in csv::all("preserve-fd", &self.preserve_fd)? {
+        for text in csv::all("--preserve-fd", &self.preserve_fd)? {
             let number = number::unsigned_32(&text).map_err(|why| {
                 Error::usage(format!(
                     "invalid argument {text:?} for \"--preserve-fd\" flag: {why}"
@@ -341,7 +355,7 @@ mod tests {
     fn run(line: &[&str]) -> Result<Run, String> {
         let words: Vec<OsString> = line.iter().map(OsString::from).collect();
         let matches = parse::matches(&RUN, "run", &words).map_err(|why| match why {
-            parse::Unread::Help(text) => text,
+            parse::Unread::Help => "help".to_owned(),
             parse::Unread::Wrong(error) => error.to_string(),
         })?;
         Ok(Run::from_arg_matches(&matches).unwrap())
@@ -352,10 +366,8 @@ mod tests {
         let run = run(line)?;
         run.run
             .check()
-            .and_then(|()| {
-                run.create
-                    .options(&image(), Network::default(), &fake, &fake)
-            })
+            .and_then(|()| run.create.options(&image(), &fake, &fake))
+            .map(|asked| asked.options)
             .map_err(|error| error.to_string())
     }
 
@@ -367,6 +379,7 @@ mod tests {
             user: "5:6".into(),
             workdir: "wd".into(),
             volumes: vec!["/iv".into()],
+            exposed: vec!["80/tcp".into()],
             labels: BTreeMap::from([("l".into(), "img".into())]),
             stop_signal: "SIGINT".into(),
         }
@@ -640,8 +653,9 @@ mod tests {
         }
     }
 
-    /// The flags of podman-run(1) and podman-create(1), 5.8, but the network's.
+    /// The flags of podman-run(1) and podman-create(1), 5.8.
     const PODMAN: &[&str] = &[
+        "add-host",
         "annotation",
         "arch",
         "attach",
@@ -771,6 +785,20 @@ mod tests {
         "volume",
         "volumes-from",
         "workdir",
+        "dns",
+        "dns-option",
+        "dns-search",
+        "expose",
+        "hosts-file",
+        "ip",
+        "ip6",
+        "mac-address",
+        "network",
+        "network-alias",
+        "no-hostname",
+        "no-hosts",
+        "publish",
+        "publish-all",
     ];
 
     /// Those of `run` alone.
@@ -801,7 +829,7 @@ mod tests {
             .get_arguments()
             .filter_map(|arg| arg.get_short())
             .collect();
-        for short in "acdehilmqtuvw".chars() {
+        for short in "acdehilmpPqtuvw".chars() {
             assert!(shorts.contains(short), "-{short}");
         }
     }

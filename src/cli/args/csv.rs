@@ -26,13 +26,14 @@ pub fn fields(line: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The fields of every value of a flag that may be given more than once.
+/// The fields of every value of a flag that may be given more than once. `flag` is as
+/// pflag shows it: `--cap-add`, `-p, --publish`.
 pub fn all(flag: &str, values: &[String]) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for value in values {
         let fields = fields(value).map_err(|why| {
             Error::usage(format!(
-                "invalid argument {value:?} for \"--{flag}\" flag: {why}"
+                "invalid argument {value:?} for {flag:?} flag: {why}"
             ))
         })?;
         all.extend(fields);
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_bad_list_names_its_flag() {
         assert_eq!(
-            all("cap-add", &["a\"b".into()]).unwrap_err().to_string(),
+            all("--cap-add", &["a\"b".into()]).unwrap_err().to_string(),
             "invalid argument \"a\\\"b\" for \"--cap-add\" flag: \
              parse error on line 1, column 2: bare \" in non-quoted-field"
         );

@@ -1,6 +1,6 @@
 //! The container's environment.
 
-use crate::cli::args::host::{Host, words};
+use crate::cli::args::host::{Caller, Host, words};
 use crate::error::{Error, Result};
 
 /// PATH where neither image nor flags set it.
@@ -107,14 +107,17 @@ impl Args {
                 }
             }
         }
-        for file in &self.env_file {
-            env.set_from_file(file, host)?;
-        }
-        for line in self.env.iter().filter(|line| !line.is_empty()) {
-            env.set_from_line(line, host)?;
-        }
+        env.set_from_flags(&self.env, &self.env_file, host)?;
         Ok(env.lines())
     }
+}
+
+/// `--env` and `--env-file` of `exec`: what they add to the container's environment.
+pub fn extra(env: &[String], env_file: &[String]) -> Result<Vec<String>> {
+    let host = Caller::read()?;
+    let mut variables = Variables::default();
+    variables.set_from_flags(env, env_file, &host)?;
+    Ok(variables.lines())
 }
 
 /// Variables in the order their names first came.
@@ -145,6 +148,17 @@ impl Variables {
             .into_iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
+    }
+
+    /// Files first, whichever stands first.
+    fn set_from_flags(&mut self, env: &[String], files: &[String], host: &dyn Host) -> Result<()> {
+        for file in files {
+            self.set_from_file(file, host)?;
+        }
+        for line in env.iter().filter(|line| !line.is_empty()) {
+            self.set_from_line(line, host)?;
+        }
+        Ok(())
     }
 
     /// One value of `--env` or line of a file.

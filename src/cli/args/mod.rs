@@ -11,6 +11,7 @@
 pub mod create;
 pub mod csv;
 pub mod env;
+pub mod filter;
 pub mod host;
 pub mod image;
 pub mod labels;
@@ -18,10 +19,14 @@ pub mod lifetime;
 pub mod log;
 pub mod mounts;
 pub mod namespaces;
+pub mod network;
 pub mod number;
 pub mod process;
 pub mod refused;
 pub mod resources;
 pub mod security;
+pub mod select;
 pub mod size;
 pub mod streams;
+
+pub use streams::detach_keys;

@@ -245,7 +245,7 @@ impl Draft {
             defaults.push("tmpcopyup");
         }
         let (read_only, chown) = (has(&["ro"]), has(&["U"]));
-        let shown: Vec<String> = given
+        let options: Vec<String> = given
             .into_iter()
             .filter(|it| !["notmpcopyup", "cached", "delegated"].contains(&it.as_str()))
             .chain(defaults.into_iter().map(str::to_owned))
@@ -254,10 +254,9 @@ impl Draft {
             kind,
             destination,
             read_only,
-            options: shown.iter().filter(|it| is_flag(it)).cloned().collect(),
+            options,
             chown,
             subpath,
-            shown,
         }
     }
 }
@@ -272,15 +271,6 @@ const PROPAGATIONS: [&str; 8] = [
     "unbindable",
     "runbindable",
 ];
-
-/// Whether mount(8) knows the word as a flag; `ro` is kept apart.
-fn is_flag(word: &str) -> bool {
-    PROPAGATIONS.contains(&word)
-        || [
-            "bind", "rbind", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime",
-        ]
-        .contains(&word)
-}
 
 /// One value of `--volume`.
 fn parse_volume(text: &str, host: &dyn Host) -> Result<Mount> {
@@ -1077,7 +1067,7 @@ mod tests {
         mounts_of(flags, &[], &Fake::default())
     }
 
-    /// A mount in one line: what, where, shown options, subpath.
+    /// A mount in one line: what, where, options, subpath.
     fn line(mount: &Mount) -> String {
         let what = match &mount.kind {
             MountKind::Bind { source } => format!("bind {}", source.display()),
@@ -1107,7 +1097,7 @@ mod tests {
         format!(
             "{what} at {} [{}]{}{}{subpath}",
             mount.destination.display(),
-            mount.shown.join(","),
+            mount.options.join(","),
             if mount.read_only { " ro" } else { "" },
             if mount.chown { " U" } else { "" },
         )

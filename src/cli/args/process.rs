@@ -124,7 +124,7 @@ impl Args {
     }
 
     pub fn groups(&self) -> Result<Vec<String>> {
-        let mut groups = csv::all("group-add", &self.group_add)?;
+        let mut groups = csv::all("--group-add", &self.group_add)?;
         groups.retain(|group| !group.is_empty());
         if groups.len() > 1 && groups.iter().any(|group| group == "keep-groups") {
             return Err(Error::usage(

@@ -59,8 +59,8 @@ pub struct Args {
 impl Args {
     /// Capabilities to add and to drop, as `CAP_NAME` or `ALL`.
     pub fn capabilities(&self) -> Result<(Vec<String>, Vec<String>)> {
-        let add = csv::all("cap-add", &self.cap_add)?;
-        let drop = csv::all("cap-drop", &self.cap_drop)?;
+        let add = csv::all("--cap-add", &self.cap_add)?;
+        let drop = csv::all("--cap-drop", &self.cap_drop)?;
         if self.privileged {
             // All are given, and Podman looks at neither list.
             return Ok((Vec::new(), Vec::new()));
@@ -100,7 +100,7 @@ impl Args {
         ipc: &NamespaceMode,
     ) -> Result<BTreeMap<String, String>> {
         let mut sysctls = BTreeMap::new();
-        for text in csv::all("sysctl", &self.sysctl)? {
+        for text in csv::all("--sysctl", &self.sysctl)? {
             let (name, value) = sysctl(&text)?;
             let taken = if name.starts_with("net.") {
                 (*network == NetworkMode::Host).then_some("Network")
@@ -122,7 +122,7 @@ impl Args {
     pub fn ulimits(&self) -> Result<(Vec<Ulimit>, bool)> {
         let mut ulimits: Vec<Ulimit> = Vec::new();
         let mut is_host = false;
-        for text in csv::all("ulimit", &self.ulimit)? {
+        for text in csv::all("--ulimit", &self.ulimit)? {
             if text == "host" {
                 is_host = true;
                 continue;

@@ -4,7 +4,7 @@ use crate::cli::args::csv;
 use crate::error::{Error, Kind, Result};
 
 /// Keys that detach from a container unless said.
-pub const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
 
 /// The streams between the caller and a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub fn streams(attach: Option<&[String]>, interactive: bool) -> Result<Streams> 
         stderr: false,
     };
     let mut any = false;
-    for name in csv::all("attach", attach)? {
+    for name in csv::all("-a, --attach", attach)? {
         any = true;
         match name.to_ascii_lowercase().as_str() {
             // Without -i nothing is read.
@@ -55,8 +55,9 @@ pub fn streams(attach: Option<&[String]>, interactive: bool) -> Result<Streams> 
 }
 
 /// The bytes of `--detach-keys`: single characters and `ctrl-X`, with commas between.
-/// Empty is no keys.
-pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
+/// Empty is no keys; without the flag they are ctrl-p and ctrl-q.
+pub fn detach_keys(flag: Option<&str>) -> Result<Vec<u8>> {
+    let text = flag.unwrap_or(DETACH_KEYS);
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -103,15 +104,16 @@ mod tests {
             ("ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_", &[27, 28, 29, 30, 31]),
             ("ctrl-z", &[26]),
         ] {
-            assert_eq!(detach_keys(text).unwrap(), bytes, "{text}");
+            assert_eq!(detach_keys(Some(text)).unwrap(), bytes, "{text}");
         }
+        assert_eq!(detach_keys(None).unwrap(), [16, 17]);
         for (text, bad) in [
             ("foo", "foo"),
             ("ctrl-5", "ctrl-5"),
             ("ctrl-A", "ctrl-A"),
             ("a,,", ""),
         ] {
-            let error = detach_keys(text).unwrap_err();
+            let error = detach_keys(Some(text)).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 format!("invalid detach keys: Unknown character: '{bad}'")
