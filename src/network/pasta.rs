@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,7 @@ impl Attached {
 ///
 /// It needs some 15 ms to go, as the kernel takes its interface away in no hurry.
 /// Dropping waits for that only where ports are published, which are free then;
-/// else it is left to whoever inherits our children.
+/// else it is reaped when the next one starts, or by whoever inherits our children.
 #[derive(Debug)]
 pub struct Pasta {
     process: Process,
@@ -82,6 +83,7 @@ impl Pasta {
     /// Starts pasta for `netns` and does not wait for it. We must be root of the
     /// user namespace that owns `netns`, and in the host's network namespace.
     pub fn start(proof: SoleThread, netns: &Netns, settings: PastaSettings) -> Result<Self> {
+        reap_those_gone();
         let program = Program::find()?;
         // Older ones go on without a port that is taken, and say nothing.
         check_free(settings.ports)?;
@@ -183,10 +185,31 @@ impl Pasta {
 
 impl Drop for Pasta {
     fn drop(&mut self) {
-        self.kill();
-        if self.is_published && !self.ended {
-            let _ = self.process.reap();
+        if self.ended {
+            return;
         }
+        self.kill();
+        if self.is_published {
+            let _ = self.process.reap();
+        } else if let Ok(mut leaving) = LEAVING.lock() {
+            leaving.push(self.process.pid());
+        }
+    }
+}
+
+/// Children that were ended and not waited for.
+static LEAVING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// A container that is restarted again and again must not gather dead children.
+fn reap_those_gone() {
+    if let Ok(mut leaving) = LEAVING.lock() {
+        leaving.retain(|&pid| {
+            let pid = rustix::process::Pid::from_raw(pid);
+            matches!(
+                rustix::process::waitpid(pid, rustix::process::WaitOptions::NOHANG),
+                Ok(None)
+            )
+        });
     }
 }
 
@@ -885,6 +908,35 @@ mod tests {
                     error.to_string(),
                     format!("publish 0.0.0.0:{number}: Address already in use (os error 98)")
                 );
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn one_life_after_another_leaves_one_dead_child_at_most() {
+        let name = "network::pasta::tests::one_life_after_another_leaves_one_dead_child_at_most";
+        if needs_pasta()
+            && let Some(proof) = process::alone(name)
+        {
+            as_monitor(proof, 0, || {
+                let cache = Cache::new();
+                let settings = PastaSettings {
+                    options: &[],
+                    ports: &[],
+                    cache: &cache.0,
+                };
+                for _ in 0..3 {
+                    let netns = Netns::make(proof)?;
+                    let mut pasta = Pasta::start(proof, &netns, settings)?;
+                    pasta.ready(proof, &netns, settings)?;
+                    let gone = Process::open(pasta.pid())?;
+                    drop(pasta);
+                    assert!(gone.wait_ended(Some(Duration::from_secs(10)))?);
+                }
+                assert_eq!(LEAVING.lock().unwrap().len(), 1);
+                reap_those_gone();
+                assert!(LEAVING.lock().unwrap().is_empty());
                 Ok(())
             });
         }
