@@ -10,3 +10,4 @@ pub mod settings;
 pub mod storage;
 pub mod sys;
 pub mod userns;
+pub mod volume;
