@@ -31,6 +31,7 @@ pub mod tar;
 mod tree;
 
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use lock::Locked;
@@ -77,6 +78,12 @@ impl Storage {
     }
 
     fn make(&self, format: &Path) -> Result<()> {
+        // Nobody else may come near files of our ids, setuid ones above all.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .tried(|| format!("make {}", self.root.display()))?;
         for dir in [
             "images",
             "refs",
