@@ -1,13 +1,29 @@
 pub mod cli;
-pub mod container;
-pub mod engine;
-pub mod error;
-pub mod id;
-pub mod image;
-pub mod network;
+
 pub mod output;
-pub mod settings;
-pub mod storage;
-pub mod sys;
-pub mod userns;
+
+pub mod container;
+
+pub mod image;
+
 pub mod volume;
+
+pub mod network;
+
+pub mod monitor;
+
+pub mod runtime;
+
+pub mod engine;
+
+pub mod storage;
+
+pub mod userns;
+
+pub mod settings;
+
+pub mod sys;
+
+pub mod id;
+
+pub mod error;

@@ -1,1 +1,29 @@
-fn main() {}
+//! The program as its users meet it: one test binary, run as an unprivileged
+//! user by `make test`. A file is a command or a theme.
+
+mod world;
+
+mod completion;
+mod generated;
+mod layers;
+mod unshare;
+mod usage;
+
+/// `autotests` is off, so a file that is not named above would never run.
+#[test]
+fn every_file_here_is_part_of_this_binary() {
+    let tests = world::source().join("tests");
+    let main = std::fs::read_to_string(tests.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(&tests).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let is_module =
+            path.extension().is_some_and(|it| it == "rs") || path.join("mod.rs").exists();
+        if is_module && name != "main" {
+            assert!(
+                main.lines().any(|line| line == format!("mod {name};")),
+                "tests/main.rs has no `mod {name};`"
+            );
+        }
+    }
+}

@@ -6,11 +6,17 @@
 //! building all of them costs more than most commands do.
 
 pub mod args;
+pub mod completion;
 mod container;
+pub mod help;
 mod image;
+pub mod man;
 mod parse;
+pub use parse::parse_bool;
 mod system;
 mod volume;
+
+pub use parse::distance;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -118,11 +124,20 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(argv: &[OsString]) -> Result<u8> {
+    match argv.get(1).and_then(|word| word.to_str()) {
+        Some("__complete") => return completion::complete(&argv[2..], true),
+        Some("__completeNoDesc") => return completion::complete(&argv[2..], false),
+        _ => {}
+    }
     let thread = SoleThread::take()?;
     match parse::parse(argv)? {
         parse::Parsed::Print(text) => {
             Output::new().text(&text);
             Ok(0)
+        }
+        parse::Parsed::Missing(text, error) => {
+            Output::new().text(&text);
+            Err(error)
         }
         parse::Parsed::Run {
             command,

@@ -6,7 +6,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::{Command, GROUPS, PODMAN_VERSION, commands};
+use super::{Command, GROUPS, PODMAN_VERSION, commands, help};
 use crate::error::{Error, Result};
 use crate::settings::Overrides;
 
@@ -14,6 +14,8 @@ use crate::settings::Overrides;
 pub enum Parsed {
     /// A text and success: `--help`, `--version`.
     Print(String),
+    /// A text and failure: a group without a command.
+    Missing(String, Error),
     Run {
         command: &'static Command,
         matches: ArgMatches,
@@ -47,6 +49,24 @@ const ACCEPTED: &[&str] = &[
     "volumepath",
 ];
 
+/// The options before the command that help shows: those that do something.
+pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
+    (None, "help", "", "Help for coracle"),
+    (
+        None,
+        "root",
+        "string",
+        "Path to the folder of images, containers and volumes",
+    ),
+    (
+        None,
+        "runroot",
+        "string",
+        "Path to the folder of what lives only while something runs",
+    ),
+    (Some('v'), "version", "", "Version for coracle"),
+];
+
 /// The line `--version` prints; tools read its last word.
 pub fn version_line() -> String {
     format!(
@@ -67,7 +87,10 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
         .take(2)
         .map_while(|word| word.to_str())
         .collect();
-    if globals.help || words.is_empty() || words[0] == "help" {
+    if words.is_empty() && !globals.help {
+        return Ok(missing(""));
+    }
+    if globals.help || words[0] == "help" {
         let of: Vec<&str> = if words.first() == Some(&"help") {
             rest.iter().skip(1).filter_map(|w| w.to_str()).collect()
         } else {
@@ -98,24 +121,25 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
                 overrides,
             })
         }
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => {
-            Ok(Parsed::Print(error.to_string()))
-        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => Ok(Parsed::Print(
+            help::of_command(command, &words[..used].join(" ")),
+        )),
         Err(error) => Err(as_podman(&error, &words[..used].join(" "))),
     }
 }
 
 /// The row for the first one or two words, and how many words it took.
-fn find(words: &[&str]) -> Option<(&'static Command, usize)> {
+pub fn find(words: &[&str]) -> Option<(&'static Command, usize)> {
     let two = (words.len() == 2).then(|| words.join(" "));
     let mut one = None;
+    let first = words.first()?;
     for command in commands() {
         if let Some(two) = &two
             && command.names.contains(&two.as_str())
         {
             return Some((command, 2));
         }
-        if command.names.contains(&words[0]) {
+        if command.names.contains(first) {
             one = Some((command, 1));
         }
     }
@@ -197,6 +221,12 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Whether a global option is followed by its value.
+pub fn takes_value(option: &str) -> bool {
+    let long = option.strip_prefix("--").unwrap_or("");
+    ACCEPTED.contains(&long) || long == "root" || long == "runroot"
+}
+
 #[derive(Default)]
 struct Globals {
     overrides: Overrides,
@@ -234,7 +264,7 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                         &name[1..2]
                     )));
                 };
-                if !ACCEPTED.contains(&long) && long != "root" && long != "runroot" {
+                if !takes_value(name) {
                     return Err(
                         Error::usage(format!("unknown flag: {name}")).hint("see `coracle --help`")
                     );
@@ -269,7 +299,10 @@ fn invalid(value: &str, flag: &str, why: &str) -> Error {
 /// Podman's words for a command that is none.
 fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
     if let Some((group, _)) = GROUPS.iter().find(|(group, _)| *group == words[0]) {
-        if words.len() == 1 || words[1] == "--help" || words[1] == "-h" || words[1] == "help" {
+        if words.len() == 1 {
+            return Ok(missing(group));
+        }
+        if matches!(words[1], "--help" | "-h" | "help") {
             return help_of(&[group]);
         }
         let what = rest[1].to_string_lossy();
@@ -364,19 +397,15 @@ fn as_podman(error: &clap::Error, command: &str) -> Error {
 /// The help of a command, a group, or all.
 fn help_of(words: &[&str]) -> Result<Parsed> {
     if words.is_empty() {
-        return Ok(Parsed::Print(list(
-            "",
-            "Manage pods, containers and images",
-        )));
+        return Ok(Parsed::Print(help::of_group("")));
     }
     if let Some((command, used)) = find(&words[..words.len().min(2)])
         && (used == words.len())
     {
-        let mut definition = definition(command, &words.join(" "));
-        return Ok(Parsed::Print(definition.render_long_help().to_string()));
+        return Ok(Parsed::Print(help::of_command(command, &words.join(" "))));
     }
     match GROUPS.iter().find(|(group, _)| [*group] == *words) {
-        Some((group, about)) => Ok(Parsed::Print(list(group, about))),
+        Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),
         None => Err(Error::usage(format!(
             "unrecognized command `coracle {}`",
             words.join(" ")
@@ -384,43 +413,11 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
     }
 }
 
-/// The commands of a group (`""`: those of one word, and the groups).
-fn list(group: &str, about: &str) -> String {
-    let mut rows: Vec<(String, String)> = commands()
-        .filter_map(|command| {
-            let name = command
-                .names
-                .iter()
-                .find_map(|name| match name.split_once(' ') {
-                    Some((of, name)) if of == group => Some(name),
-                    None if group.is_empty() => Some(*name),
-                    _ => None,
-                })?;
-            let summary = (command.define)()
-                .get_about()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            Some((name.to_owned(), summary))
-        })
-        .collect();
-    if group.is_empty() {
-        rows.extend(
-            GROUPS
-                .iter()
-                .map(|(name, about)| (name.to_string(), about.to_string())),
-        );
-    }
-    rows.sort();
-    let prefix = if group.is_empty() {
-        "coracle".to_owned()
-    } else {
-        format!("coracle {group}")
-    };
-    let mut text = format!("{about}\n\nUsage:\n  {prefix} [command]\n\nAvailable Commands:\n");
-    for (name, summary) in rows {
-        text.push_str(&format!("  {name:<12} {summary}\n"));
-    }
-    text
+/// A group without a command: its help, and Podman's words.
+fn missing(group: &str) -> Parsed {
+    let command = format!("coracle {group}");
+    let error = Error::usage(format!("missing command '{} COMMAND'", command.trim_end()));
+    Parsed::Missing(help::of_group(group), error)
 }
 
 #[cfg(test)]

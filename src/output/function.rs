@@ -13,8 +13,10 @@ pub const NAMES: &[&str] = &[
 
 /// Why a call came to nothing.
 pub enum Problem {
-    /// The number or the types of the arguments are wrong.
-    Arguments(String),
+    /// The number of arguments is wrong.
+    Count(String),
+    /// The argument of this index is not of the type wanted.
+    Type(usize, &'static str, String),
     /// The function itself failed.
     Failed(String),
 }
@@ -60,7 +62,10 @@ pub fn call(name: &str, args: &[Value]) -> Called {
         "index" => index(args),
         "slice" => slice(args),
         "eq" => match args {
-            [] | [_] => Err(count(name, "at least 1", args.len())),
+            [] => Err(count(name, "at least 1", 0)),
+            [_] => Err(Problem::Failed(
+                "missing argument for comparison".to_owned(),
+            )),
             [first, others @ ..] => {
                 for other in others {
                     if equal(first, other)? {
@@ -79,13 +84,13 @@ pub fn call(name: &str, args: &[Value]) -> Called {
         "js" => Ok(Value::text(gotmpl::js_escape(&joined(args)))),
         "urlquery" => Ok(Value::text(gotmpl::url_encode(&joined(args)))),
         "print" | "println" | "printf" => printed(name, args),
-        "call" => Err(Problem::Failed("call of non-function".to_owned())),
+        "call" => Err(Problem::Failed("call of nil".to_owned())),
         _ => Err(Problem::Failed(format!("{name:?} is not a function"))),
     }
 }
 
 fn count(name: &str, wanted: impl std::fmt::Display, got: usize) -> Problem {
-    Problem::Arguments(format!(
+    Problem::Count(format!(
         "wrong number of args for {name}: want {wanted} got {got}"
     ))
 }
@@ -108,22 +113,19 @@ fn text(name: &str, args: &[Value], wanted: usize) -> Result<Vec<String>, Proble
     if args.len() != wanted {
         return Err(count(name, wanted, args.len()));
     }
-    args.iter().map(string).collect()
+    (0..wanted).map(|at| string(args, at)).collect()
 }
 
-fn string(value: &Value) -> Result<String, Problem> {
-    match value {
+fn string(args: &[Value], at: usize) -> Result<String, Problem> {
+    match &args[at] {
         Value::String(text) => Ok(text.to_string()),
         Value::Missing => Ok(String::new()),
-        other => Err(wrong("string", other)),
+        _ => Err(wrong(args, at, "string")),
     }
 }
 
-fn wrong(wanted: &str, got: &Value) -> Problem {
-    Problem::Arguments(format!(
-        "wrong type for value; expected {wanted}; got {}",
-        got.type_name()
-    ))
+fn wrong(args: &[Value], at: usize, wanted: &'static str) -> Problem {
+    Problem::Type(at, wanted, args[at].type_name().to_owned())
 }
 
 fn text_and_numbers(
@@ -131,15 +133,14 @@ fn text_and_numbers(
     args: &[Value],
     wanted: usize,
 ) -> Result<(String, Vec<usize>), Problem> {
-    let Some((source, numbers)) = args.split_first().filter(|(_, rest)| rest.len() == wanted)
-    else {
+    if args.len() != wanted + 1 {
         return Err(count(name, wanted + 1, args.len()));
-    };
-    let numbers = numbers.iter().map(|value| {
-        let number = number(value).ok_or_else(|| wrong("int", value))?;
+    }
+    let numbers = (1..args.len()).map(|at| {
+        let number = number(&args[at]).ok_or_else(|| wrong(args, at, "int"))?;
         Ok(usize::try_from(number).unwrap_or(0))
     });
-    Ok((string(source)?, numbers.collect::<Result<_, Problem>>()?))
+    Ok((string(args, 0)?, numbers.collect::<Result<_, Problem>>()?))
 }
 
 fn number(value: &Value) -> Option<i64> {
@@ -156,7 +157,7 @@ fn title(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let first = c.is_alphanumeric() && !inside;
-            inside = c.is_alphanumeric() || c == '\'' || c == '_';
+            inside = c.is_alphanumeric() || c == '_';
             let upper = first.then(|| c.to_uppercase().collect::<Vec<_>>());
             upper.unwrap_or_else(|| vec![c])
         })
@@ -171,15 +172,15 @@ fn split(text: &str, by: &str) -> Value {
 }
 
 fn join(args: &[Value]) -> Called {
-    let (list, by) = two("join", args)?;
-    let by = string(by)?;
+    let (list, _) = two("join", args)?;
+    let by = string(args, 1)?;
     match list {
         Value::List(values) => {
             let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
             Ok(Value::text(texts.join(&by)))
         }
         Value::NilList => Ok(Value::text("")),
-        other => Err(wrong("[]string", other)),
+        _ => Err(wrong(args, 0, "[]string")),
     }
 }
 
@@ -195,10 +196,15 @@ fn length(value: &Value) -> Called {
         other => {
             return Err(Problem::Failed(format!(
                 "len of type {}",
-                other.type_name()
+                plain_type(other)
             )));
         }
     } as i64))
+}
+
+/// A type's name without the pointer that reflection has gone through.
+fn plain_type(value: &Value) -> &str {
+    value.type_name().trim_start_matches('*')
 }
 
 fn index(args: &[Value]) -> Called {
@@ -270,8 +276,8 @@ fn slice(args: &[Value]) -> Called {
         }
     };
     let mut ends = [0, length];
-    for (end, bound) in ends.iter_mut().zip(bounds) {
-        let at = number(bound).ok_or_else(|| wrong("int", bound))?;
+    for (i, (end, bound)) in ends.iter_mut().zip(bounds).enumerate() {
+        let at = number(bound).ok_or_else(|| wrong(args, i + 1, "int"))?;
         *end = usize::try_from(at)
             .ok()
             .filter(|at| *at <= length)
@@ -308,7 +314,13 @@ fn order(a: &Value, b: &Value) -> Result<Ordering, Problem> {
         }
         _ => None,
     };
-    order.ok_or_else(|| Problem::Failed("incompatible types for comparison".to_owned()))
+    order.ok_or_else(|| {
+        Problem::Failed(format!(
+            "incompatible types for comparison: {} and {}",
+            plain_type(a),
+            plain_type(b)
+        ))
+    })
 }
 
 fn equal(a: &Value, b: &Value) -> Result<bool, Problem> {

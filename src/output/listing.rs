@@ -89,40 +89,51 @@ pub fn print_each(
     format: &str,
     values: Vec<Value>,
 ) -> Result<()> {
-    let shown = parse(command, format)?.execute(&Value::list(values))?;
-    output.text(&shown);
+    let values = Value::list(values);
+    match format.strip_prefix("table ") {
+        // There is no header to show.
+        Some(columns) => {
+            let shown = parse(command, columns)?.execute(&values)?;
+            output.text(&table::align(&shown));
+        }
+        None => output.text(&parse(command, format)?.execute(&values)?),
+    }
     Ok(())
 }
 
 /// Prints one value by a template, as `version --format` and `info --format` do.
 pub fn print_one(output: &mut Output, command: &str, format: &str, value: &Value) -> Result<()> {
-    let template = either(command, format, |format| ended(format.to_owned()))?;
+    let template = either(command, format, str::to_owned)?;
     output.text(&template.execute(value)?);
     Ok(())
 }
 
 /// The template of a row, repeated for all.
 fn parse(command: &str, format: &str) -> Result<template::Template> {
-    either(command, format, |format| {
-        let format = ended(format.to_owned());
-        if format.starts_with("{{range") {
-            format
-        } else {
-            format!("{{{{range .}}}}{format}{{{{end -}}}}")
-        }
+    either(command, format, |format| match ranges_itself(format) {
+        true => format.to_owned(),
+        false => format!("{{{{range .}}}}{format}{{{{end -}}}}"),
     })
 }
 
-/// Podman takes `\t` and `\n` for a tab and a newline, unless the template is
-/// sound only without (`{{printf "a\n"}}`).
+/// Whether a format begins with `{{range .}}`: then it is for the whole list.
+fn ranges_itself(format: &str) -> bool {
+    let action = format
+        .strip_prefix("{{")
+        .and_then(|rest| rest.split_once("}}"));
+    action.is_some_and(|(action, _)| action.split_whitespace().eq(["range", "."]))
+}
+
+/// Podman takes `\t` and `\n` for a tab and a newline and ends the text in one,
+/// unless the template is sound only without (`{{printf "a\n"}}`).
 fn either(
     command: &str,
     format: &str,
     dress: impl Fn(&str) -> String,
 ) -> Result<template::Template> {
-    let plain = format.replace("\\n", "\n").replace("\\t", "\t");
+    let plain = ended(format.replace("\\n", "\n").replace("\\t", "\t"));
     template::Template::parse(command, &dress(&plain))
-        .or_else(|error| template::Template::parse(command, &dress(format)).map_err(|_| error))
+        .or_else(|_| template::Template::parse(command, &dress(format)))
 }
 
 fn ended(mut format: String) -> String {
@@ -158,7 +169,7 @@ mod tests {
         for (format, text) in [
             (r"{{.Name}}\tx", "n\tx\n"),
             (r"{{.Name}}\n", "n\n"),
-            (r#"{{printf "%s\n" .Name}}"#, "n\n\n"),
+            (r#"{{printf "%s\n" .Name}}"#, "n\n"),
             ("  {{.Name}} x", "  n x\n"),
             ("{{range .}}{{.Name}}{{end}}", "n\n"),
             ("", "\n"),

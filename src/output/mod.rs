@@ -12,7 +12,7 @@ mod function;
 pub mod human;
 pub mod json;
 pub mod listing;
-mod table;
+pub mod table;
 mod template;
 pub mod value;
 
@@ -49,6 +49,17 @@ impl Output {
     pub fn text(&mut self, text: &str) {
         let done = self.out.write_all(text.as_bytes());
         self.check(done);
+    }
+
+    /// Bytes as they are, on stdout or stderr.
+    pub fn raw(&mut self, to_stderr: bool, bytes: &[u8]) {
+        if to_stderr {
+            self.flush();
+            let _ = std::io::stderr().write_all(bytes);
+        } else {
+            let done = self.out.write_all(bytes);
+            self.check(done);
+        }
     }
 
     /// Sends what is buffered on its way.

@@ -33,15 +33,32 @@ pub struct Template {
 impl Template {
     /// Reads `source`; `name` is the command's, for error messages.
     pub fn parse(name: &str, source: &str) -> Result<Self> {
-        let said = |line: usize, message: String| {
+        let said = |line: usize, message: &str| {
             Error::usage(format!("template: {name}:{line}: {message}"))
         };
-        let read = Parser::new(source, "{{", "}}").and_then(Parser::parse);
-        let (body, defined) = read.map_err(|error| match error {
+        if let Some(line) = broken_string(source) {
+            return Err(said(line, "unterminated quoted string"));
+        }
+        // The parser takes a missing or needless {{end}} for the end of the text:
+        // so a mark stands there, which must come out last.
+        let marked = format!("{source}{MARK}");
+        let read = Parser::new(&marked, "{{", "}}").and_then(Parser::parse);
+        let (mut body, defined) = read.map_err(|error| match error {
             TemplateError::Parse { line, message, .. }
-            | TemplateError::Lex { line, message, .. } => said(line.max(1), message),
-            other => said(1, other.to_string()),
+            | TemplateError::Lex { line, message, .. } => {
+                let lines = source.matches('\n').count() + 1;
+                said(line.clamp(1, lines), &in_gos_words(&message))
+            }
+            other => said(1, &other.to_string()),
         })?;
+        if !take_mark(&mut body) {
+            let line = source.matches('\n').count() + 1;
+            let inside = format!("{body:?}{defined:?}").contains(&format!("{MARK:?}")[1..]);
+            return Err(match inside {
+                true => said(line, "unexpected EOF"),
+                false => said(1, "unexpected {{end}}"),
+            });
+        }
         let template = Self {
             name: name.to_owned(),
             source: source.to_owned(),
@@ -54,7 +71,7 @@ impl Template {
         let bodies = std::iter::once(&template.body).chain(template.defined.values());
         for body in bodies {
             if let Some((pos, unknown)) = unknown_function(body) {
-                return Err(said(pos.line, format!("function {unknown:?} not defined")));
+                return Err(said(pos.line, &format!("function {unknown:?} not defined")));
             }
         }
         Ok(template)
@@ -83,6 +100,72 @@ impl Template {
             "template: {name}:{line}:{column}: executing {name:?} at <{context}>: {message}",
             name = self.name
         )
+    }
+}
+
+/// Stands at the end of what is parsed; no template has it.
+const MARK: &str = "\u{10ffff}end";
+
+/// Takes the mark off; false if it is not the last thing there is.
+fn take_mark(body: &mut ListNode) -> bool {
+    let Some(Node::Text(last)) = body.nodes.last_mut() else {
+        return false;
+    };
+    match last.text.strip_suffix(MARK) {
+        Some(text) => {
+            last.text = text.into();
+            true
+        }
+        None => false,
+    }
+}
+
+/// The line on which a quoted string goes on into the next, which the parser
+/// lets pass.
+fn broken_string(source: &str) -> Option<usize> {
+    let bytes = source.as_bytes();
+    let (mut at, mut line, mut inside) = (0, 1, false);
+    let mut quote = None;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        match (quote, rest[0]) {
+            (Some(b'"' | b'\''), b'\n') => return Some(line),
+            (_, b'\n') => line += 1,
+            (Some(b'"' | b'\''), b'\\') => at += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, byte @ (b'"' | b'\'' | b'`')) if inside => quote = Some(byte),
+            (None, b'{') if rest.starts_with(b"{{/*") || rest.starts_with(b"{{- /*") => {
+                let end = source[at..].find("*/").map_or(rest.len(), |end| end + 2);
+                line += source[at..at + end].matches('\n').count();
+                at += end - 1;
+                inside = true;
+            }
+            (None, b'{') if rest.starts_with(b"{{") => {
+                inside = true;
+                at += 1;
+            }
+            (None, b'}') if inside && rest.starts_with(b"}}") => {
+                inside = false;
+                at += 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The parser's message as Go words it, where they differ.
+fn in_gos_words(message: &str) -> String {
+    let character = message
+        .strip_prefix("unexpected character: '")
+        .and_then(|rest| rest.chars().next());
+    match (message, character) {
+        ("unterminated string", _) => "unterminated quoted string".to_owned(),
+        ("empty command", _) => "missing value for command".to_owned(),
+        (_, Some(c)) => format!("bad character U+{:04X} {c:?}", u32::from(c)),
+        (message, None) => message.to_owned(),
     }
 }
 
@@ -311,7 +394,27 @@ impl Run<'_> {
         }
         args.extend(piped);
         function::call(name, &args).map_err(|problem| match problem {
-            function::Problem::Arguments(message) => self.at(pos, name, &message),
+            function::Problem::Count(message) => self.at(pos, name, &message),
+            function::Problem::Type(index, wanted, got) => match command.args.get(index + 1) {
+                Some(
+                    arg @ (Expr::String(..) | Expr::Number(..) | Expr::Bool(..) | Expr::Nil(..)),
+                ) => {
+                    let text = expr_text(arg);
+                    self.at(
+                        arg.pos(),
+                        &text,
+                        &format!("expected {wanted}; found {text}"),
+                    )
+                }
+                arg => {
+                    let (pos, text) = match arg {
+                        Some(arg) => (arg.pos(), expr_text(arg)),
+                        None => (pos, name.to_owned()),
+                    };
+                    let message = format!("wrong type for value; expected {wanted}; got {got}");
+                    self.at(pos, &text, &message)
+                }
+            },
             function::Problem::Failed(message) => self.at(
                 command.pos,
                 &context,
@@ -358,7 +461,9 @@ impl Run<'_> {
             Expr::Variable(pos, name, fields) => {
                 let known = self.variables.iter().rev().find(|(n, _)| n == name);
                 let Some((_, value)) = known else {
-                    return Err(self.at(*pos, &context, &format!("undefined variable: {name}")));
+                    let (at, name) = (pos.line, name.as_str());
+                    let of = &self.template.name;
+                    return Err(format!("template: {of}:{at}: undefined variable {name:?}"));
                 };
                 self.fields(value.clone(), fields, *pos, &context, args)
             }

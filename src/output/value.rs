@@ -225,6 +225,53 @@ fn part(at: Timestamp) -> String {
     }
 }
 
+impl Time {
+    /// Go's time.Time.Format: the layout is how Go writes 2006-01-02T15:04:05.
+    pub fn format(self, layout: &str) -> String {
+        let Some(at) = self.0 else {
+            return layout.to_owned();
+        };
+        let zoned = at.to_zoned(jiff::tz::TimeZone::system());
+        let mut text = String::new();
+        let mut rest = layout;
+        'next: while let Some(c) = rest.chars().next() {
+            for (part, format) in LAYOUT {
+                if let Some(after) = rest.strip_prefix(part) {
+                    text.push_str(&zoned.strftime(format).to_string());
+                    rest = after;
+                    continue 'next;
+                }
+            }
+            text.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+        text
+    }
+}
+
+/// Go's parts of a layout as strftime(3) has them; a longer one before those it
+/// begins with.
+const LAYOUT: &[(&str, &str)] = &[
+    ("January", "%B"),
+    ("Jan", "%b"),
+    ("Monday", "%A"),
+    ("Mon", "%a"),
+    ("MST", "%Z"),
+    ("2006", "%Y"),
+    ("-07:00", "%:z"),
+    ("-0700", "%z"),
+    ("Z07:00", "%:z"),
+    ("01", "%m"),
+    ("02", "%d"),
+    ("03", "%I"),
+    ("04", "%M"),
+    ("05", "%S"),
+    ("06", "%y"),
+    ("15", "%H"),
+    ("PM", "%p"),
+    ("_2", "%e"),
+];
+
 /// In JSON its RFC 3339 text.
 impl Serialize for Time {
     fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -248,10 +295,27 @@ impl Row for Time {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
+        let zoned = self.0?.to_zoned(jiff::tz::TimeZone::system());
+        let number = |number: i64| Some(Value::Int(number));
         match name {
-            "Unix" => Some(Value::Int(self.seconds())),
+            "Unix" => number(self.seconds()),
+            "UnixNano" => number(i64::try_from(self.0?.as_nanosecond()).unwrap_or(0)),
             "IsZero" => Some(Value::Bool(self.0.is_none())),
             "String" => Some(Value::text(self.to_string())),
+            "Year" => number(zoned.year().into()),
+            "Month" => Some(Value::text(zoned.strftime("%B").to_string())),
+            "Weekday" => Some(Value::text(zoned.strftime("%A").to_string())),
+            "Day" => number(zoned.day().into()),
+            "Hour" => number(zoned.hour().into()),
+            "Minute" => number(zoned.minute().into()),
+            "Second" => number(zoned.second().into()),
+            _ => None,
+        }
+    }
+
+    fn method(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
+        match (name, args) {
+            ("Format", [Value::String(layout)]) => Some(Ok(Value::text(self.format(layout)))),
             _ => None,
         }
     }

@@ -7,10 +7,10 @@
 //!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
-//!   containers/<id>/        container.json, seat, started.json, exit.json, upper/ work/ rootfs/ log/ …
+//!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
-//!   running/<id>            a monitor has this container: the list a sweep looks at
-//!   volumes/<name>/         volume.json, _data/
+//!   running/<id>            the seat of its monitor: what a sweep looks at
+//!   volumes/<name>/         volume.json, _data/, users/<container id>
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -163,6 +163,11 @@ impl Storage {
 
     pub fn volume(&self, name: &Name) -> PathBuf {
         self.volumes().join(name)
+    }
+
+    /// A file for each container that mounts the volume, named by its id.
+    pub fn volume_users(&self, name: &Name) -> PathBuf {
+        self.volume(name).join("users")
     }
 
     /// A folder to make something in; see [`Staging`].

@@ -94,3 +94,16 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
+
+/// Makes `dir` the working directory.
+pub fn change_dir(dir: &Path) -> io::Result<()> {
+    Ok(rustix::process::chdir(dir)?)
+}
+
+/// Makes reads and writes of `fd` give EAGAIN instead of waiting. For pipes and
+/// sockets that nobody shares with us: the flag belongs to the open file.
+pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(&fd)?;
+    flags.set(OFlags::NONBLOCK, on);
+    Ok(rustix::fs::fcntl_setfl(&fd, flags)?)
+}

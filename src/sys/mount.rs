@@ -89,3 +89,8 @@ pub fn make_slave() -> io::Result<()> {
 pub fn detach(target: &Path) -> io::Result<()> {
     Ok(unmount(target, UnmountFlags::DETACH)?)
 }
+
+/// Shows what is at `source` at `target` too.
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    Ok(rustix::mount::mount_bind(source, target)?)
+}

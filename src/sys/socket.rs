@@ -118,3 +118,13 @@ pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     message.truncate(received);
     Ok((message, fds))
 }
+
+/// Sends to a descriptor known by number only, which may be closed by now: an
+/// error is nobody's concern.
+pub fn send_raw(fd: i32, slices: &[IoSlice<'_>]) {
+    // SAFETY: the number is borrowed for this one call; if it is no socket, or
+    // closed, the kernel says so and nothing happens.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut ancillary = SendAncillaryBuffer::default();
+    let _ = rustix::net::sendmsg(fd, slices, &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}

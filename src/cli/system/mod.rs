@@ -1,7 +1,10 @@
 //! Commands about coracle itself.
 
-use super::{Command, command};
+use super::{Command, command, completion};
 
 mod unshare;
 
-pub const COMMANDS: &[Command] = &[command!(unshare, "unshare")];
+pub const COMMANDS: &[Command] = &[
+    command!(completion, "completion"),
+    command!(unshare, "unshare"),
+];

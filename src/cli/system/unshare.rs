@@ -17,11 +17,7 @@ pub struct Args {
     #[arg(long)]
     rootless_netns: bool,
 
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 

@@ -1,0 +1,269 @@
+//! The texts that `--help` prints, in Podman's layout, and the parts of a
+//! definition that help, man page and completion show alike.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction};
+
+use super::parse::{GLOBAL, definition};
+use super::{Command, GROUPS, commands};
+
+/// One option as it is shown.
+pub struct Shown {
+    pub short: Option<char>,
+    pub long: String,
+    /// The word for its value; none for one that is on or off.
+    pub value: Option<String>,
+    /// Its default, if it says something.
+    pub default: Option<String>,
+    /// What it does: the first paragraph, and all of it.
+    pub help: String,
+    pub long_help: String,
+}
+
+/// The options of a command, in order of their names.
+pub fn options(definition: &clap::Command) -> Vec<Shown> {
+    let mut shown: Vec<Shown> = definition
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && !arg.is_hide_set())
+        .filter_map(|arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            Some(Shown {
+                short: arg.get_short(),
+                long: arg.get_long()?.to_owned(),
+                value: value(arg),
+                default: default(arg),
+                long_help: match arg.get_long_help() {
+                    Some(long) => long.to_string(),
+                    None => help.clone(),
+                },
+                help,
+            })
+        })
+        .collect();
+    shown.sort_by(|a, b| a.long.cmp(&b.long));
+    shown
+}
+
+/// Whether an option is on or off and takes a value only after `=`.
+pub fn is_switch(arg: &Arg) -> bool {
+    let optional = arg.get_num_args().is_some_and(|n| n.min_values() == 0);
+    matches!(
+        arg.get_action(),
+        ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Help | ArgAction::Count
+    ) || (optional && arg.get_value_parser().type_id() == TypeId::of::<bool>())
+}
+
+/// The word for an option's value: the one it was given, else pflag's.
+fn value(arg: &Arg) -> Option<String> {
+    if is_switch(arg) {
+        return None;
+    }
+    let given = arg.get_value_names().and_then(|names| names.first());
+    let own = arg.get_id().as_str().to_uppercase();
+    if let Some(given) = given.filter(|given| given.as_str() != own) {
+        return Some(given.to_string());
+    }
+    let kind = arg.get_value_parser().type_id();
+    let is = |types: &[TypeId]| types.iter().any(|it| kind == *it);
+    let word = if is(&[
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+    ]) {
+        "uint"
+    } else if is(&[TypeId::of::<i32>(), TypeId::of::<i64>()]) {
+        "int"
+    } else if is(&[TypeId::of::<f64>()]) {
+        "float"
+    } else if matches!(arg.get_action(), ArgAction::Append) {
+        "stringArray"
+    } else {
+        "string"
+    };
+    Some(word.to_owned())
+}
+
+fn default(arg: &Arg) -> Option<String> {
+    let value = arg.get_default_values().first()?.to_str()?;
+    if is_switch(arg) {
+        return (value == "true").then(|| value.to_owned());
+    }
+    match value {
+        "" | "0" => None,
+        number if number.parse::<f64>().is_ok() => Some(number.to_owned()),
+        text => Some(format!("{text:?}")),
+    }
+}
+
+/// The operands of a command: `IMAGE [COMMAND [ARG...]]`.
+pub fn operands(definition: &clap::Command) -> String {
+    let words = definition.get_positionals().map(|arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        let name = match names.first() {
+            Some(name) => name.to_uppercase(),
+            None => arg.get_id().as_str().to_uppercase(),
+        };
+        let many = arg.get_num_args().is_some_and(|n| n.max_values() > 1);
+        let ends = arg.is_trailing_var_arg_set();
+        match (arg.is_required_set(), many) {
+            (true, _) if ends => format!("{name} [ARG...]"),
+            (false, _) if ends => format!("[{name} [ARG...]]"),
+            (true, true) => format!("{name} [{name}...]"),
+            (true, false) => name,
+            (false, true) => format!("[{name}...]"),
+            (false, false) => format!("[{name}]"),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What a command does, in one line.
+pub fn summary(definition: &clap::Command) -> String {
+    let about = definition.get_about();
+    about.map(ToString::to_string).unwrap_or_default()
+}
+
+/// What a command does, at length: paragraphs, each in one line.
+pub fn description(definition: &clap::Command) -> Vec<String> {
+    let Some(long) = definition.get_long_about() else {
+        return vec![format!("{}.", summary(definition))];
+    };
+    // clap repeats the summary in front.
+    let long = long.to_string();
+    let paragraphs = long.split("\n\n").map(|it| it.trim().to_owned());
+    paragraphs.filter(|it| !it.is_empty()).skip(1).collect()
+}
+
+/// The help of a command that was typed as `typed`.
+pub fn of_command(command: &Command, typed: &str) -> String {
+    let definition = definition(command, typed);
+    let mut text = format!("{}\n\nDescription:\n", summary(&definition));
+    for paragraph in description(&definition) {
+        text.push_str(&format!("  {}\n\n", paragraph.replace('\n', "\n  ")));
+    }
+    let options = options(&definition);
+    let mut usage = format!("coracle {typed}");
+    if !options.is_empty() {
+        usage.push_str(" [options]");
+    }
+    let usage = format!("{usage} {}", operands(&definition));
+    text.push_str(&format!("Usage:\n  {}\n", usage.trim_end()));
+    let aliases = aliases(command, typed);
+    if aliases.len() > 1 {
+        text.push_str(&format!("\nAliases:\n  {}\n", aliases.join(", ")));
+    }
+    if !command.examples.is_empty() {
+        text.push_str("\nExamples:\n");
+        for example in command.examples {
+            text.push_str(&format!("  {}\n", example.line));
+        }
+    }
+    if !options.is_empty() {
+        text.push_str("\nOptions:\n");
+        text.push_str(&table(&options));
+    }
+    text
+}
+
+/// The other words for the last one that was typed: `ls` and `list`.
+fn aliases<'a>(command: &'a Command, typed: &str) -> Vec<&'a str> {
+    let group = |name: &str| name.rsplit_once(' ').map(|(group, _)| group.to_owned());
+    let names = command.names.iter();
+    names
+        .filter(|name| group(name) == group(typed))
+        .filter_map(|name| name.rsplit(' ').next())
+        .collect()
+}
+
+/// Options as pflag lays them out.
+fn table(options: &[Shown]) -> String {
+    let left: Vec<String> = options
+        .iter()
+        .map(|option| {
+            let short = match option.short {
+                Some(short) => format!("-{short}, "),
+                None => "    ".to_owned(),
+            };
+            let value = option.value.as_deref().unwrap_or("");
+            format!("  {short}--{} {value}", option.long)
+                .trim_end()
+                .to_owned()
+        })
+        .collect();
+    let width = left.iter().map(|it| it.chars().count()).max().unwrap_or(0) + 3;
+    let mut text = String::new();
+    for (left, option) in left.iter().zip(options) {
+        let gap = format!("\n{:width$}", "");
+        let help = option.help.replace('\n', &gap);
+        let default = match &option.default {
+            Some(default) => format!(" (default {default})"),
+            None => String::new(),
+        };
+        text.push_str(&format!("{left:width$}{help}{default}\n"));
+    }
+    text
+}
+
+/// The commands of a group and what they do (`""`: those of one word, and the
+/// groups), in order. Of several names for one command in it the first stands.
+pub fn commands_of(group: &str) -> BTreeMap<String, String> {
+    let mut rows = BTreeMap::new();
+    for command in commands() {
+        let name = command
+            .names
+            .iter()
+            .find_map(|name| match name.split_once(' ') {
+                Some((of, name)) if of == group => Some(name),
+                None if group.is_empty() => Some(*name),
+                _ => None,
+            });
+        let definition = (command.define)();
+        if let Some(name) = name.filter(|_| !definition.is_hide_set()) {
+            rows.insert(name.to_owned(), summary(&definition));
+        }
+    }
+    if group.is_empty() {
+        rows.insert("help".to_owned(), "Help about any command".to_owned());
+        rows.extend(
+            GROUPS
+                .iter()
+                .map(|(name, about)| (name.to_string(), about.to_string())),
+        );
+    }
+    rows
+}
+
+/// The help of a group, or of coracle itself (`""`).
+pub fn of_group(group: &str) -> String {
+    let (about, usage) = match GROUPS.iter().find(|(name, _)| *name == group) {
+        Some((_, about)) => (*about, format!("coracle {group} [command]")),
+        None => (ABOUT, "coracle [options] [command]".to_owned()),
+    };
+    let mut text = format!("{about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n");
+    for (name, summary) in commands_of(group) {
+        text.push_str(&format!("  {name:<11} {summary}\n"));
+    }
+    if group.is_empty() {
+        text.push_str("\nOptions:\n");
+        text.push_str(&table(&global_options()));
+    }
+    text
+}
+
+/// What coracle is, in one line.
+pub const ABOUT: &str = "Manage containers, images and volumes";
+
+/// The options that stand before the command.
+pub fn global_options() -> Vec<Shown> {
+    let shown = GLOBAL.iter().map(|(short, long, value, help)| Shown {
+        short: *short,
+        long: (*long).to_owned(),
+        value: (!value.is_empty()).then(|| (*value).to_owned()),
+        default: None,
+        help: (*help).to_owned(),
+        long_help: (*help).to_owned(),
+    });
+    shown.collect()
+}

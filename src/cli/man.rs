@@ -1,0 +1,292 @@
+//! Man pages, rendered from the same definitions as the parser, in the order of
+//! sections that Podman's pages have. `tests/generated.rs` keeps man/ equal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::help::{self, Shown};
+use super::parse::definition;
+use super::{Command, GROUPS, commands};
+
+/// The day of the last change of a kind readers should know of (mandoc asks for one).
+const DATE: &str = "2026-01-01";
+
+/// Every page by its file's name. Another name of a command is a page of one
+/// line that leads to the first.
+pub fn pages() -> BTreeMap<String, String> {
+    let mut pages = BTreeMap::new();
+    pages.insert("coracle.1".to_owned(), main_page());
+    for (group, about) in GROUPS {
+        pages.insert(file(group), group_page(group, about));
+    }
+    for command in commands().filter(|it| !(it.define)().is_hide_set()) {
+        let main = main_name(command);
+        pages.insert(file(main), page(command, main));
+        for alias in command.names.iter().filter(|name| **name != main) {
+            pages.insert(file(alias), format!(".so man1/{}\n", file(main)));
+        }
+    }
+    pages
+}
+
+/// The name a command's page has: `run`, not `container run`.
+fn main_name(command: &Command) -> &'static str {
+    let short = command.names.iter().find(|name| !name.contains(' '));
+    short.unwrap_or(&command.names[0])
+}
+
+fn file(name: &str) -> String {
+    format!("{}.1", title(name))
+}
+
+fn title(name: &str) -> String {
+    format!("coracle-{}", name.replace(' ', "-"))
+}
+
+fn page(command: &Command, name: &str) -> String {
+    let definition = definition(command, name);
+    let options = help::options(&definition);
+    let mut page = head(&title(name), &help::summary(&definition));
+    page.push_str(".SH SYNOPSIS\n");
+    let operands = help::operands(&definition);
+    for (number, name) in std::iter::once(name)
+        .chain(command.names.iter().copied().filter(|it| *it != name))
+        .enumerate()
+    {
+        if number > 0 {
+            page.push_str(".br\n");
+        }
+        let _ = write!(page, "{}", bold(&format!("coracle {name}")));
+        if !options.is_empty() {
+            page.push_str(" [\\fIoptions\\fP]");
+        }
+        if !operands.is_empty() {
+            let _ = write!(page, " {}", italic_words(&operands));
+        }
+        page.push('\n');
+    }
+    section(&mut page, "DESCRIPTION", &help::description(&definition));
+    if !options.is_empty() {
+        page.push_str(".SH OPTIONS\n");
+        options.iter().for_each(|it| option(&mut page, it));
+    }
+    if !command.examples.is_empty() {
+        page.push_str(".SH EXAMPLES\n");
+        for (number, example) in command.examples.iter().enumerate() {
+            if number > 0 {
+                page.push_str(".PP\n");
+            }
+            let does = prose(example.does);
+            let line = text(example.line);
+            let _ = writeln!(page, "{does}\n.PP\n.RS 4\n.nf\n$ {line}\n.fi\n.RE");
+        }
+    }
+    let group = command.names.iter().find_map(|name| name.split_once(' '));
+    see_also(&mut page, group.map(|(group, _)| group));
+    page
+}
+
+fn group_page(group: &str, about: &str) -> String {
+    let mut page = head(&title(group), about);
+    let _ = writeln!(
+        page,
+        ".SH SYNOPSIS\n{} \\fIcommand\\fP",
+        bold(&format!("coracle {group}"))
+    );
+    page.push_str(".SH COMMANDS\n");
+    command_list(&mut page, group);
+    see_also(&mut page, None);
+    page
+}
+
+fn main_page() -> String {
+    let mut page = head("coracle", help::ABOUT);
+    page.push_str(".SH SYNOPSIS\n\\fBcoracle\\fP [\\fIoptions\\fP] \\fIcommand\\fP\n");
+    section(&mut page, "DESCRIPTION", &DESCRIPTION.map(str::to_owned));
+    page.push_str(".SH OPTIONS\n");
+    help::global_options()
+        .iter()
+        .for_each(|it| option(&mut page, it));
+    page.push_str(".SH COMMANDS\n");
+    command_list(&mut page, "");
+    for (name, entries) in [
+        ("EXIT STATUS", EXIT_STATUS),
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("FILES", FILES),
+    ] {
+        let _ = writeln!(page, ".SH {name}");
+        for (word, means) in entries {
+            let _ = writeln!(page, ".TP\n{}\n{}", bold(word), prose(means));
+        }
+    }
+    page.push_str(".SH SEE ALSO\n\\fBnewuidmap\\fP(1), \\fBpasta\\fP(1), \\fBsubuid\\fP(5), \\fBuser_namespaces\\fP(7)\n");
+    page
+}
+
+const DESCRIPTION: [&str; 2] = [
+    "coracle runs containers for a user who is not root. It has no daemon, and it takes the commands and the options of Podman.",
+    "Images, containers and volumes are the caller's own files. What a container writes into a folder of the caller's belongs to the caller.",
+];
+
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("125", "coracle itself failed."),
+    ("126", "The container's command cannot be invoked."),
+    ("127", "The container's command was not found."),
+    (
+        "other",
+        "`run`, `exec` and `start -a` leave with the exit code of the container's command.",
+    ),
+];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "XDG_DATA_HOME",
+        "Where images, containers and volumes are; ~/.local/share if it is not set.",
+    ),
+    (
+        "XDG_CACHE_HOME",
+        "Where that is which can be made again; ~/.cache if it is not set.",
+    ),
+    (
+        "XDG_RUNTIME_DIR",
+        "Where that is which lives only while something runs; /tmp/coracle-run-UID if it is not set.",
+    ),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "~/.local/share/coracle",
+        "Images, containers and volumes. `coracle system reset` removes it.",
+    ),
+    (
+        "/etc/subuid, /etc/subgid",
+        "The ids that containers may have beside the caller's own.",
+    ),
+];
+
+fn head(title: &str, about: &str) -> String {
+    let about = text(about);
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        ".TH {} 1 {DATE} \"coracle {version}\"\n.SH NAME\n{} \\- {about}\n",
+        title.to_uppercase(),
+        title.replace('-', "\\-"),
+    )
+}
+
+fn section(page: &mut String, name: &str, paragraphs: &[String]) {
+    let _ = writeln!(page, ".SH {name}");
+    page.push_str(&self::paragraphs(paragraphs.iter().map(String::as_str)));
+}
+
+fn paragraphs<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<String> = all.map(prose).collect();
+    all.join("\n.PP\n") + "\n"
+}
+
+fn option(page: &mut String, option: &Shown) {
+    let mut names = bold(&format!("--{}", option.long));
+    if let Some(short) = option.short {
+        let _ = write!(names, ", {}", bold(&format!("-{short}")));
+    }
+    if let Some(value) = &option.value {
+        let _ = write!(names, "=\\fI{}\\fP", text(value));
+    }
+    let _ = writeln!(page, ".SS {names}");
+    let help = option.long_help.trim_end();
+    let stop = if help.ends_with(['.', ')', ':']) {
+        ""
+    } else {
+        "."
+    };
+    page.push_str(&paragraphs(format!("{help}{stop}").split("\n\n")));
+    if let Some(default) = &option.default {
+        let _ = writeln!(page, ".PP\nThe default is {}.", bold(default));
+    }
+}
+
+fn command_list(page: &mut String, group: &str) {
+    for (name, summary) in help::commands_of(group) {
+        let full = format!("{group} {name}");
+        let word = if name == "help" {
+            bold("help")
+        } else {
+            format!("{}(1)", bold(&title(full.trim())))
+        };
+        let _ = writeln!(page, ".TP\n{word}\n{}.", prose(&summary));
+    }
+}
+
+fn see_also(page: &mut String, group: Option<&str>) {
+    page.push_str(".SH SEE ALSO\n\\fBcoracle\\fP(1)");
+    if let Some(group) = group {
+        let _ = write!(page, ", {}(1)", bold(&title(group)));
+    }
+    page.push('\n');
+}
+
+fn bold(word: &str) -> String {
+    format!("\\fB{}\\fP", text(word))
+}
+
+/// Operands: each word in italics, the brackets upright.
+fn italic_words(words: &str) -> String {
+    let mut page = String::new();
+    for part in words.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != '-') {
+        let (word, rest) = match part.char_indices().last() {
+            Some((at, last)) if !last.is_alphanumeric() => part.split_at(at),
+            _ => (part, ""),
+        };
+        if word.is_empty() {
+            page.push_str(rest);
+        } else {
+            let _ = write!(page, "\\fI{}\\fP{rest}", text(word));
+        }
+    }
+    page
+}
+
+/// A paragraph: what stands in backticks is bold, and each sentence begins a line
+/// (man-pages(7)).
+fn prose(words: &str) -> String {
+    let mut page = String::new();
+    for (number, part) in words.replace('\n', " ").split('`').enumerate() {
+        if number % 2 == 1 {
+            page.push_str(&bold(part));
+        } else {
+            page.push_str(&text(part).replace(". ", ".\n"));
+        }
+    }
+    let lines = page.lines().map(|line| match line.chars().next() {
+        Some('.' | '\'') => format!("\\&{line}"),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `words` with what means something to roff made to mean itself.
+fn text(words: &str) -> String {
+    words
+        .replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('^', "\\(ha")
+        .replace('~', "\\(ti")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_roff_would_read_is_escaped() {
+        assert_eq!(
+            prose("Takes `--all`. A \\ too."),
+            "Takes \\fB\\-\\-all\\fP.\nA \\e too."
+        );
+        assert_eq!(prose(".hidden"), "\\&.hidden");
+        assert_eq!(
+            italic_words("IMAGE [ARG...]"),
+            "\\fIIMAGE\\fP [\\fIARG\\fP...]"
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! The loop: bytes, requests, deadlines, until the init has ended.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::log::{Log, Stream};
+use super::protocol::{Event, Request, hear, say};
+use crate::error::Result;
+use crate::sys::{Process, file, pty, socket};
+
+/// Bytes of one stream that are on their way at once: as many as a pipe holds.
+const BUFFER: usize = 64 * 1024;
+
+/// The init's own ends, as the monitor holds them.
+pub enum Terminal {
+    /// The master of its pty.
+    Pty(OwnedFd),
+    /// The pipes of its streams; a missing one is /dev/null.
+    Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
+}
+
+/// Somebody at the control socket.
+pub struct Client {
+    control: OwnedFd,
+    stdin: Option<OwnedFd>,
+    /// It has said that no more stdin comes once the pipe is empty.
+    stdin_ends: bool,
+    outputs: [Option<OwnedFd>; 2],
+    /// How much of each output's buffer it has taken.
+    taken: [usize; 2],
+    gone: bool,
+}
+
+impl Client {
+    pub fn new(control: OwnedFd) -> Self {
+        Self { control, stdin: None, stdin_ends: false, outputs: [None, None], taken: [0, 0], gone: false }
+    }
+
+    /// Says something; a client that is gone hears nothing, which is no error.
+    pub fn say(&self, event: &Event) {
+        let _ = say(&self.control, event, &[]);
+    }
+
+    pub fn control(&self) -> &OwnedFd {
+        &self.control
+    }
+
+    /// Connects the pipes of an `Attach`.
+    pub fn attach(&mut self, request: &Request, fds: Vec<OwnedFd>) {
+        let Request::Attach { stdin, stdout, stderr } = *request else { return };
+        let mut fds = fds.into_iter();
+        let mut next = |wanted: bool| {
+            let fd = if wanted { fds.next() } else { None };
+            fd.filter(|fd| file::set_nonblocking(fd, true).is_ok())
+        };
+        self.stdin = next(stdin);
+        self.outputs = [next(stdout), next(stderr)];
+        self.stdin_ends = false;
+        // Bytes read before it came are not for it.
+        self.taken = [usize::MAX, usize::MAX];
+    }
+}
+
+/// One of the init's outputs.
+struct Source {
+    fd: OwnedFd,
+    stream: Stream,
+    buffer: Box<[u8]>,
+    filled: usize,
+}
+
+/// How an init has ended and what was asked for meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Ended {
+    pub code: i32,
+    /// `stop`, `rm` or a signal sent through us ended it: no restart.
+    pub stopped_by_user: bool,
+    /// `rm -f`: remove it now; `true`: its anonymous volumes too.
+    pub remove: Option<bool>,
+}
+
+/// What one start of a container needs watched.
+pub struct Supervisor<'a> {
+    pub init: &'a Process,
+    pub terminal: Terminal,
+    pub listener: &'a OwnedFd,
+    pub clients: &'a mut Vec<Client>,
+    pub log: &'a mut Log,
+    /// `stop`'s default signal and seconds.
+    pub stop_signal: i32,
+    pub stop_timeout: u32,
+    /// `--timeout`: when it must have ended.
+    pub deadline: Option<Instant>,
+    /// Lets the init go when a client asks; none once it is gone.
+    pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+}
+
+/// What a poll entry is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Init,
+    Listener,
+    Source(usize),
+    Input,
+    Control(usize),
+    ClientStdin(usize),
+    ClientOutput(usize, usize),
+}
+
+impl Supervisor<'_> {
+    /// Carries bytes and does what clients ask until the init has ended and all
+    /// it printed is on its way. Reaps it.
+    pub fn run(mut self) -> io::Result<Ended> {
+        let mut ended = Ended::default();
+        let (mut sources, mut input) = self.split()?;
+        let mut pending = Pending::default();
+        let mut kill_at: Option<Instant> = self.deadline;
+        let mut over = false;
+        loop {
+            if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
+                break;
+            }
+            let wait = kill_at.filter(|_| !over).map(|at| at.saturating_duration_since(Instant::now()));
+            let ready = self.wait(&sources, input.as_ref(), &pending, over, wait)?;
+            if !over && kill_at.is_some_and(|at| Instant::now() >= at) {
+                kill_at = None;
+                let _ = self.init.signal(libc::SIGKILL);
+            }
+            // Requests first, so that StdinEnds is known before the pipe's end is.
+            for who in ready.iter().filter(|who| matches!(who, Who::Control(_) | Who::Listener)) {
+                match *who {
+                    Who::Listener => {
+                        if let Ok(control) = socket::accept(self.listener.as_fd()) {
+                            self.clients.push(Client::new(control));
+                        }
+                    }
+                    Who::Control(at) => {
+                        if let Some(seconds) = self.request(at, &mut ended) {
+                            let at = Instant::now() + Duration::from_secs(seconds.into());
+                            kill_at = Some(kill_at.map_or(at, |old| old.min(at)));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for who in ready {
+                match who {
+                    Who::Init if !over => {
+                        ended.code = self.init.reap()?;
+                        over = true;
+                    }
+                    Who::Source(at) => self.read(&mut sources, at)?,
+                    Who::ClientOutput(client, output) => {
+                        if let Some(source) = sources.iter().find(|s| s.stream as usize == output) {
+                            give(&mut self.clients[client], source);
+                        }
+                    }
+                    Who::ClientStdin(at) => self.take_input(at, &mut pending, &mut input),
+                    Who::Input => pending.flush(&mut input),
+                    _ => {}
+                }
+            }
+            for source in &mut sources {
+                if source.filled > 0 && self.clients.iter().all(|client| client.has_taken(source)) {
+                    source.filled = 0;
+                }
+            }
+            self.clients.retain(|client| !client.gone);
+        }
+        drop(sources);
+        self.log.finish();
+        for client in self.clients.iter_mut() {
+            client.outputs = [None, None];
+            client.stdin = None;
+            client.say(&Event::Exited { code: ended.code });
+        }
+        Ok(ended)
+    }
+
+    /// The init's outputs and its input.
+    fn split(&mut self) -> io::Result<(Vec<Source>, Option<OwnedFd>)> {
+        let source = |fd, stream| Source { fd, stream, buffer: vec![0; BUFFER].into_boxed_slice(), filled: 0 };
+        let ends = std::mem::replace(&mut self.terminal, Terminal::Pipes { stdin: None, stdout: None, stderr: None });
+        match ends {
+            Terminal::Pty(master) => {
+                file::set_nonblocking(&master, true)?;
+                let input = master.try_clone()?;
+                // The master stays with us for the window's size.
+                self.terminal = Terminal::Pty(master.try_clone()?);
+                Ok((vec![source(master, Stream::Stdout)], Some(input)))
+            }
+            Terminal::Pipes { stdin, stdout, stderr } => {
+                if let Some(stdin) = &stdin {
+                    file::set_nonblocking(stdin, true)?;
+                }
+                let mut sources = Vec::new();
+                for (fd, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+                    if let Some(fd) = fd {
+                        file::set_nonblocking(&fd, true)?;
+                        sources.push(source(fd, stream));
+                    }
+                }
+                Ok((sources, stdin))
+            }
+        }
+    }
+
+    /// Waits for something to happen and says what can be done now.
+    fn wait(
+        &self,
+        sources: &[Source],
+        input: Option<&OwnedFd>,
+        pending: &Pending,
+        over: bool,
+        timeout: Option<Duration>,
+    ) -> io::Result<Vec<Who>> {
+        let mut who = Vec::with_capacity(8 + self.clients.len() * 2);
+        let mut fds = Vec::with_capacity(who.capacity());
+        let mut add = |what, fd, flags| {
+            who.push(what);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        if !over {
+            add(Who::Init, self.init.as_fd(), PollFlags::IN);
+        }
+        add(Who::Listener, self.listener.as_fd(), PollFlags::IN);
+        for (at, source) in sources.iter().enumerate() {
+            if source.filled == 0 {
+                add(Who::Source(at), source.fd.as_fd(), PollFlags::IN);
+            }
+        }
+        if let Some(input) = input
+            && !pending.is_empty()
+        {
+            add(Who::Input, input.as_fd(), PollFlags::OUT);
+        }
+        for (at, client) in self.clients.iter().enumerate() {
+            add(Who::Control(at), client.control.as_fd(), PollFlags::IN);
+            if let Some(stdin) = &client.stdin
+                && pending.is_empty()
+            {
+                add(Who::ClientStdin(at), stdin.as_fd(), PollFlags::IN);
+            }
+            for source in sources.iter().filter(|source| !client.has_taken(source)) {
+                let output = source.stream as usize;
+                if let Some(fd) = &client.outputs[output] {
+                    add(Who::ClientOutput(at, output), fd.as_fd(), PollFlags::OUT);
+                }
+            }
+        }
+        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: i64::from(t.subsec_nanos()) });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(fds.iter().zip(&who).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, &who)| who).collect())
+    }
+
+    /// Takes what an output holds, logs it, and hands it round.
+    fn read(&mut self, sources: &mut Vec<Source>, at: usize) -> io::Result<()> {
+        let Some(source) = sources.get_mut(at) else { return Ok(()) };
+        match rustix::io::read(&source.fd, &mut *source.buffer) {
+            Ok(0) | Err(rustix::io::Errno::IO) => {
+                let stream = sources.remove(at).stream;
+                // With a pty stderr is the same end.
+                for client in self.clients.iter_mut() {
+                    client.outputs[stream as usize] = None;
+                }
+            }
+            Ok(length) => {
+                source.filled = length;
+                self.log.write(source.stream, &source.buffer[..length]);
+                for client in self.clients.iter_mut() {
+                    client.taken[source.stream as usize] = 0;
+                    give(client, source);
+                }
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Takes what a client types.
+    fn take_input(&mut self, at: usize, pending: &mut Pending, input: &mut Option<OwnedFd>) {
+        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(stdin) = &client.stdin else { return };
+        if !pending.is_empty() {
+            return;
+        }
+        match pending.read(stdin) {
+            Ok(0) => {
+                client.stdin = None;
+                if client.stdin_ends && !matches!(self.terminal, Terminal::Pty(_)) {
+                    *input = None;
+                }
+            }
+            Ok(_) => pending.flush(input),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(_) => client.stdin = None,
+        }
+    }
+
+    /// Does what a client asks. Gives seconds after which SIGKILL is due, if any.
+    fn request(&mut self, at: usize, ended: &mut Ended) -> Option<u32> {
+        let client = self.clients.get_mut(at)?;
+        let Ok(Some((request, fds))) = hear::<Request>(&client.control) else {
+            client.gone = true;
+            return None;
+        };
+        match request {
+            Request::Attach { .. } => client.attach(&request, fds),
+            Request::StdinEnds => client.stdin_ends = true,
+            Request::Size { rows, columns } => {
+                if let Terminal::Pty(master) = &self.terminal {
+                    let _ = pty::set_size(master, rows, columns);
+                }
+            }
+            Request::Signal(signal) => {
+                let _ = self.init.signal(signal);
+            }
+            Request::Stop { signal, timeout } => {
+                ended.stopped_by_user = true;
+                return Some(self.stop(signal, timeout));
+            }
+            Request::Remove { timeout, volumes } => {
+                ended.stopped_by_user = true;
+                ended.remove = Some(volumes);
+                return Some(self.stop(None, timeout));
+            }
+            Request::Start => {
+                if let Some(release) = self.release.take() {
+                    let event = match release() {
+                        Ok(()) => Event::Started { pid: self.init.pid() },
+                        Err(error) => Event::Failed((&error).into()),
+                    };
+                    self.clients[at].say(&event);
+                }
+            }
+            Request::Watch | Request::Mapped => {}
+        }
+        None
+    }
+
+    fn stop(&self, signal: Option<i32>, timeout: Option<u32>) -> u32 {
+        let timeout = timeout.unwrap_or(self.stop_timeout);
+        // Podman with a timeout of 0 does not ask first.
+        let signal = if timeout == 0 { libc::SIGKILL } else { signal.unwrap_or(self.stop_signal) };
+        let _ = self.init.signal(signal);
+        timeout
+    }
+}
+
+impl Client {
+    fn has_taken(&self, source: &Source) -> bool {
+        let output = source.stream as usize;
+        self.gone || self.outputs[output].is_none() || self.taken[output] >= source.filled
+    }
+}
+
+/// Gives a client what it has not taken of an output, as far as its pipe holds.
+fn give(client: &mut Client, source: &Source) {
+    let output = source.stream as usize;
+    while client.taken[output] < source.filled {
+        let Some(fd) = &client.outputs[output] else { return };
+        match rustix::io::write(fd, &source.buffer[client.taken[output]..source.filled]) {
+            Ok(written) => client.taken[output] += written,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return,
+            // It has closed this stream: it gets no more of it.
+            Err(_) => client.outputs[output] = None,
+        }
+    }
+}
+
+/// Whether any output still holds bytes, after the init has ended.
+fn readable(sources: &[Source]) -> bool {
+    let mut fds: Vec<PollFd<'_>> = sources.iter().map(|source| PollFd::new(&source.fd, PollFlags::IN)).collect();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds.iter().any(|fd| !fd.revents().is_empty())
+}
+
+/// Input on its way to the init.
+#[derive(Default)]
+struct Pending {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.start >= self.buffer.len()
+    }
+
+    fn read(&mut self, from: &OwnedFd) -> rustix::io::Result<usize> {
+        self.buffer.resize(BUFFER, 0);
+        self.start = 0;
+        let read = rustix::io::read(from, &mut self.buffer);
+        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+        read
+    }
+
+    /// Passes on what the init takes now; drops it where the init no longer reads.
+    fn flush(&mut self, input: &mut Option<OwnedFd>) {
+        while !self.is_empty() {
+            let Some(fd) = &*input else {
+                self.start = self.buffer.len();
+                return;
+            };
+            match rustix::io::write(fd, &self.buffer[self.start..]) {
+                Ok(written) => self.start += written,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(_) => *input = None,
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The last steps of an init, between libcontainer and execve.
+//!
+//! libcontainer has made us the container's user with the capabilities the
+//! container is to have and those of `CapSet::SETUP`. `validate` runs before the init
+//! waits to be let go, `exec` after.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
+use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+
+use super::capability::{Capabilities, Capability, CapSet};
+use super::report::{self, Failed, Report};
+use super::init;
+use super::seccomp::Filter;
+use crate::error::{Error, Result};
+use crate::sys::{SoleThread, process, pty, signal};
+
+/// PATH where the environment has none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+#[derive(Clone)]
+pub(super) struct Executor {
+    wanted: Capabilities,
+    filter: Option<Rc<Filter>>,
+    tty: Option<(u16, u16)>,
+    init: bool,
+    report: i32,
+    program: RefCell<Option<PathBuf>>,
+}
+
+impl Executor {
+    /// Puts into `spec` what libcontainer is to leave us until execve: the
+    /// capabilities `wanted` and those the last steps need.
+    pub fn new(
+        spec: &mut Spec,
+        wanted: Capabilities,
+        filter: Option<Filter>,
+        tty: Option<(u16, u16)>,
+        init: bool,
+        report: &OwnedFd,
+    ) -> Result<Self> {
+        let process = spec.process_mut().as_mut().ok_or_else(|| Error::other("the spec has no process"))?;
+        let mut until_exec = wanted.with_setup();
+        // To make /dev/console in a /dev that is root's.
+        let dac = CapSet::of(&[Capability::DAC_OVERRIDE]);
+        until_exec.bounding = until_exec.bounding.with(dac);
+        until_exec.permitted = until_exec.permitted.with(dac);
+        until_exec.effective = until_exec.effective.with(dac);
+        process.set_capabilities(Some(to_spec(until_exec)?));
+        Ok(Self {
+            wanted,
+            filter: filter.map(Rc::new),
+            tty,
+            init,
+            report: report.as_raw_fd(),
+            program: RefCell::new(None),
+        })
+    }
+
+    fn report(&self) -> Option<OwnedFd> {
+        process::duplicate(self.report)
+    }
+
+    /// Before the init waits: everything that may fail where the user should hear of it.
+    fn prepare(&self, spec: &Spec) -> Result<(), Failed> {
+        let report = self.report().ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
+        process::die_with_parent(libc::SIGKILL);
+        if !report::is_heard(&report) {
+            // The monitor died before the line above could see it.
+            process::exit_now(137);
+        }
+        let process = spec.process().as_ref().ok_or_else(|| failed(125, "the spec has no process"))?;
+        let args = process.args().clone().unwrap_or_default();
+        let env = process.env().clone().unwrap_or_default();
+        let program = find_program(args.first().map_or("", String::as_str), &env)?;
+        *self.program.borrow_mut() = Some(program);
+        process::new_session_keyring(spec.hostname().as_deref().unwrap_or("coracle"));
+        let uid = process.user().uid();
+        match self.tty {
+            Some((rows, columns)) => open_pty(report.as_fd(), rows, columns)
+                .map_err(|error| failed(125, &format!("make a pty: {error}")))?,
+            None if uid != 0 => {
+                for number in 0..3 {
+                    process::give_stream(number, uid);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The way into the container's command; comes back with what went wrong.
+    fn become_command(&self, spec: &Spec) -> Failed {
+        let Some(process) = spec.process().as_ref() else { return failed(125, "the spec has no process") };
+        let args = process.args().clone().unwrap_or_default();
+        let env = process.env().clone().unwrap_or_default();
+        let Some(program) = self.program.borrow().clone() else { return failed(125, "no program was found") };
+        signal::reset();
+        if !self.init {
+            return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
+        }
+        let proof = match confine(&self.wanted, self.filter.as_deref()).map(|()| SoleThread::take()) {
+            Ok(Ok(proof)) => proof,
+            Ok(Err(error)) => return failed(125, &error.to_string()),
+            Err(failed) => return failed,
+        };
+        init::run(proof, || {
+            let failed = become_program(&program, &args, &env);
+            self.say(&failed);
+            failed.exit_code.into()
+        })
+    }
+
+    fn say(&self, failed: &Failed) {
+        if let Some(report) = self.report() {
+            let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
+        }
+    }
+}
+
+/// Loads the filter, drops to `wanted`, and becomes `program`. Every descriptor
+/// above 2 must be close-on-exec.
+pub(super) fn enter_command(
+    program: &Path,
+    args: &[String],
+    env: &[String],
+    wanted: &Capabilities,
+    filter: Option<&Filter>,
+) -> Failed {
+    match confine(wanted, filter) {
+        Ok(()) => become_program(program, args, env),
+        Err(failed) => failed,
+    }
+}
+
+/// Loads the filter and drops to `wanted`.
+fn confine(wanted: &Capabilities, filter: Option<&Filter>) -> Result<(), Failed> {
+    if let Some(filter) = filter
+        && let Err(error) = filter.load()
+    {
+        return Err(failed(125, &error.to_string()));
+    }
+    wanted.apply().map_err(|error| failed(125, &format!("drop capabilities: {error}")))
+}
+
+/// Becomes `program`; comes back only with what went wrong.
+fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
+    let error = process::exec(program.as_os_str(), args, env);
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
+        _ => failed(126, &format!("exec {}: {error}: OCI permission denied", program.display())),
+    }
+}
+
+impl Workload for Executor {
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        self.prepare(spec).map_err(|failed| {
+            self.say(&failed);
+            ExecutorValidationError::ArgValidationError(failed.message)
+        })
+    }
+
+    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        // The environment is handed to execve as the spec has it, in its order.
+        Ok(())
+    }
+
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let failed = self.become_command(spec);
+        self.say(&failed);
+        process::exit_now(failed.exit_code.into())
+    }
+}
+
+/// The sets in the runtime-spec's words.
+fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
+    let names = |set: CapSet| -> Result<HashSet<OciCapability>> {
+        let names = set.names().into_iter().map(serde_json::Value::from).collect::<Vec<_>>();
+        Ok(serde_json::from_value(names.into())?)
+    };
+    let mut spec = LinuxCapabilities::default();
+    spec.set_bounding(Some(names(sets.bounding)?));
+    spec.set_permitted(Some(names(sets.permitted)?));
+    spec.set_effective(Some(names(sets.effective)?));
+    spec.set_inheritable(Some(names(sets.inheritable)?));
+    spec.set_ambient(Some(names(sets.ambient)?));
+    Ok(spec)
+}
+
+fn failed(exit_code: u8, message: &str) -> Failed {
+    Failed { message: message.to_owned(), exit_code }
+}
+
+/// What execvp(3) would run, in the container's root and working directory.
+pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed> {
+    let is_program = |path: &Path| match path.metadata() {
+        Ok(found) if found.is_dir() => None,
+        Ok(found) => Some(found.permissions().mode() & 0o111 != 0),
+        Err(_) => None,
+    };
+    let refused = || failed(126, &format!("open executable `{name}`: Permission denied: OCI permission denied"));
+    let missing = || {
+        failed(
+            127,
+            &format!("executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"),
+        )
+    };
+    if name.contains('/') {
+        return match is_program(Path::new(name)) {
+            Some(true) => Ok(name.into()),
+            Some(false) => Err(refused()),
+            None if Path::new(name).is_dir() => Err(refused()),
+            None => Err(missing()),
+        };
+    }
+    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut seen = false;
+    if !name.is_empty() {
+        for dir in std::env::split_paths(OsStr::new(path)) {
+            let candidate = dir.join(name);
+            match is_program(&candidate) {
+                Some(true) => return Ok(candidate),
+                Some(false) => seen = true,
+                None => {}
+            }
+        }
+    }
+    Err(if seen { refused() } else { missing() })
+}
+
+/// Makes a pty in the container's /dev/pts our controlling terminal, streams and
+/// /dev/console, and sends its master to the monitor.
+fn open_pty(report: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    let slave = pty_for(report, rows, columns)?;
+    let path = pty::path(&slave)?;
+    let console = Path::new("/dev/console");
+    let _ = std::fs::File::options().create(true).truncate(false).write(true).open(console);
+    // A read-only or host's /dev has no place for it: the terminal works without.
+    let _ = crate::sys::mount::bind(&path, console);
+    Ok(())
+}
+
+/// As [`open_pty`], without /dev/console.
+pub(super) fn pty_for(report: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<OwnedFd> {
+    let (master, slave) = pty::open()?;
+    let _ = pty::set_size(&master, rows, columns);
+    pty::control(slave.as_fd())?;
+    report::say(report, &Report::Pty, &[master.as_fd()])?;
+    for number in 0..3 {
+        process::place_fd(slave.as_fd(), number)?;
+    }
+    Ok(slave)
+}

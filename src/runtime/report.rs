@@ -1,0 +1,155 @@
+//! What an init tells its monitor before it becomes the container's command.
+//!
+//! libcontainer's errors lose their cause on the way; it says the cause in its
+//! `tracing` ERROR events, in whichever of its processes met it. Those are sent
+//! over the same socket and added to the error.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::socket;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The master of the pty comes beside it.
+    Pty,
+    Failed(Failed),
+}
+
+/// Why the command cannot be run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Failed {
+    pub message: String,
+    /// 126, 127 or 125.
+    pub exit_code: u8,
+}
+
+impl Failed {
+    pub fn into_error(self) -> Error {
+        let kind = match self.exit_code {
+            126 => Kind::CannotInvoke,
+            127 => Kind::CommandNotFound,
+            _ => Kind::Other,
+        };
+        Error::new(kind, self.message)
+    }
+}
+
+/// Where events are written: a descriptor, or none.
+static SINK: AtomicI32 = AtomicI32::new(-1);
+/// A message that begins so is an event, not a `Report`.
+const EVENT: u8 = b'!';
+
+pub(super) fn say(socket: BorrowedFd<'_>, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    Ok(socket::send(socket, &serde_json::to_vec(report)?, fds)?)
+}
+
+/// The next report; `None` when the init has become the command (or is gone).
+pub(super) fn hear(socket: &OwnedFd) -> Result<Option<(Report, Option<OwnedFd>)>> {
+    loop {
+        let (message, fds) = socket::receive(socket)?;
+        match message.first() {
+            None => return Ok(None),
+            Some(&EVENT) => {}
+            Some(_) => return Ok(Some((serde_json::from_slice(&message)?, fds.into_iter().next()))),
+        }
+    }
+}
+
+/// Turns a failed build into an error: the init's own report if it made one,
+/// else the first event, which is nearest to the cause.
+pub(super) fn why(socket: &OwnedFd, said: &str) -> Error {
+    let mut cause = None;
+    while let Ok((message, _)) = socket::receive(socket) {
+        match message.split_first() {
+            None => break,
+            Some((&EVENT, event)) => {
+                cause.get_or_insert_with(|| String::from_utf8_lossy(event).into_owned());
+            }
+            Some(_) => {
+                if let Ok(Report::Failed(failed)) = serde_json::from_slice(&message) {
+                    return failed.into_error();
+                }
+            }
+        }
+    }
+    Error::other(match cause {
+        Some(cause) => format!("make the container: {cause}"),
+        None => format!("make the container: {said}"),
+    })
+}
+
+/// From now on ERROR events go to `socket`, from this process and its children.
+pub(super) fn capture_into(socket: &OwnedFd) {
+    SINK.store(socket.as_raw_fd(), Ordering::Relaxed);
+    let _ = tracing::subscriber::set_global_default(Events);
+}
+
+pub(super) fn capture_nothing() {
+    SINK.store(-1, Ordering::Relaxed);
+}
+
+/// A `tracing` subscriber that passes on the text of ERROR events.
+struct Events;
+
+impl tracing::Subscriber for Events {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR && metadata.is_event()
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(tracing::level_filters::LevelFilter::ERROR)
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let sink = SINK.load(Ordering::Relaxed);
+        if sink < 0 {
+            return;
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let message = [&[EVENT], text.0.as_bytes()].concat();
+        crate::sys::socket::send_raw(sink, &[IoSlice::new(&message)]);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// An event's message with its fields behind it.
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        use std::fmt::Write;
+        let text = &mut self.0;
+        let _ = match field.name() {
+            "message" => {
+                let rest = std::mem::take(text);
+                write!(text, "{value:?}{rest}")
+            }
+            name => write!(text, ", {name} {value:?}"),
+        };
+    }
+}
+
+/// Whether the monitor still listens.
+pub(super) fn is_heard(socket: &impl AsFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let _ = rustix::event::poll(&mut fds, Some(&now));
+    !fds[0].revents().contains(rustix::event::PollFlags::HUP)
+}

@@ -1,0 +1,85 @@
+//! What a test asks of the machine.
+
+use std::io::Write;
+use std::path::Path;
+
+/// Something that not every machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
+pub enum Need {
+    /// Subordinate ids in /etc/subuid and newuidmap.
+    Subuids,
+    /// /dev/net/tun opens.
+    Tun,
+    Pasta,
+    Mandoc,
+    /// The memory and pids controllers are delegated to us. No machine of a
+    /// CI can promise that, so it is never a failure.
+    Cgroups,
+}
+
+impl Need {
+    pub fn is_met(self) -> bool {
+        let met = match self {
+            Self::Subuids => program("newuidmap") && subuids(),
+            Self::Tun => std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/net/tun")
+                .is_ok(),
+            Self::Pasta => program("pasta"),
+            Self::Mandoc => program("mandoc"),
+            Self::Cgroups => cgroups(),
+        };
+        if !met {
+            let all = std::env::var("NEEDS").is_ok_and(|needs| needs == "all");
+            assert!(
+                !all || self == Self::Cgroups,
+                "this machine has no {self:?}, and NEEDS=all"
+            );
+            let thread = std::thread::current();
+            // Straight to stderr: libtest swallows what a passing test prints.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped {}: this machine has no {self:?}",
+                thread.name().unwrap_or("a test")
+            );
+        }
+        met
+    }
+}
+
+pub fn program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin".into(), "/usr/sbin".into()])
+        .any(|dir| dir.join(name).exists())
+}
+
+fn subuids() -> bool {
+    let uid = rustix::process::getuid().as_raw();
+    let name = coracle::settings::user_name(uid).unwrap_or_default();
+    let has = |file: &str| {
+        std::fs::read_to_string(file).is_ok_and(|text| {
+            text.lines()
+                .filter_map(|line| line.split(':').next())
+                .any(|owner| owner == name || owner == uid.to_string())
+        })
+    };
+    has("/etc/subuid") && has("/etc/subgid")
+}
+
+fn cgroups() -> bool {
+    let Ok(own) = std::fs::read_to_string("/proc/self/cgroup") else {
+        return false;
+    };
+    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return false;
+    };
+    let dir = Path::new("/sys/fs/cgroup").join(path);
+    let controllers = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_ok()
+        && ["memory", "pids"]
+            .iter()
+            .all(|wanted| controllers.split_whitespace().any(|it| it == *wanted))
+}
