@@ -19,16 +19,16 @@
 
 pub mod attach;
 pub mod create;
+pub mod exec;
+mod host;
 pub mod logs;
 pub mod options;
 mod record;
-mod rootfs;
-mod host;
-pub mod spec;
-pub mod exec;
 mod release;
 pub mod remove;
+mod rootfs;
 mod seat;
+pub mod spec;
 pub mod start;
 mod state;
 pub mod stop;
@@ -121,5 +121,7 @@ pub fn no_such(text: &str) -> Error {
 pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId>> {
     let users = storage.list(&storage.volume_users(name))?;
     let ids = users.iter().filter_map(|id| id.parse::<ContainerId>().ok());
-    Ok(ids.filter(|id| storage.container(id).join("container.json").exists()).collect())
+    Ok(ids
+        .filter(|id| storage.container(id).join("container.json").exists())
+        .collect())
 }

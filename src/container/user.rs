@@ -724,7 +724,7 @@ mod tests {
         let read = Accounts::in_root(root.open().as_fd()).unwrap();
         assert_eq!(read.passwd.as_deref(), Some(PASSWD));
         assert_eq!(read.group, None);
-        let read = Accounts::in_layers(&[root.0.clone()]).unwrap();
+        let read = Accounts::in_layers(std::slice::from_ref(&root.0)).unwrap();
         assert_eq!(read.passwd.as_deref(), Some(PASSWD));
         assert_eq!(read.group, None);
     }
@@ -735,7 +735,7 @@ mod tests {
         root.special("etc/passwd", FileType::Fifo);
         for error in [
             Accounts::in_root(root.open().as_fd()).unwrap_err(),
-            Accounts::in_layers(&[root.0.clone()]).unwrap_err(),
+            Accounts::in_layers(std::slice::from_ref(&root.0)).unwrap_err(),
             Missing {
                 passwd: Some("x\n".into()),
                 group: None,

@@ -79,7 +79,7 @@ fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child
 }
 
 /// Where `name` is: in PATH, else where distributions put it.
-pub(super) fn helper(name: &str) -> Option<PathBuf> {
+pub fn helper(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
@@ -93,7 +93,11 @@ pub(super) fn helper(name: &str) -> Option<PathBuf> {
 /// Leaves the caller's supplementary groups behind, once the map is written and
 /// where that is allowed: they would leak into the container.
 pub fn leave_groups(map: &IdMap) -> Result<()> {
-    if map.is_single() { Ok(()) } else { process::set_groups(&[]).tried(|| "leave supplementary groups") }
+    if map.is_single() {
+        Ok(())
+    } else {
+        process::set_groups(&[]).tried(|| "leave supplementary groups")
+    }
 }
 
 /// Becomes root of the user namespace we are in, once its map is written.
