@@ -7,6 +7,8 @@ mod create;
 mod exec;
 mod exists;
 mod init;
+mod inspect;
+mod inspected;
 mod kill;
 mod logs;
 mod made;
@@ -29,6 +31,8 @@ pub const COMMANDS: &[Command] = &[
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
     command!(init, "container init", "init"),
+    inspect::INSPECT,
+    inspect::CONTAINER_INSPECT,
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
     command!(port, "container port", "port"),
