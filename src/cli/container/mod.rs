@@ -4,9 +4,12 @@ use super::{Command, command};
 
 mod attach;
 mod exec;
+mod exists;
 mod init;
 mod kill;
 mod logs;
+mod port;
+mod ps;
 mod rename;
 mod restart;
 mod rm;
@@ -20,9 +23,12 @@ mod wait;
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
     command!(exec, "container exec", "exec"),
+    command!(exists, "container exists"),
     command!(init, "container init", "init"),
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
+    command!(port, "container port", "port"),
+    command!(ps, "container ps", "ps", "container ls", "container list"),
     command!(rename, "container rename", "rename"),
     command!(restart, "container restart", "restart"),
     command!(rm, "container rm", "rm"),
