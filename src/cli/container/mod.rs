@@ -3,11 +3,13 @@
 use super::{Command, command};
 
 mod attach;
+mod create;
 mod exec;
 mod exists;
 mod init;
 mod kill;
 mod logs;
+mod made;
 mod port;
 mod ps;
 mod rename;
@@ -22,6 +24,7 @@ mod wait;
 
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
+    command!(create, "container create", "create"),
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
     command!(init, "container init", "init"),
