@@ -11,6 +11,7 @@ mod kill;
 mod logs;
 mod made;
 mod port;
+mod prune;
 mod ps;
 mod rename;
 mod restart;
@@ -32,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
     command!(logs, "container logs", "logs"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
+    command!(prune, "container prune"),
     command!(rename, "container rename", "rename"),
     command!(restart, "container restart", "restart"),
     command!(rm, "container rm", "rm"),
