@@ -124,6 +124,7 @@ fn host() -> Host {
             resolv_conf: file("resolv.conf"),
             passwd: None,
             group: None,
+            localtime: None,
         },
         sources: vec![],
         namespaces: Namespaces::default(),
