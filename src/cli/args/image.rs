@@ -55,6 +55,28 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+impl Platform {
+    /// Whether an image of this platform is one asked for.
+    pub fn takes(&self, os: &str, arch: &str, variant: &str) -> bool {
+        // What uname(2) calls them is taken too.
+        let spelled = |arch: &str| match arch {
+            "x86_64" | "x86-64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            "i386" | "i686" => "386".to_owned(),
+            other => other.to_owned(),
+        };
+        self.os.as_deref().is_none_or(|it| it == os)
+            && self
+                .arch
+                .as_deref()
+                .is_none_or(|it| spelled(it) == spelled(arch))
+            && self
+                .variant
+                .as_deref()
+                .is_none_or(|it| variant.is_empty() || it == variant)
+    }
+}
+
 impl Args {
     pub fn pull_policy(&self) -> Result<Pull> {
         let text = self.pull.as_deref().unwrap_or("");
@@ -146,6 +168,18 @@ mod tests {
             ),
         ] {
             assert_eq!(platform(flags).unwrap(), wanted, "{flags:?}");
+        }
+        let takes = |flags: &[&str]| {
+            args(flags)
+                .wanted_platform()
+                .unwrap()
+                .takes("linux", "amd64", "")
+        };
+        for flags in [&[][..], &["--platform=linux/x86_64"], &["--variant=v3"]] {
+            assert!(takes(flags), "{flags:?}");
+        }
+        for flag in ["--platform=linux/arm64", "--os=windows", "--platform=foo"] {
+            assert!(!takes(&[flag]), "{flag}");
         }
         assert_eq!(
             platform(&["--platform=linux/amd64", "--arch=amd64"])

@@ -288,11 +288,11 @@ fn parse_volume(text: &str, host: &dyn Host) -> Result<Mount> {
     if source == Some("") {
         return Err(Error::usage("host directory cannot be empty"));
     }
-    let destination = absolute_destination(destination)?;
     let given: Vec<String> = options
         .map(|options| options.split(',').map(str::to_owned).collect())
         .unwrap_or_default();
     check_volume_options(&given)?;
+    let destination = absolute_destination(destination)?;
     match source {
         Some(source) if source.starts_with(['/', '.']) => {
             let source = host.absolute(source);
@@ -1208,6 +1208,7 @@ mod tests {
                  names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument",
             ),
             ("n:/a:foo", "invalid option type \"foo\""),
+            ("/c:olon:/a", "invalid option type \"/a\""),
             ("/d:/a:", "invalid option type \"\""),
             ("n:/a:subpath=x", "invalid option type \"subpath=x\""),
             (

@@ -35,6 +35,11 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     }
     container::sweep(engine)?;
     let (image, lock) = hold(&engine.storage, wanted)?;
+    let platform = args.image.wanted_platform()?;
+    if !platform.takes(&image.os, &image.architecture, &image.variant) {
+        return Err(Error::not_found(format!("{wanted}: image not known"))
+            .hint("the image of that name is for another platform, and pulling is not supported by coracle yet"));
+    }
     let caller = Caller::read()?;
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;

@@ -106,6 +106,8 @@ pub struct Files {
     /// Only with `--read-only`: else lines are added in the root file system.
     pub passwd: Option<PathBuf>,
     pub group: Option<PathBuf>,
+    /// The host's file of the container's time zone.
+    pub localtime: Option<PathBuf>,
 }
 
 /// Namespaces to join, by path (`/proc/self/fd/N` is one).

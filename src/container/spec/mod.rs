@@ -152,7 +152,10 @@ fn process(record: &Record, host: &Host) -> Result<Process> {
         &capabilities(options, available)?.with_setup(),
         available,
     )?));
-    process.set_rlimits(Some(limits::rlimits(&options.ulimits, &host.machine)?));
+    process.set_rlimits(match options.host_ulimits {
+        true => None,
+        false => Some(limits::rlimits(&options.ulimits, &host.machine)?),
+    });
     // libcontainer takes `false` for something else than nothing.
     process.set_no_new_privileges(options.security.no_new_privileges.then_some(true));
     process.set_apparmor_profile(apparmor(options, &host.machine)?);

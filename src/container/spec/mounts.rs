@@ -199,6 +199,7 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
         ("/etc/hosts", &files.hosts),
         ("/etc/passwd", &files.passwd),
         ("/etc/group", &files.group),
+        ("/etc/localtime", &files.localtime),
     ] {
         if let Some(file) = file
             && !(run_is_users && destination == "/run/.containerenv")

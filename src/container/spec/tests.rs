@@ -66,6 +66,9 @@ fn options() -> Options {
         monitor_pidfile: None,
         create_command: vec![],
         oom_score_adj: None,
+        host_ulimits: false,
+        timezone: None,
+        volumes_from: vec![],
     }
 }
 
@@ -121,6 +124,7 @@ fn host() -> Host {
             resolv_conf: file("resolv.conf"),
             passwd: None,
             group: None,
+            localtime: None,
         },
         sources: vec![],
         namespaces: Namespaces::default(),
