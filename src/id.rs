@@ -152,7 +152,10 @@ pub fn hex(bytes: &[u8]) -> String {
 /// `N` random bytes as hex digits, from the kernel.
 pub fn random_hex<const N: usize>() -> String {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("getrandom(2) has worked since Linux 3.17");
+    // The getrandom crate looks for libc's function, which a static program has
+    // not, and then keeps /dev/urandom open.
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .expect("getrandom(2) is there since Linux 3.17 and gives this little at once");
     hex(&bytes)
 }
 

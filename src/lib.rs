@@ -4,6 +4,10 @@ pub mod output;
 
 pub mod container;
 
+pub mod image;
+
+pub mod volume;
+
 pub mod network;
 
 pub mod monitor;

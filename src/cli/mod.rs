@@ -12,8 +12,11 @@ pub mod help;
 mod image;
 pub mod man;
 mod parse;
+pub use parse::parse_bool;
 mod system;
 mod volume;
+
+pub use parse::distance;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

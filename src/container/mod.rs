@@ -3,27 +3,49 @@
 //! ```text
 //! containers/<id>/
 //!   container.json   the record: written once, at create (rename, update: whole anew)
-//!   seat             the monitor's lock: held = a monitor lives (sys::lock)
 //!   started.json     pid, start time, boot id of the last start
 //!   exit.json        exit code and times of the last end
 //!   upper/ work/     the overlay's writable layer
 //!   rootfs/          where the overlay is mounted, in the monitor's mount namespace
 //!   files/           hosts, resolv.conf, hostname, passwd … that are mounted in
 //!   log/ctr.log      the k8s-file or json-file log
+//! running/<id>       the seat: a lock its monitor holds for its whole life (sys::lock)
+//! volumes/<name>/users/<id>   this container mounts that volume
 //! ```
 //!
 //! **Invariant:** "running" is never stored. It is the seat: who holds it, and
-//! what stands beside it, is the state.
+//! what stands beside the record, is the state. A seat that stands there free is
+//! a monitor that died: the next sweep ends what it left.
 
+pub mod attach;
+pub mod create;
+pub mod logs;
 pub mod options;
 mod record;
+pub mod exec;
+mod host;
+mod release;
+pub mod remove;
+mod rootfs;
+mod seat;
+pub mod spec;
+pub mod start;
 mod state;
+pub mod stop;
+mod sweep;
+pub mod top;
+pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
+pub use release::release;
+pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
+pub use sweep::sweep;
 
-use crate::error::{Context, Error, Kind, Result};
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::storage::{Storage, read_json};
 
@@ -99,10 +121,38 @@ pub fn no_such(text: &str) -> Error {
 
 /// The containers that mount the volume `name`.
 pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId>> {
-    let containers = list(storage).tried(|| format!("look for users of volume {name}"))?;
-    Ok(containers
-        .into_iter()
-        .filter(|it| it.record.volumes().any(|used| used == name))
-        .map(|it| it.record.id)
-        .collect())
+    let users = storage.list(&storage.volume_users(name))?;
+    let ids = users.iter().filter_map(|id| id.parse::<ContainerId>().ok());
+    Ok(ids.filter(|id| storage.container(id).join("container.json").exists()).collect())
+}
+
+/// Which containers mount which volumes. Reads the records' mounts alone.
+pub fn volume_users(storage: &Storage) -> Result<BTreeMap<Name, Vec<ContainerId>>> {
+    #[derive(serde::Deserialize)]
+    struct Mounting {
+        options: Mounts,
+    }
+    #[derive(serde::Deserialize)]
+    struct Mounts {
+        mounts: Vec<options::Mount>,
+    }
+    let mut users: BTreeMap<Name, Vec<ContainerId>> = BTreeMap::new();
+    for id in storage.list(&storage.containers())? {
+        let Ok(id) = id.parse::<ContainerId>() else {
+            continue;
+        };
+        let record = storage.container(&id).join("container.json");
+        let Some(record) = read_json::<Mounting>(&record)? else {
+            continue;
+        };
+        for mount in record.options.mounts {
+            if let options::MountKind::Volume { name, .. } = mount.kind {
+                let of = users.entry(name).or_default();
+                if !of.contains(&id) {
+                    of.push(id.clone());
+                }
+            }
+        }
+    }
+    Ok(users)
 }

@@ -1,6 +1,22 @@
 //! Values to text: the only code that prints.
 //!
 //! Data goes to stdout, all else to stderr. A closed stdout is a quiet end.
+//!
+//! - [`Listing`]: tables, `--format` and JSON of a listing; its rows are
+//!   [`value::Row`]s or `Serialize` structs by way of [`value::to_value`].
+//! - [`listing::print_each`], [`listing::print_one`]: `--format` of `inspect`,
+//!   `version`, `info`.
+//! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
+
+mod function;
+pub mod human;
+pub mod json;
+pub mod listing;
+pub mod table;
+mod template;
+pub mod value;
+
+pub use listing::Listing;
 
 use std::io::Write;
 
@@ -35,6 +51,17 @@ impl Output {
         self.check(done);
     }
 
+    /// Bytes as they are, on stdout or stderr.
+    pub fn raw(&mut self, to_stderr: bool, bytes: &[u8]) {
+        if to_stderr {
+            self.flush();
+            let _ = std::io::stderr().write_all(bytes);
+        } else {
+            let done = self.out.write_all(bytes);
+            self.check(done);
+        }
+    }
+
     /// Sends what is buffered on its way.
     pub fn flush(&mut self) {
         let done = self.out.flush();
@@ -45,6 +72,17 @@ impl Output {
     pub fn notice(&mut self, line: impl std::fmt::Display) {
         self.flush();
         let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
+    /// Asks on the terminal whether to go on; yes needs a `y`. With no terminal
+    /// on stdin the answer is read from there all the same, as Podman does.
+    pub fn confirm(&mut self, warning: &str, question: &str) -> bool {
+        self.text(warning);
+        self.text(question);
+        self.flush();
+        let mut answer = String::new();
+        let read = std::io::BufRead::read_line(&mut std::io::stdin().lock(), &mut answer);
+        read.is_ok() && answer.trim_start().to_lowercase().starts_with('y')
     }
 
     /// Shows an error: once, here, and nowhere else.

@@ -1,7 +1,7 @@
 //! The last steps of an init, between libcontainer and execve.
 //!
 //! libcontainer has made us the container's user with the capabilities the
-//! container is to have and those of [`NEEDED`]. `validate` runs before the init
+//! container is to have and those of `CapSet::SETUP`. `validate` runs before the init
 //! waits to be let go, `exec` after.
 
 use std::cell::RefCell;
@@ -12,15 +12,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+<<<<<<< HEAD
 use libcontainer::oci_spec::runtime::{Capability, Spec};
 use libcontainer::workload::{
     Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+=======
+use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
+use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+>>>>>>> main
 
-use super::capability::Sets;
+use super::capability::{Capabilities, Capability, CapSet};
 use super::report::{self, Failed, Report};
-use super::{capability, init};
+use super::init;
+use super::seccomp::Filter;
 use crate::error::{Error, Result};
+<<<<<<< HEAD
 use crate::sys::{process, pty, signal};
 
 /// What we need beside the container's own capabilities: to load a filter
@@ -32,14 +39,17 @@ const NEEDED: [Capability; 4] = [
     Capability::Chown,
     Capability::DacOverride,
 ];
+=======
+use crate::sys::{SoleThread, process, pty, signal};
+>>>>>>> main
 
 /// PATH where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[derive(Clone)]
 pub(super) struct Executor {
-    wanted: Sets,
-    filter: Option<Rc<Vec<u8>>>,
+    wanted: Capabilities,
+    filter: Option<Rc<Filter>>,
     tty: Option<(u16, u16)>,
     init: bool,
     report: i32,
@@ -47,15 +57,25 @@ pub(super) struct Executor {
 }
 
 impl Executor {
+<<<<<<< HEAD
     /// Takes the capabilities the container is to have out of `spec` and puts
     /// there what libcontainer is to leave us until execve.
     pub fn new(
         spec: &mut Spec,
         filter: Option<Vec<u8>>,
+=======
+    /// Puts into `spec` what libcontainer is to leave us until execve: the
+    /// capabilities `wanted` and those the last steps need.
+    pub fn new(
+        spec: &mut Spec,
+        wanted: Capabilities,
+        filter: Option<Filter>,
+>>>>>>> main
         tty: Option<(u16, u16)>,
         init: bool,
         report: &OwnedFd,
     ) -> Result<Self> {
+<<<<<<< HEAD
         let process = spec
             .process_mut()
             .as_mut()
@@ -78,6 +98,16 @@ impl Executor {
         let effective = until_exec.effective().clone().unwrap_or_default();
         until_exec.set_permitted(permitted.map(|set| set.union(&effective).copied().collect()));
         process.set_capabilities(Some(until_exec));
+=======
+        let process = spec.process_mut().as_mut().ok_or_else(|| Error::other("the spec has no process"))?;
+        let mut until_exec = wanted.with_setup();
+        // To make /dev/console in a /dev that is root's.
+        let dac = CapSet::of(&[Capability::DAC_OVERRIDE]);
+        until_exec.bounding = until_exec.bounding.with(dac);
+        until_exec.permitted = until_exec.permitted.with(dac);
+        until_exec.effective = until_exec.effective.with(dac);
+        process.set_capabilities(Some(to_spec(until_exec)?));
+>>>>>>> main
         Ok(Self {
             wanted,
             filter: filter.map(Rc::new),
@@ -136,6 +166,7 @@ impl Executor {
             return failed(125, "no program was found");
         };
         signal::reset();
+<<<<<<< HEAD
         enter_command(
             &program,
             &args,
@@ -144,30 +175,57 @@ impl Executor {
             self.filter.as_deref().map(Vec::as_slice),
             self.init,
         )
+=======
+        if !self.init {
+            return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
+        }
+        let proof = match confine(&self.wanted, self.filter.as_deref()).map(|()| SoleThread::take()) {
+            Ok(Ok(proof)) => proof,
+            Ok(Err(error)) => return failed(125, &error.to_string()),
+            Err(failed) => return failed,
+        };
+        init::run(proof, || {
+            let failed = become_program(&program, &args, &env);
+            self.say(&failed);
+            failed.exit_code.into()
+        })
+    }
+
+    fn say(&self, failed: &Failed) {
+        if let Some(report) = self.report() {
+            let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
+        }
+>>>>>>> main
     }
 }
 
-/// Loads the filter, drops to `wanted`, and becomes `program`, with our own init
-/// above it if `with_init`. Every descriptor above 2 must be close-on-exec.
+/// Loads the filter, drops to `wanted`, and becomes `program`. Every descriptor
+/// above 2 must be close-on-exec.
 pub(super) fn enter_command(
     program: &Path,
     args: &[String],
     env: &[String],
-    wanted: &Sets,
-    filter: Option<&[u8]>,
-    with_init: bool,
+    wanted: &Capabilities,
+    filter: Option<&Filter>,
 ) -> Failed {
+    match confine(wanted, filter) {
+        Ok(()) => become_program(program, args, env),
+        Err(failed) => failed,
+    }
+}
+
+/// Loads the filter and drops to `wanted`.
+fn confine(wanted: &Capabilities, filter: Option<&Filter>) -> Result<(), Failed> {
     if let Some(filter) = filter
-        && let Err(error) = process::load_seccomp(filter, 0)
+        && let Err(error) = filter.load()
     {
-        return failed(125, &format!("load the seccomp filter: {error}"));
+        return Err(failed(125, &error.to_string()));
     }
-    if let Err(error) = capability::apply(wanted) {
-        return failed(125, &format!("drop capabilities: {error}"));
-    }
-    if with_init {
-        init::become_init();
-    }
+    wanted.apply().map_err(|error| failed(125, &format!("drop capabilities: {error}")))
+}
+
+/// Becomes `program`; comes back only with what went wrong.
+fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
     let error = process::exec(program.as_os_str(), args, env);
     match error.raw_os_error() {
         Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
@@ -181,9 +239,7 @@ pub(super) fn enter_command(
 impl Workload for Executor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         self.prepare(spec).map_err(|failed| {
-            if let Some(report) = self.report() {
-                let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
-            }
+            self.say(&failed);
             ExecutorValidationError::ArgValidationError(failed.message)
         })
     }
@@ -195,11 +251,24 @@ impl Workload for Executor {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let failed = self.become_command(spec);
-        if let Some(report) = self.report() {
-            let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
-        }
+        self.say(&failed);
         process::exit_now(failed.exit_code.into())
     }
+}
+
+/// The sets in the runtime-spec's words.
+fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
+    let names = |set: CapSet| -> Result<HashSet<OciCapability>> {
+        let names = set.names().into_iter().map(serde_json::Value::from).collect::<Vec<_>>();
+        Ok(serde_json::from_value(names.into())?)
+    };
+    let mut spec = LinuxCapabilities::default();
+    spec.set_bounding(Some(names(sets.bounding)?));
+    spec.set_permitted(Some(names(sets.permitted)?));
+    spec.set_effective(Some(names(sets.effective)?));
+    spec.set_inheritable(Some(names(sets.inheritable)?));
+    spec.set_ambient(Some(names(sets.ambient)?));
+    Ok(spec)
 }
 
 fn failed(exit_code: u8, message: &str) -> Failed {

@@ -12,7 +12,14 @@ use crate::error::{Context, Result};
 /// A folder that is locked while this value lives.
 #[derive(Debug)]
 pub struct Locked {
-    _dir: File,
+    dir: File,
+}
+
+impl Locked {
+    /// Of the folder that is locked, whatever it is called by now.
+    pub fn metadata(&self) -> std::io::Result<std::fs::Metadata> {
+        self.dir.metadata()
+    }
 }
 
 /// Locks the folder `dir`, shared with others who use it.
@@ -20,14 +27,21 @@ pub fn shared(dir: &Path) -> Result<Locked> {
     let file = super::open(dir)?;
     file.lock_shared()
         .tried(|| format!("lock {}", dir.display()))?;
-    Ok(Locked { _dir: file })
+    Ok(Locked { dir: file })
+}
+
+/// Waits until nobody else uses the folder `dir` and locks it.
+pub fn alone(dir: &Path) -> Result<Locked> {
+    let file = super::open(dir)?;
+    file.lock().tried(|| format!("lock {}", dir.display()))?;
+    Ok(Locked { dir: file })
 }
 
 /// Locks the folder `dir` alone; `None` if it is in use.
 pub fn try_alone(dir: &Path) -> Result<Option<Locked>> {
     let file = super::open(dir)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Locked { _dir: file })),
+        Ok(()) => Ok(Some(Locked { dir: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error).tried(|| format!("lock {}", dir.display())),
     }

@@ -3,14 +3,14 @@
 //! ```text
 //! $XDG_DATA_HOME/coracle/            version 1
 //!   format                  "1"; a newer one is refused
-//!   blobs/sha256/<hex>      manifests and configs, exact bytes
-//!   images/<image id>/      image.json: what `run` and `images` need of an image
+//!   images/<image id>/      image.json: what `run` and `images` need of an image;
+//!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
-//!   layers/<diff id>/       diff/ (unpacked), layer.json
-//!   containers/<id>/        container.json, seat, started.json, exit.json, upper/ work/ rootfs/ log/ …
+//!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
+//!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
-//!   running/<id>            a monitor has this container: the list a sweep looks at
-//!   volumes/<name>/         volume.json, _data/
+//!   running/<id>            the seat of its monitor: what a sweep looks at
+//!   volumes/<name>/         volume.json, _data/, users/<container id>
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -23,8 +23,11 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+pub mod compression;
+pub mod layer;
 mod lock;
 mod staging;
+pub mod tar;
 mod tree;
 
 use std::fs::File;
@@ -35,7 +38,7 @@ pub use staging::Staging;
 pub use tree::{disk_usage, remove_tree};
 
 use crate::error::{Context, Error, Result};
-use crate::id::{ContainerId, DiffId, Digest, ImageId, Name};
+use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::settings::Settings;
 use crate::sys::file::{Durable, write_whole};
 
@@ -75,7 +78,6 @@ impl Storage {
 
     fn make(&self, format: &Path) -> Result<()> {
         for dir in [
-            "blobs/sha256",
             "images",
             "refs",
             "layers",
@@ -105,10 +107,6 @@ impl Storage {
     /// What can be made again.
     pub fn cache(&self) -> &Path {
         &self.cache
-    }
-
-    pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
     }
 
     pub fn images(&self) -> PathBuf {
@@ -158,6 +156,11 @@ impl Storage {
 
     pub fn volume(&self, name: &Name) -> PathBuf {
         self.volumes().join(name)
+    }
+
+    /// A file for each container that mounts the volume, named by its id.
+    pub fn volume_users(&self, name: &Name) -> PathBuf {
+        self.volume(name).join("users")
     }
 
     /// A folder to make something in; see [`Staging`].
@@ -220,6 +223,11 @@ pub fn write_json<T: serde::Serialize>(path: &Path, value: &T, durable: Durable)
 /// Opens a folder and locks it, shared.
 pub fn lock_shared(dir: &Path) -> Result<Locked> {
     lock::shared(dir)
+}
+
+/// Opens a folder, waits until nobody uses it, and locks it.
+pub fn lock_alone(dir: &Path) -> Result<Locked> {
+    lock::alone(dir)
 }
 
 /// Opens a folder and locks it alone; `None` if somebody uses it.

@@ -28,6 +28,11 @@ pub fn open_in_root(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<O
     }
 }
 
+/// A copy of this process's standard input.
+pub fn stdin() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
 /// Opens a directory to name what lies beneath it.
 pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(

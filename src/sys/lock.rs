@@ -17,7 +17,14 @@ use std::path::Path;
 /// closing any descriptor of the file would release the lock (fcntl(2)).
 #[derive(Debug)]
 pub struct Seat {
-    _file: File,
+    file: File,
+}
+
+impl Seat {
+    /// The locked file's metadata.
+    pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
+    }
 }
 
 /// Takes the seat at `path` (made if missing); `None` if another process holds it.
@@ -47,7 +54,7 @@ fn seat(file: File, command: i32) -> io::Result<Option<Seat>> {
         // SAFETY: the descriptor is open and `flock` lives through the call.
         let done = unsafe { libc::fcntl(file.as_raw_fd(), command, &whole(libc::F_WRLCK)) };
         if done == 0 {
-            return Ok(Some(Seat { _file: file }));
+            return Ok(Some(Seat { file }));
         }
         match io::Error::last_os_error() {
             error if error.raw_os_error() == Some(libc::EINTR) => {}

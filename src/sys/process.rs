@@ -33,6 +33,27 @@ impl SoleThread {
     }
 }
 
+/// Runs the test `name` (its full path) once more in a process of its own, where
+/// it may fork, change credentials and throw capabilities away: the proof there,
+/// `None` here when that went well.
+#[cfg(test)]
+pub fn alone(name: &str) -> Option<SoleThread> {
+    const MARK: &str = "CORACLE_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        // The one other thread is the test harness's, which only waits.
+        return Some(SoleThread(PhantomData));
+    }
+    let output = std::process::Command::new(std::env::current_exe().expect("a test has a program"))
+        .args(["--exact", "--nocapture", "--test-threads=1", name])
+        .env(MARK, "1")
+        .output()
+        .expect("a test can be run again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = output.status.success() && text.contains("1 passed");
+    assert!(passed, "{text}{}", String::from_utf8_lossy(&output.stderr));
+    None
+}
+
 /// What `fork` gives to each side.
 pub enum Fork {
     Parent(Process),
@@ -166,6 +187,69 @@ pub fn reap(pid: i32) -> io::Result<i32> {
             _ if libc::WIFSIGNALED(status) => return Ok(128 + libc::WTERMSIG(status)),
             _ => {}
         }
+    }
+}
+
+/// Reaps a child that has ended, if there is one: its pid and exit code as
+/// [`reap`] gives it. It does not wait.
+pub fn reap_any() -> io::Result<Option<(i32, i32)>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` outlives the call.
+        match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+                error => return Err(error),
+            },
+            0 => return Ok(None),
+            pid if libc::WIFEXITED(status) => return Ok(Some((pid, libc::WEXITSTATUS(status)))),
+            pid if libc::WIFSIGNALED(status) => {
+                return Ok(Some((pid, 128 + libc::WTERMSIG(status))));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sends `signal` to `pid`, a child of ours that is not yet reaped (kill(2)).
+pub fn signal_child(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) changes no memory of ours.
+    if unsafe { libc::kill(pid, signal) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Forks by the system call alone: no pidfd, no allocation. Gives 0 in the child,
+/// the child's pid here.
+pub fn fork_plain(_proof: SoleThread) -> io::Result<i32> {
+    // SAFETY: as for `fork`.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(pid),
+    }
+}
+
+/// Hides this process's memory, descriptors and program from others of its user,
+/// those with capabilities in a namespace below ours too (prctl(2), PR_SET_DUMPABLE).
+pub fn hide() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(
+        rustix::process::DumpableBehavior::NotDumpable,
+    )?)
+}
+
+/// Makes this process, in a group of its own, the one that the controlling
+/// terminal's keys go to, where there is a terminal.
+pub fn take_foreground(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::process::setpgid(None, None)?;
+    // From the background tcsetpgrp(3) stops the caller unless SIGTTOU is blocked
+    // or ignored, which is what our callers see to.
+    match rustix::termios::tcsetpgrp(terminal, rustix::process::getpgrp()) {
+        Ok(()) | Err(rustix::io::Errno::NOTTY | rustix::io::Errno::NXIO) => Ok(()),
+        Err(rustix::io::Errno::BADF | rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -427,4 +511,52 @@ pub fn give_stream(number: i32, uid: u32) {
     ) {
         let _ = rustix::fs::fchown(&stream, Some(rustix::fs::Uid::from_raw(uid)), None);
     }
+}
+
+/// As [`set_ids`], but what capabilities we have permitted stay, and are effective.
+pub fn set_ids_keeping_capabilities(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: PR_SET_KEEPCAPS takes a number.
+    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1) };
+    set_ids(uid, gid)?;
+    // SAFETY: as above.
+    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 0) };
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// No execve from here on gives more rights than we have (PR_SET_NO_NEW_PRIVS).
+pub fn set_no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Sets a resource limit by its name in getrlimit(2); `u64::MAX` is unlimited.
+pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let resource = match name {
+        "RLIMIT_AS" => Resource::As,
+        "RLIMIT_CORE" => Resource::Core,
+        "RLIMIT_CPU" => Resource::Cpu,
+        "RLIMIT_DATA" => Resource::Data,
+        "RLIMIT_FSIZE" => Resource::Fsize,
+        "RLIMIT_LOCKS" => Resource::Locks,
+        "RLIMIT_MEMLOCK" => Resource::Memlock,
+        "RLIMIT_MSGQUEUE" => Resource::Msgqueue,
+        "RLIMIT_NICE" => Resource::Nice,
+        "RLIMIT_NOFILE" => Resource::Nofile,
+        "RLIMIT_NPROC" => Resource::Nproc,
+        "RLIMIT_RSS" => Resource::Rss,
+        "RLIMIT_RTPRIO" => Resource::Rtprio,
+        "RLIMIT_RTTIME" => Resource::Rttime,
+        "RLIMIT_SIGPENDING" => Resource::Sigpending,
+        "RLIMIT_STACK" => Resource::Stack,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let limit = |value| (value != u64::MAX).then_some(value);
+    Ok(setrlimit(resource, Rlimit { current: limit(soft), maximum: limit(hard) })?)
+}
+
+/// Gives a terminal of ours to `uid`.
+pub fn give_terminal(slave: &OwnedFd, uid: u32) {
+    let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(uid)), None);
 }

@@ -79,7 +79,7 @@ fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child
 }
 
 /// Where `name` is: in PATH, else where distributions put it.
-pub(super) fn helper(name: &str) -> Option<PathBuf> {
+pub fn helper(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
@@ -90,16 +90,16 @@ pub(super) fn helper(name: &str) -> Option<PathBuf> {
         })
 }
 
-/// Becomes root of the user namespace we are in, once its map is written, and
-/// leaves the caller's supplementary groups behind where that is allowed.
-pub fn become_root(map: &IdMap) -> Result<()> {
-    if !map.is_single() {
-        process::set_groups(&[]).tried(|| "leave supplementary groups")?;
-    }
-    if map.uid_outside(0).is_some() && map.gid_outside(0).is_some() {
-        process::set_ids(0, 0).tried(|| "become root of the user namespace")?;
-    }
-    Ok(())
+/// Leaves the caller's supplementary groups behind, once the map is written and
+/// where that is allowed: they would leak into the container.
+pub fn leave_groups(map: &IdMap) -> Result<()> {
+    if map.is_single() { Ok(()) } else { process::set_groups(&[]).tried(|| "leave supplementary groups") }
+}
+
+/// Becomes root of the user namespace we are in, once its map is written.
+fn become_root(map: &IdMap) -> Result<()> {
+    leave_groups(map)?;
+    process::set_ids(0, 0).tried(|| "become root of the user namespace")
 }
 
 /// What a child in the namespace reports.

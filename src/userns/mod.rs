@@ -16,6 +16,6 @@ mod enter;
 mod map;
 mod subid;
 
-pub use enter::{become_root, in_child, unshare_user, write_map};
+pub use enter::{helper, in_child, leave_groups, unshare_user, write_map};
 pub use map::{IdMap, IdRange};
 pub use subid::{default_map, subordinate_ids};

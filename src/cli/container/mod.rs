@@ -1,5 +1,34 @@
 //! `coracle container …` and the short spellings of its commands.
 
-use super::Command;
+use super::{Command, command};
 
-pub const COMMANDS: &[Command] = &[];
+mod attach;
+mod exec;
+mod init;
+mod kill;
+mod logs;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod session;
+mod start;
+mod stop;
+mod top;
+mod wait;
+
+pub const COMMANDS: &[Command] = &[
+    command!(attach, "container attach", "attach"),
+    command!(exec, "container exec", "exec"),
+    command!(init, "container init", "init"),
+    command!(kill, "container kill", "kill"),
+    command!(logs, "container logs", "logs"),
+    command!(rename, "container rename", "rename"),
+    command!(restart, "container restart", "restart"),
+    command!(rm, "container rm", "rm"),
+    command!(run, "container run", "run"),
+    command!(start, "container start", "start"),
+    command!(stop, "container stop", "stop"),
+    command!(top, "container top", "top"),
+    command!(wait, "container wait", "wait"),
+];

@@ -1,5 +1,7 @@
 //! `coracle image …` and the short spellings of its commands.
 
-use super::Command;
+use super::{Command, command};
 
-pub const COMMANDS: &[Command] = &[];
+mod load;
+
+pub const COMMANDS: &[Command] = &[command!(load, "image load", "load")];

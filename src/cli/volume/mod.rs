@@ -1,5 +1,19 @@
-//! `coracle volume …` and the short spellings of its commands.
+//! `coracle volume …`
 
-use super::Command;
+use super::{Command, command};
 
-pub const COMMANDS: &[Command] = &[];
+mod create;
+mod exists;
+pub mod inspect;
+mod list;
+mod prune;
+mod remove;
+
+pub const COMMANDS: &[Command] = &[
+    command!(create, "volume create"),
+    command!(exists, "volume exists"),
+    command!(inspect, "volume inspect"),
+    command!(list, "volume ls", "volume list"),
+    command!(prune, "volume prune"),
+    command!(remove, "volume rm", "volume remove"),
+];

@@ -1,0 +1,233 @@
+//! `--filter KEY=VALUE`, as listings and prunes take it.
+//!
+//! Values of one key are alternatives, keys all must hold; labels all must hold.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+
+/// The filters of a command line, in order.
+#[derive(Debug, Default)]
+pub struct Filters(Vec<(String, String)>);
+
+impl Filters {
+    /// Splits each at its first `=`; `malformed` words the error of one without.
+    pub fn parse(given: &[String], malformed: impl Fn(&str) -> Error) -> Result<Self> {
+        let split = given.iter().map(|filter| match filter.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(malformed(filter)),
+        });
+        Ok(Self(split.collect::<Result<_>>()?))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first key that is not among `known`.
+    pub fn unknown(&self, known: &[&str]) -> Option<&str> {
+        let mut keys = self.0.iter().map(|(key, _)| key.as_str());
+        keys.find(|key| !known.contains(key))
+    }
+
+    /// What was given for `key`.
+    pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let with_key = self.0.iter().filter(move |(given, _)| given == key);
+        with_key.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether one of `key`'s values passes; true if there are none.
+    pub fn any(&self, key: &str, mut passes: impl FnMut(&str) -> bool) -> bool {
+        let mut values = self.values(key).peekable();
+        values.peek().is_none() || values.any(&mut passes)
+    }
+
+    /// Whether `label` and `label!` hold of `labels`.
+    pub fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.values("label").all(|wanted| has_label(labels, wanted))
+            && !self.values("label!").any(|not| has_label(labels, not))
+    }
+
+    /// The compiled patterns of `key`, for the names that Podman matches so.
+    pub fn patterns(&self, key: &str) -> Result<Vec<regex::Regex>> {
+        let compiled = self.values(key).map(|pattern| {
+            regex::Regex::new(pattern)
+                .map_err(|error| Error::usage(format!("invalid {key} filter {pattern:?}: {error}")))
+        });
+        compiled.collect()
+    }
+
+    /// The value of a filter that is true or false; none if it is not given.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        let Some(value) = self.values(key).last() else {
+            return Ok(None);
+        };
+        match value.to_lowercase().as_str() {
+            "true" | "1" => Ok(Some(true)),
+            "false" | "0" => Ok(Some(false)),
+            _ => Err(Error::usage(format!(
+                "{value:?} is not a valid value for the {key:?} filter - must be true or false"
+            ))),
+        }
+    }
+
+    /// `until=`: the moment before which things must have been made.
+    pub fn until(&self) -> Result<Option<Timestamp>> {
+        self.values("until")
+            .last()
+            .map(|value| moment(value, Timestamp::now()))
+            .transpose()
+    }
+}
+
+/// Whether `labels` has `wanted`: `KEY` or `KEY=VALUE`, with `*` for anything.
+fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    let (key, value) = match wanted.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (wanted, None),
+    };
+    let is = |pattern: &str, text: &str| match pattern.contains('*') {
+        true => regex::Regex::new(&format!(
+            "^{}$",
+            regex::escape(pattern).replace(r"\*", ".*")
+        ))
+        .is_ok_and(|pattern| pattern.is_match(text)),
+        false => pattern == text,
+    };
+    labels
+        .iter()
+        .any(|(k, v)| is(key, k) && value.is_none_or(|value| is(value, v)))
+}
+
+/// A time as Podman takes it: seconds since 1970, RFC 3339 in whole or part, or
+/// a Go duration before `now`.
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let wrong = || {
+        Error::usage(format!(
+            "failed to parse value as time or duration: {text:?}"
+        ))
+    };
+    if let Some(span) = duration(text) {
+        return now.checked_sub(span).map_err(|_| wrong());
+    }
+    if let Some((seconds, nanoseconds)) = unix(text) {
+        return Timestamp::new(seconds, nanoseconds).map_err(|_| wrong());
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let zone = jiff::tz::TimeZone::system();
+    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H"];
+    for format in formats {
+        if let Ok(at) = jiff::civil::DateTime::strptime(format, text) {
+            return at
+                .to_zoned(zone)
+                .map(|at| at.timestamp())
+                .map_err(|_| wrong());
+        }
+    }
+    let zoned = text.strip_suffix('Z').unwrap_or(text);
+    match jiff::civil::Date::strptime("%Y-%m-%d", zoned) {
+        Ok(day) if zoned == text => day.to_zoned(zone),
+        Ok(day) => day.to_zoned(jiff::tz::TimeZone::UTC),
+        Err(error) => Err(error),
+    }
+    .map(|at| at.timestamp())
+    .map_err(|_| wrong())
+}
+
+fn unix(text: &str) -> Option<(i64, i32)> {
+    let (seconds, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(seconds) || !digits(part) || part.len() > 9 {
+        return None;
+    }
+    Some((seconds.parse().ok()?, format!("{part:0<9}").parse().ok()?))
+}
+
+/// Go's time.ParseDuration: `1h30m`, `1.5s`, `-2m`.
+pub fn duration(text: &str) -> Option<jiff::SignedDuration> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(jiff::SignedDuration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0.0_f64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = &rest[end..];
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        total += number
+            * match &rest[..end] {
+                "ns" => 1e-9,
+                "us" | "µs" | "μs" => 1e-6,
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return None,
+            };
+        rest = &rest[end..];
+    }
+    jiff::SignedDuration::try_from_secs_f64(if negative { -total } else { total }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(given: &[&str]) -> Filters {
+        let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+        Filters::parse(&given, |_| Error::usage("malformed")).unwrap()
+    }
+
+    #[test]
+    fn labels_are_podmans() {
+        let labels: BTreeMap<String, String> =
+            [("a".into(), "1".into()), ("com.x.y".into(), "".into())].into();
+        for (given, passes) in [
+            (&["label=a"][..], true),
+            (&["label=a=1"], true),
+            (&["label=a=2"], false),
+            (&["label=a", "label=b"], false),
+            (&["label!=a"], false),
+            (&["label!=a=2"], true),
+            (&["label=com.*"], true),
+            (&["label=com"], false),
+            (&["name=x"], true),
+        ] {
+            assert_eq!(filters(given).labels(&labels), passes, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_podmans() {
+        let now: Timestamp = "2024-05-05T12:00:00Z".parse().unwrap();
+        for (text, at) in [
+            ("10m", "2024-05-05T11:50:00Z"),
+            ("1h30m", "2024-05-05T10:30:00Z"),
+            ("0s", "2024-05-05T12:00:00Z"),
+            ("1700000000", "2023-11-14T22:13:20Z"),
+            ("1700000000.5", "2023-11-14T22:13:20.5Z"),
+            ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"),
+            ("2024-01-02T03:04:05+02:00", "2024-01-02T01:04:05Z"),
+            ("2024-01-02Z", "2024-01-02T00:00:00Z"),
+        ] {
+            assert_eq!(moment(text, now).unwrap(), at.parse().unwrap(), "{text}");
+        }
+        for wrong in ["", "x", "10", "10y", "2024-13-01"] {
+            // A bare number is seconds since 1970.
+            assert_eq!(moment(wrong, now).is_ok(), wrong == "10", "{wrong}");
+        }
+    }
+}

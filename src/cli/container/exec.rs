@@ -1,0 +1,130 @@
+use std::ffi::OsString;
+
+use crate::cli::args::detach_keys;
+use crate::cli::{Example, at_least};
+use crate::container::attach::{Outcome, Wanted, window};
+use crate::container::{self, exec as engine_exec};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::output::Output;
+
+/// Run a process in a running container
+///
+/// The process gets the container's namespaces, environment and capabilities. Its
+/// exit code is ours; 125 if it could not be tried, 126 if the command cannot be
+/// invoked, 127 if there is none.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Leave the process running in the background
+    #[arg(long, short = 'd')]
+    detach: bool,
+
+    /// Keys that detach, typed in a row
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+
+    /// Set environment variables (NAME=VALUE, or NAME to take ours)
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    env: Vec<String>,
+
+    /// Read environment variables from this file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+
+    /// Pass our stdin to the process
+    #[arg(long, short = 'i')]
+    interactive: bool,
+
+    /// The container created last
+    #[arg(long, short = 'l')]
+    latest: bool,
+
+    /// Give the process all capabilities
+    #[arg(long)]
+    privileged: bool,
+
+    /// Pass on this many descriptors from 3 on
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<u32>,
+
+    /// Pass on these descriptors
+    #[arg(long, value_name = "FD")]
+    preserve_fd: Vec<u32>,
+
+    /// Write the exec session's process id to this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<String>,
+
+    /// Give the process a terminal
+    #[arg(long, short = 't')]
+    tty: bool,
+
+    /// User to run as: NAME or UID, with :GROUP or :GID
+    #[arg(long, short = 'u', value_name = "USER[:GROUP]")]
+    user: Option<String>,
+
+    /// Working directory
+    #[arg(long, short = 'w', value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// CONTAINER [COMMAND [ARG...]]
+    #[arg(value_name = "CONTAINER COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    operands: Vec<OsString>,
+}
+
+pub const EXAMPLES: &[Example] = &[
+    Example { line: "coracle exec web ls /", does: "List the root of the container web." },
+    Example { line: "coracle exec --interactive --user 1000 web sh", does: "Give commands to a shell in it, as user 1000." },
+];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.preserve_fds.is_some_and(|n| n > 0) || !args.preserve_fd.is_empty() {
+        return Err(Error::unsupported("--preserve-fds"));
+    }
+    if args.cidfile.is_some() {
+        return Err(Error::unsupported("--cidfile of exec"));
+    }
+    let mut operands = args
+        .operands
+        .into_iter()
+        .map(|text| text.into_string().map_err(|text| Error::usage(format!("{text:?} is not UTF-8"))))
+        .collect::<Result<Vec<_>>>()?;
+    let name = if args.latest {
+        crate::cli::args::select::latest(engine)?
+    } else if operands.is_empty() {
+        return Err(Error::usage("exec requires the name or ID of a container or the --latest flag"));
+    } else {
+        operands.remove(0)
+    };
+    at_least(1, operands.len()).map_err(|_| Error::usage("must provide a non-empty command to start an exec session: invalid argument"))?;
+    container::sweep(engine)?;
+    let found = container::find(&engine.storage, &name)?;
+    let wanted = Wanted {
+        stdin: args.interactive && !args.detach,
+        stdout: !args.detach,
+        stderr: !args.detach && !args.tty,
+        tty: args.tty,
+        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+        sig_proxy: false,
+    };
+    let asked = engine_exec::Exec {
+        argv: operands,
+        env: crate::cli::args::env::extra(&args.env, &args.env_file)?,
+        user: args.user,
+        workdir: args.workdir,
+        privileged: args.privileged,
+        detach: args.detach,
+        wanted,
+        size: window(),
+    };
+    let session = crate::id::random_hex::<32>();
+    let outcome = engine_exec::exec(engine, &found, &asked)?;
+    if args.detach {
+        output.line(session);
+    }
+    Ok(match outcome {
+        Outcome::Exited(code) => code as u8,
+        Outcome::Detached => 0,
+        Outcome::Lost => 125,
+    })
+}

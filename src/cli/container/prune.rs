@@ -1,0 +1,56 @@
+use crate::cli::Example;
+use crate::container::remove::{Removal, remove};
+use crate::container::{self, State};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::output::{Output, human};
+use crate::storage::disk_usage;
+
+/// Remove all containers that do not run
+///
+/// Asks first, unless `--force` is given. Volumes stay.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Do not ask
+    #[arg(long, short = 'f')]
+    force: bool,
+
+    /// Select containers by label or age (`label=`, `until=`)
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+pub const EXAMPLES: &[Example] =
+    &[Example { line: "coracle container prune --force", does: "Remove every container that does not run." }];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if !args.force {
+        output.text("WARNING! This will remove all non running containers.\n");
+        if !output.confirm("Are you sure you want to continue? [y/N] ")? {
+            return Ok(0);
+        }
+    }
+    container::sweep(engine)?;
+    let filters = crate::cli::args::filter::containers(engine, &args.filter)?;
+    let mut code = 0;
+    let mut bytes = 0;
+    for found in container::list(&engine.storage)? {
+        let at_rest = matches!(found.status.state, State::Created | State::Exited);
+        if !at_rest || !filters.matches(&found) {
+            continue;
+        }
+        let size = disk_usage(&engine.storage.container(&found.record.id).join("upper")).0;
+        match remove(engine, &found, Removal::default()) {
+            Ok(()) => {
+                bytes += size;
+                output.line(&found.record.id);
+            }
+            Err(error) => {
+                code = 125;
+                output.error(&error);
+            }
+        }
+    }
+    output.notice(format_args!("Total reclaimed space: {}", human::size(bytes as i64)));
+    Ok(code)
+}

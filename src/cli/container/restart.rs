@@ -1,0 +1,55 @@
+use std::path::PathBuf;
+
+use super::start::start;
+use super::stop::seconds;
+use crate::cli::Example;
+use crate::cli::args::select::{Select, each};
+use crate::container::{self, stop};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::output::Output;
+
+/// Restart one or more containers
+///
+/// Stops each container that runs as `stop` does, then starts it.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    select: Select,
+
+    /// Only containers that run
+    #[arg(long)]
+    running: bool,
+
+    /// Seconds to wait before SIGKILL; -1 waits for ever
+    #[arg(long, short = 't', value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+
+    /// Select containers as `ps --filter` does
+    #[arg(long, short = 'f', value_name = "FILTER")]
+    filter: Vec<String>,
+
+    /// Read the container's id from this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+}
+
+pub const EXAMPLES: &[Example] =
+    &[Example { line: "coracle restart --time 2 web", does: "Stop and start the container web." }];
+
+pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.running {
+        args.select.all = args.select.names.is_empty();
+    }
+    let timeout = seconds(args.time)?;
+    let running = args.running;
+    let chosen =
+        args.select.containers(engine, &args.filter, &args.cidfile, false, |it| !running || it.status.is_up())?;
+    each(chosen, output, |container, output, typed| {
+        stop::stop(engine, container, None, timeout)?;
+        let stopped = container::find(&engine.storage, container.record.id.as_str())?;
+        start(engine, &stopped, output)?;
+        output.line(typed);
+        Ok(())
+    })
+}

@@ -1,0 +1,69 @@
+//! Starting a container with ourselves as its first client: what `run` and
+//! `start --attach` share.
+
+use crate::container::attach::{Carrier, Outcome, Peer, Wanted, pipes, window};
+use crate::container::start::{Launch, Running, start};
+use crate::container::{self, Record};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::output::Output;
+
+/// How we go along with the container we start.
+pub struct Session {
+    pub wanted: Wanted,
+    /// Leave at once.
+    pub detached: bool,
+}
+
+impl Session {
+    /// Starts the container of `record` and stays with it unless detached. Gives
+    /// the exit code.
+    pub fn start(&self, engine: &Engine, record: &Record, fresh: bool, output: &mut Output) -> Result<u8> {
+        self.start_with(engine, record, fresh, output, |_| {}, || {})
+    }
+
+    /// As [`Session::start`]. `created` is called when the record is in place,
+    /// `started` when the container runs.
+    pub fn start_with(
+        &self,
+        engine: &Engine,
+        record: &Record,
+        fresh: bool,
+        output: &mut Output,
+        started: impl FnOnce(&mut Output),
+        created: impl FnOnce(),
+    ) -> Result<u8> {
+        let launch = Launch { fresh, size: window(), ..Launch::default() };
+        if self.detached {
+            let running = start(engine, record, launch, created)?;
+            warn(&running, output);
+            started(output);
+            return Ok(0);
+        }
+        let (ours, theirs) = pipes(&self.wanted)?;
+        let running = start(engine, record, Launch { attach: Some(theirs), ..launch }, created)?;
+        warn(&running, output);
+        started(output);
+        output.flush();
+        let outcome = Carrier::new(Peer::Monitor(running.monitor.control), ours, &self.wanted)?.carry()?;
+        self.code(engine, record, outcome)
+    }
+
+    /// Our exit code for how carrying ended.
+    pub fn code(&self, engine: &Engine, record: &Record, outcome: Outcome) -> Result<u8> {
+        match outcome {
+            Outcome::Exited(code) => Ok(code as u8),
+            Outcome::Detached => Ok(0),
+            Outcome::Lost => {
+                container::sweep(engine)?;
+                Err(Error::other(format!("the monitor of container {} was killed, and the container with it", record.id.short())))
+            }
+        }
+    }
+}
+
+fn warn(running: &Running, output: &mut Output) {
+    for warning in &running.warnings {
+        output.notice(format_args!("Warning: {warning}"));
+    }
+}

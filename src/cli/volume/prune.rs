@@ -1,0 +1,89 @@
+use super::list::VolumeFilters;
+use crate::cli::Example;
+use crate::container;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::id::Name;
+use crate::output::Output;
+use crate::volume::{self, Removed};
+
+/// Remove unused anonymous volumes
+///
+/// Removes the anonymous volumes that no container uses, and with --all those
+/// that have names too. Asks first, unless --force is given.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove named volumes too
+    #[arg(short, long)]
+    all: bool,
+
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Remove only volumes that match, KEY=VALUE: label, label!, name, until and others as for `volume ls`
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle volume prune --force",
+        does: "Remove the anonymous volumes that no container uses.",
+    },
+    Example {
+        line: "coracle volume prune --all --dry-run --filter label=project=demo",
+        does: "Show which of a project's volumes could go.",
+    },
+];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    let storage = &engine.storage;
+    let filters = VolumeFilters::parse(storage, &args.filter)?;
+    let all = args.all || filters.all()?;
+    let used = container::volume_users(storage)?;
+    let unused: Vec<Name> = volume::list(storage)?
+        .into_iter()
+        .filter(|volume| all || volume.anonymous)
+        .filter(|volume| !used.contains_key(&volume.name) && filters.pass(volume))
+        .map(|volume| volume.name)
+        .collect();
+    if args.dry_run {
+        for name in &unused {
+            output.line(name);
+        }
+        return Ok(0);
+    }
+    if !args.force && !confirmed(output, all, &unused) {
+        return Ok(0);
+    }
+    let results = volume::remove(engine, &unused, || container::volume_users(storage))?;
+    for (name, result) in unused.iter().zip(results) {
+        // One that a container has begun to use since is not unused any more.
+        if let Removed::Gone = result {
+            output.line(name);
+        }
+    }
+    Ok(0)
+}
+
+fn confirmed(output: &mut Output, all: bool, unused: &[Name]) -> bool {
+    let kind = if all { "" } else { "anonymous " };
+    let mut warning = format!(
+        "WARNING! This will remove all {kind}volumes not used by at least one container. The following volumes will be removed:\n"
+    );
+    if unused.is_empty() {
+        output.text(&warning);
+        output.line("No dangling volumes found");
+        return false;
+    }
+    for name in unused {
+        warning.push_str(name.as_str());
+        warning.push('\n');
+    }
+    output.confirm(&warning, "Are you sure you want to continue? [y/N] ")
+}

@@ -1,0 +1,115 @@
+use crate::cli::Example;
+use crate::container;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::id::{ContainerId, Name};
+use crate::output::Output;
+use crate::volume::{self, Removed};
+
+/// Remove one or more volumes
+///
+/// A volume that a container uses is kept: the command says which one does, and
+/// ends with 2. It ends with 1 if there is no such volume.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove all volumes
+    #[arg(short, long)]
+    all: bool,
+
+    /// Remove the containers that use a volume too; a missing volume is no error
+    #[arg(short, long)]
+    force: bool,
+
+    /// Seconds to wait for such a container before it is killed
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+
+    #[arg(value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle volume rm model_output",
+        does: "Remove a volume and its files.",
+    },
+    Example {
+        line: "coracle volume rm --all --force",
+        does: "Remove every volume, and the containers that use them.",
+    },
+];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    let storage = &engine.storage;
+    if args.all != args.names.is_empty() {
+        return Err(Error::usage("choose either one or more volumes or all"));
+    }
+    if args.time.is_some() && !args.force {
+        return Err(Error::usage(
+            "--force option must be specified to use the --time option",
+        ));
+    }
+    let mut names: Vec<Name> = Vec::new();
+    let mut errors = Vec::new();
+    if args.all {
+        names.extend(volume::list(storage)?.into_iter().map(|it| it.name));
+    }
+    for text in &args.names {
+        match volume::find(storage, text) {
+            Ok(volume) if names.contains(&volume.name) => {}
+            Ok(volume) => names.push(volume.name),
+            Err(error) if args.force && error.kind() == Kind::NotFound => {}
+            Err(error) => errors.push(near(storage, text, error)?),
+        }
+    }
+    let results = volume::remove(engine, &names, || container::volume_users(storage))?;
+    for (name, result) in names.iter().zip(results) {
+        match result {
+            Removed::Gone => output.line(name),
+            Removed::Missing if args.all || args.force => {}
+            Removed::Missing => errors.push(volume::no_such(name.as_str())),
+            Removed::InUse(_) if args.force => {
+                return Err(Error::unsupported(format!(
+                    "removing the containers that use volume {name}"
+                )));
+            }
+            Removed::InUse(users) => errors.push(in_use(name, &users)),
+        }
+    }
+    let code = errors.last().map_or(0, |error| match error.kind() {
+        Kind::NotFound => 1,
+        Kind::InUse => 2,
+        _ => error.exit_code(),
+    });
+    for error in &errors {
+        output.error(error);
+    }
+    Ok(code)
+}
+
+fn in_use(name: &Name, users: &[ContainerId]) -> Error {
+    let users: Vec<&str> = users.iter().map(ContainerId::as_str).collect();
+    Error::new(
+        Kind::InUse,
+        format!(
+            "volume {name} is being used by the following container(s): {}: volume is being used",
+            users.join(", ")
+        ),
+    )
+}
+
+/// Adds the name that was meant, if there is one like it.
+fn near(storage: &crate::storage::Storage, text: &str, error: Error) -> Result<Error> {
+    let names = storage.list(&storage.volumes())?;
+    let nearest = names
+        .iter()
+        .map(|name| (crate::cli::distance(text, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 2 && *distance < text.len());
+    Ok(match nearest {
+        Some((_, name)) if error.kind() == Kind::NotFound => {
+            error.hint(format!("did you mean {name:?}?"))
+        }
+        _ => error,
+    })
+}

@@ -1,0 +1,134 @@
+//! Making a container: its record, its name, what it says it mounts.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::Record;
+use super::options::MountKind;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::{ContainerId, Name};
+use crate::storage::{Storage, lock_shared, write_json};
+use crate::sys::file::Durable;
+use crate::volume::{self, Origin, Volume};
+
+/// Puts `record` in place under its name. Nothing is there if this fails: a name
+/// in use, a full disk.
+pub fn publish(storage: &Storage, record: &Record) -> Result<()> {
+    let staging = storage.stage()?;
+    let made = staging.path().join("container");
+    for dir in [&made, &made.join("rootfs")] {
+        std::fs::create_dir(dir).tried(|| format!("make {}", dir.display()))?;
+    }
+    let durable = if record.options.remove { Durable::No } else { Durable::Yes };
+    write_json(&made.join("container.json"), record, durable)?;
+    // Shared while a name is taken and its container not yet in place; whoever
+    // finds a name that leads nowhere waits for all of those.
+    let names = lock_shared(&storage.names())?;
+    let name = take_name(storage, record, names)?;
+    let target = storage.container(&record.id);
+    if let Err(error) = staging.publish("container", &target, durable == Durable::Yes) {
+        let _ = std::fs::remove_file(storage.names().join(&record.name));
+        return Err(error).tried(|| format!("create container {}", record.id.short()));
+    }
+    drop(name);
+    if durable == Durable::Yes {
+        crate::sys::file::sync_dir(&storage.names()).tried(|| "sync names")?;
+    }
+    Ok(())
+}
+
+/// Points the name at the id. Holding the lock given back keeps others from
+/// taking the name for one that leads nowhere.
+fn take_name(
+    storage: &Storage,
+    record: &Record,
+    mut names: crate::storage::Locked,
+) -> Result<crate::storage::Locked> {
+    let link = storage.names().join(&record.name);
+    for _ in 0..100 {
+        match std::os::unix::fs::symlink(record.id.as_str(), &link) {
+            Ok(()) => return Ok(names),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).tried(|| format!("take name {}", record.name)),
+        }
+        if let Some(holder) = holder(storage, &record.name) {
+            return Err(in_use(&record.name, &holder));
+        }
+        drop(names);
+        remove_dead_name(storage, &record.name)?;
+        names = lock_shared(&storage.names())?;
+    }
+    Err(Error::other(format!("take name {}: it keeps changing hands", record.name)))
+}
+
+/// Podman's words for a name that is taken.
+fn in_use(name: &Name, holder: &ContainerId) -> Error {
+    Error::new(
+        Kind::Exists,
+        format!(
+            "creating container storage: the container name \"{name}\" is already in use by {holder}. You have to remove that container to be able to reuse that name: that name is already in use, or use --replace to instruct Podman to do so."
+        ),
+    )
+}
+
+/// The container that has `name`, if it is there.
+fn holder(storage: &Storage, name: &Name) -> Option<ContainerId> {
+    let id = std::fs::read_link(storage.names().join(name)).ok()?;
+    let id: ContainerId = id.to_str()?.parse().ok()?;
+    storage.container(&id).exists().then_some(id)
+}
+
+/// Takes away a name whose maker died before its container was in place.
+fn remove_dead_name(storage: &Storage, name: &Name) -> Result<()> {
+    let names = File::open(storage.names()).tried(|| "open names")?;
+    names.lock().tried(|| "lock names")?;
+    if holder(storage, name).is_none() {
+        let _ = std::fs::remove_file(storage.names().join(name));
+    }
+    Ok(())
+}
+
+/// Gives the container `record` another name (`rename`).
+pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
+    if record.name == to {
+        return Err(in_use(&to, &record.id));
+    }
+    let mut renamed = record.clone();
+    renamed.name = to;
+    let names = lock_shared(&storage.names())?;
+    let _held = take_name(storage, &renamed, names)?;
+    let written = write_json(&storage.container(&record.id).join("container.json"), &renamed, Durable::Yes);
+    let gone = if written.is_ok() { &record.name } else { &renamed.name };
+    let _ = std::fs::remove_file(storage.names().join(gone));
+    written
+}
+
+/// Makes the volumes that the container mounts where they are missing, and notes
+/// in each that it does.
+pub fn use_volumes(storage: &Storage, record: &Record) -> Result<()> {
+    for mount in &record.options.mounts {
+        if let MountKind::Volume { name, anonymous, .. } = &mount.kind {
+            use_volume(storage, record, name, *anonymous, &mount.destination)?;
+        }
+    }
+    Ok(())
+}
+
+fn use_volume(storage: &Storage, record: &Record, name: &Name, anonymous: bool, path: &Path) -> Result<()> {
+    let mut wanted = Volume::new(name.clone());
+    if anonymous {
+        wanted.anonymous = true;
+        wanted.origin = Some(Origin {
+            container: record.id.clone(),
+            image: record.image.name.clone(),
+            path: path.to_owned(),
+        });
+    }
+    let durable = if record.options.remove && anonymous { Durable::No } else { Durable::Yes };
+    let (_, _held) = volume::ensure(storage, &wanted, durable)?;
+    let users = storage.volume_users(name);
+    std::fs::create_dir_all(&users)
+        .and_then(|()| File::create(users.join(&record.id)))
+        .map(drop)
+        .tried(|| format!("note in volume {name} that container {} uses it", record.id.short()))
+}

@@ -1,0 +1,122 @@
+//! Another process in a container that runs.
+//!
+//! The caller's own process joins the container's namespaces, forks the new
+//! process there, and carries its streams: no monitor, no second program. A
+//! detached one is left to a fork that waits for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
+use super::options::{NamespaceMode, Options};
+use super::user::User;
+use super::{Container, Record, State, spec, user};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::network::NetworkMode;
+use crate::runtime::seccomp::{self, Filter};
+use crate::runtime::{self, ExecPlan};
+use crate::sys::process;
+use crate::userns;
+
+/// What `exec` is asked for.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    pub argv: Vec<String>,
+    /// `KEY=value`, over the container's own.
+    pub env: Vec<String>,
+    /// As for `run`; none: the container's.
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    pub privileged: bool,
+    pub detach: bool,
+    pub wanted: Wanted,
+    pub size: Option<(u16, u16)>,
+}
+
+/// Runs it and gives its exit code; 0 at once if detached.
+pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outcome> {
+    let record = &container.record;
+    let improper = || {
+        Error::new(
+            Kind::State,
+            "can only create exec sessions on running containers: container state improper",
+        )
+    };
+    if container.status.state != State::Running {
+        return Err(improper());
+    }
+    let init = container.status.init().ok_or_else(improper)?;
+    let map = record.map.clone().unwrap_or_else(|| engine.default_map().clone());
+    let capabilities = spec::capabilities(&record.options, 0)?;
+    let filter = seccomp::filter(
+        engine.storage.cache(),
+        spec::seccomp_profile(&record.options),
+        capabilities.bounding,
+    )?;
+    let (ours, theirs) = pipes(&exec.wanted)?;
+    process::join_namespaces(engine.thread, &init, namespaces(&record.options))
+        .tried(|| format!("join container {}", record.id.short()))?;
+    userns::leave_groups(&map)?;
+    // From here on `/` is the container's: nothing below opens a file of the host.
+    let root = crate::sys::file::open_dir(Path::new("/"))?;
+    let who = exec.user.as_deref().unwrap_or(&record.options.user);
+    let user = user::resolve(root.as_fd(), who, &record.options.groups)?;
+    drop(root);
+    let joined = runtime::exec(engine.thread, plan(record, exec, user, filter, [theirs.stdin, theirs.stdout, theirs.stderr])?)?;
+    if exec.detach {
+        return Ok(Outcome::Exited(0));
+    }
+    let runtime::Joined { process, master } = joined;
+    match master {
+        None => Carrier::new(Peer::Child(process, None), ours, &exec.wanted)?.carry(),
+        Some(master) => {
+            let ours = ours.through(&master)?;
+            Carrier::new(Peer::Child(process, Some(master)), ours, &exec.wanted)?.carry()
+        }
+    }
+}
+
+/// The namespaces the container does not share with the host.
+fn namespaces(options: &Options) -> i32 {
+    let mut flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+    let mut add = |mode: &NamespaceMode, flag| {
+        if !matches!(mode, NamespaceMode::Host) {
+            flags |= flag;
+        }
+    };
+    add(&options.pid, libc::CLONE_NEWPID);
+    add(&options.uts, libc::CLONE_NEWUTS);
+    add(&options.ipc, libc::CLONE_NEWIPC);
+    add(&options.cgroupns, libc::CLONE_NEWCGROUP);
+    if options.network != NetworkMode::Host {
+        flags |= libc::CLONE_NEWNET;
+    }
+    flags
+}
+
+/// The process in the words of the runtime.
+fn plan(
+    record: &Record,
+    exec: &Exec,
+    user: User,
+    filter: Option<Filter>,
+    stdio: [Option<OwnedFd>; 3],
+) -> Result<ExecPlan> {
+    let options = &record.options;
+    Ok(ExecPlan {
+        argv: exec.argv.clone(),
+        env: options.env.clone(),
+        workdir: exec.workdir.clone().unwrap_or_else(|| options.workdir.clone()),
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.additional_gids.clone(),
+        umask: options.umask,
+        ulimits: options.ulimits.iter().map(|limit| (limit.name.clone(), limit.soft, limit.hard)).collect(),
+        capabilities: spec::capabilities(options, user.uid)?,
+        no_new_privileges: options.security.no_new_privileges,
+        filter,
+        tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
+        stdio,
+    })
+}

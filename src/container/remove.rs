@@ -1,0 +1,128 @@
+//! Taking a container away, with what was made for it alone.
+
+use std::path::Path;
+
+use super::{Container, Record, Seat, State, stop};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::Name;
+use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
+use crate::storage::{Storage, remove_tree, try_lock_alone};
+use crate::sys::socket;
+
+/// How `rm` is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removal {
+    /// End it first if it runs.
+    pub force: bool,
+    /// Seconds to let it end by itself; none: its own stop timeout.
+    pub timeout: Option<u32>,
+    /// Its anonymous volumes too.
+    pub volumes: bool,
+}
+
+/// Removes a container (`rm`).
+pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
+    let record = &container.record;
+    if container.status.monitor.is_some() {
+        if !how.force && container.status.state != State::Created {
+            return Err(Error::new(
+                Kind::State,
+                format!(
+                    "cannot remove container {} as it is {} - running or paused containers cannot be removed without force: container state improper",
+                    record.id,
+                    container.status.state.word()
+                ),
+            ));
+        }
+        let volumes = how.volumes || record.options.remove;
+        if ask_monitor(engine, container, how.timeout, volumes)? {
+            return Ok(());
+        }
+        stop::kill_leftovers(&container.status);
+        Seat::wait_until_free(&engine.storage, &record.id)?;
+    }
+    let Some(seat) = Seat::take(&engine.storage, &record.id)? else {
+        return Err(Error::new(Kind::State, format!("container {} is in use by another command", record.id)));
+    };
+    stop::kill_leftovers(&container.status);
+    let removed = remove_files_with(&engine.storage, record, how.volumes || record.options.remove, &|path| {
+        engine.remove_tree(path)
+    });
+    drop(seat);
+    removed
+}
+
+/// Has the monitor end its container and remove it. Whether it did.
+fn ask_monitor(engine: &Engine, container: &Container, timeout: Option<u32>, volumes: bool) -> Result<bool> {
+    let runtime = engine.storage.container_runtime(&container.record.id);
+    let Ok(control) = socket::connect(&runtime, SOCKET) else { return Ok(false) };
+    if say(&control, &Request::Remove { timeout, volumes }, &[]).is_err() {
+        return Ok(false);
+    }
+    loop {
+        match hear::<Event>(&control) {
+            Ok(Some((Event::Failed(failure), _))) => return Err(failure.into()),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(!engine.storage.container(&container.record.id).exists())
+}
+
+/// Removes what a container is made of, by a process that may touch files of all
+/// its ids.
+pub(super) fn remove_files(storage: &Storage, record: &Record, volumes: bool) -> Result<()> {
+    remove_files_with(storage, record, volumes, &|path| {
+        remove_tree(path).tried(|| format!("remove {}", path.display()))
+    })
+}
+
+/// As [`remove_files`], deleting by `delete`. What names the rest goes last, so
+/// that a removal cut short can be done again.
+pub(super) fn remove_files_with(
+    storage: &Storage,
+    record: &Record,
+    volumes: bool,
+    delete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let mut first_error = None;
+    for name in record.volumes() {
+        let _ = std::fs::remove_file(storage.volume_users(name).join(&record.id));
+    }
+    if volumes {
+        for name in record.anonymous_volumes() {
+            if let Err(error) = remove_unused(storage, name, delete) {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(storage.container_runtime(&record.id));
+    let retired = storage.retire(&storage.container(&record.id))?;
+    let link = storage.names().join(&record.name);
+    if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
+        let _ = std::fs::remove_file(&link);
+    }
+    if let Some(retired) = retired
+        && let Err(error) = delete(retired.path())
+    {
+        first_error.get_or_insert(error);
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// Removes a volume, unless another container uses it.
+fn remove_unused(storage: &Storage, name: &Name, delete: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+    let dir = storage.volume(name);
+    if !dir.exists() {
+        return Ok(());
+    }
+    let Some(_alone) = try_lock_alone(&dir)? else { return Ok(()) };
+    if !super::users_of_volume(storage, name)?.is_empty() {
+        return Ok(());
+    }
+    match storage.retire(&dir)? {
+        Some(retired) => delete(retired.path()),
+        None => Ok(()),
+    }
+}

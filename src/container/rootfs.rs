@@ -1,0 +1,401 @@
+//! What a container sees as its root: the overlay, and all that is mounted in it.
+//! Runs in the monitor, in its own mount namespace: every mount made here is gone
+//! with the monitor, however it ends.
+
+use std::fs::{File, Permissions};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::mount::MountAttrFlags;
+
+use super::options::{Mount, MountKind, NamespaceMode, Options};
+use super::{Record, host, spec, user};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::DiffId;
+use crate::network::{self, NetworkMode};
+use crate::runtime::capability::Capabilities;
+use crate::runtime::seccomp::{self, Filter};
+use crate::storage::Storage;
+use crate::sys::file::{Durable, open_dir, open_in_root};
+use crate::sys::{Process, mount};
+use crate::userns::IdMap;
+use crate::volume::{self, Backing, First};
+
+/// A container ready for its init to be made.
+pub struct Prepared {
+    pub spec: libcontainer::oci_spec::runtime::Spec,
+    pub capabilities: Capabilities,
+    pub filter: Option<Filter>,
+    pub warnings: Vec<String>,
+    pub cgroup: Option<String>,
+    /// The network namespace of another that it joins.
+    pub netns: Option<OwnedFd>,
+}
+
+/// Mounts the root, fills volumes, writes the files that are mounted in, and
+/// makes the spec.
+pub fn prepare(engine: &Engine, record: &Record, map: &IdMap, runtime: &Path) -> Result<Prepared> {
+    let storage = &engine.storage;
+    let options = &record.options;
+    let dir = storage.container(&record.id);
+    let root = dir.join("rootfs");
+    let mut warnings = Vec::new();
+    mount_root(storage, record, &root)?;
+    let rootfs = open_dir(&root).tried(|| format!("open {}", root.display()))?;
+
+    let user = user::resolve(rootfs.as_fd(), &options.user, &options.groups)?;
+    let mut sources = Vec::with_capacity(options.mounts.len());
+    for mount in &options.mounts {
+        sources.push(source(engine, record, map, mount, &rootfs, (user.uid, user.gid), runtime)?);
+    }
+    let files = host::write_files(engine, record, &rootfs, &user, runtime)?;
+    let host = host::look(engine, record, &root, user, files, sources, &mut warnings)?;
+    let capabilities = spec::capabilities(options, host.user.uid)?;
+    let spec = spec::spec(record, &host)?;
+    let filter = if options.privileged {
+        None
+    } else {
+        seccomp::filter(storage.cache(), spec::seccomp_profile(options), capabilities.bounding)?
+    };
+    Ok(Prepared { spec, capabilities, filter, warnings, cgroup: None, netns: None })
+}
+
+/// Takes the root's mount away, and what was put in the container's folder for it.
+pub fn dismantle(dir: &Path, _options: &Options) {
+    let _ = mount::detach(&dir.join("rootfs"));
+}
+
+/// Mounts the overlay of the image's layers and the container's own.
+fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
+    let dir = storage.container(&record.id);
+    let (upper, work) = (dir.join("upper"), dir.join("work"));
+    let top = record.image.layers.last().map(|layer| layer_root(storage, layer));
+    if !upper.exists() {
+        std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
+        if let Some(top) = &top {
+            dress_like(&upper, top)?;
+        }
+    }
+    let _ = std::fs::create_dir(&work);
+    mount_overlay(storage, &record.image.layers, Some((&upper, &work)), record.options.remove, root)
+}
+
+/// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
+fn mount_overlay(
+    storage: &Storage,
+    layers: &[DiffId],
+    upper: Option<(&Path, &Path)>,
+    volatile: bool,
+    target: &Path,
+) -> Result<()> {
+    let mut lower: Vec<String> = Vec::with_capacity(layers.len() + 1);
+    for layer in layers.iter().rev() {
+        lower.push(text(&layer_root(storage, layer))?);
+    }
+    // Overlay wants a lower folder, and two where nothing can be written.
+    let empty = text(&storage.root().join("names"))?;
+    let nothing = text(&empty_layer(storage)?)?;
+    let _ = empty;
+    while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
+        lower.push(nothing.clone());
+    }
+    let mut options: Vec<(&str, Option<&str>)> = vec![("source", Some("overlay")), ("userxattr", None)];
+    options.extend(lower.iter().map(|lower| ("lowerdir+", Some(lower.as_str()))));
+    let named = match upper {
+        Some((upper, work)) => Some((text(upper)?, text(work)?)),
+        None => None,
+    };
+    if let Some((upper, work)) = &named {
+        options.extend([("upperdir", Some(upper.as_str())), ("workdir", Some(work.as_str()))]);
+        if volatile {
+            options.push(("volatile", None));
+        }
+    }
+    let made = mount::make("overlay", &options, MountAttrFlags::empty());
+    let overlay = match made {
+        // Without `lowerdir+` (before Linux 6.7) the layers are one string.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let joined = lower.join(":");
+            let mut old: Vec<(&str, Option<&str>)> =
+                options.iter().copied().filter(|(key, _)| *key != "lowerdir+").collect();
+            old.push(("lowerdir", Some(&joined)));
+            mount::make("overlay", &old, MountAttrFlags::empty())
+        }
+        result => result,
+    };
+    let overlay = overlay.map_err(|error| {
+        Error::from(error).tried("mount the container's overlay").hint(
+            "native overlay in a user namespace needs Linux 5.11, and a file system for the store that it can stand on",
+        )
+    })?;
+    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// A folder with nothing in it, for overlays of too few layers.
+fn empty_layer(storage: &Storage) -> Result<PathBuf> {
+    let path = storage.root().join("empty");
+    match std::fs::create_dir(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).tried(|| format!("make {}", path.display()))
+        }
+        _ => Ok(path),
+    }
+}
+
+fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
+    storage.layer(layer).join("diff")
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
+}
+
+/// Gives `dir` the owner and mode of `model`.
+fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+    let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
+    std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
+        .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))
+        .tried(|| format!("set the owner of {}", dir.display()))
+}
+
+/// Makes what a mount is of, and gives its path; `None` for those that libcontainer
+/// makes of their options alone (tmpfs, devpts, ramfs).
+fn source(
+    engine: &Engine,
+    record: &Record,
+    map: &IdMap,
+    mount: &Mount,
+    rootfs: &OwnedFd,
+    owner: (u32, u32),
+    runtime: &Path,
+) -> Result<Option<PathBuf>> {
+    let storage = &engine.storage;
+    let path = match &mount.kind {
+        MountKind::Bind { source } => {
+            std::fs::metadata(source).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Error::new(Kind::NotFound, format!("statfs {}: no such file or directory", source.display()))
+                }
+                _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
+            })?;
+            source.clone()
+        }
+        MountKind::Volume { name, copy, .. } => volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?,
+        MountKind::Tmpfs { options, copy_up: true } => {
+            match filled_tmpfs(mount, options, rootfs, runtime)? {
+                Some(path) => path,
+                None => return Ok(None),
+            }
+        }
+        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => return Ok(None),
+        MountKind::Overlay { source, upper, work } => {
+            overlay_source(mount, source, upper.as_deref(), work.as_deref(), &storage.container(&record.id), runtime)?
+        }
+        MountKind::Image { id, writable, .. } => image_source(storage, mount, id, *writable, &storage.container(&record.id), runtime)?,
+    };
+    let path = match &mount.subpath {
+        Some(subpath) => beneath(&path, subpath, runtime, &mount.destination)?,
+        None => path,
+    };
+    if mount.chown {
+        give_to(&path, owner)?;
+    }
+    Ok(Some(path))
+}
+
+/// A volume's files, filled from the image if this is its first use.
+#[allow(clippy::too_many_arguments)]
+fn volume_source(
+    storage: &Storage,
+    record: &Record,
+    map: &IdMap,
+    mount: &Mount,
+    name: &crate::id::Name,
+    copy: bool,
+    rootfs: &OwnedFd,
+    owner: (u32, u32),
+) -> Result<PathBuf> {
+    let volume = volume::load(storage, name)?.ok_or_else(|| volume::no_such(name.as_str()))?;
+    match volume.backing(storage)? {
+        Backing::Directory(path) => {
+            if volume.needs_copy_up(storage) {
+                let folder = image_folder(rootfs, &mount.destination);
+                let durable = if record.options.remove && volume.anonymous { Durable::No } else { Durable::Yes };
+                let first = First { source: folder.as_ref().map(AsFd::as_fd), owner, copy, durable };
+                volume::fill(storage, &volume, &first)?;
+                if record.map.is_some() {
+                    volume.remember_map(storage, map)?;
+                }
+            }
+            Ok(path)
+        }
+        Backing::Bind(path, _) => Ok(path),
+        Backing::Tmpfs(options) => Err(Error::unsupported(format_args!(
+            "mounting volume {name} of type tmpfs ({})",
+            options.join(",")
+        ))),
+    }
+}
+
+/// The image's folder at `destination`, if it has one: links resolve within it.
+fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
+    open_in_root(rootfs, destination, OFlags::DIRECTORY | OFlags::RDONLY).ok()
+}
+
+/// A tmpfs that begins with what the image has there; `None` if it has nothing.
+fn filled_tmpfs(mount: &Mount, options: &[String], rootfs: &OwnedFd, runtime: &Path) -> Result<Option<PathBuf>> {
+    let Some(folder) = image_folder(rootfs, &mount.destination) else { return Ok(None) };
+    let at = place(runtime, "tmpfs", &mount.destination)?;
+    let known = |option: &&String| {
+        ["size=", "mode=", "uid=", "gid=", "nr_inodes=", "huge="].iter().any(|key| option.starts_with(key))
+    };
+    let pairs: Vec<(&str, Option<&str>)> = options
+        .iter()
+        .filter(known)
+        .filter_map(|option| option.split_once('=').map(|(key, value)| (key, Some(value))))
+        .collect();
+    let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
+        .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
+    mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
+    let found = rustix::fs::fstat(&folder)?;
+    if !options.iter().any(|option| option.starts_with("mode=")) {
+        std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
+    }
+    volume::copy_tree(&folder, &at).tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
+    Ok(Some(at))
+}
+
+/// `-v SOURCE:DESTINATION:O`: changes go to a layer that ends with the container.
+fn overlay_source(
+    mount: &Mount,
+    source: &Path,
+    upper: Option<&Path>,
+    work: Option<&Path>,
+    dir: &Path,
+    runtime: &Path,
+) -> Result<PathBuf> {
+    let own = dir.join("overlays").join(key(&mount.destination));
+    let (upper, work) = match (upper, work) {
+        (Some(upper), Some(work)) => (upper.to_owned(), work.to_owned()),
+        _ => {
+            let _ = std::fs::remove_dir_all(&own);
+            let (upper, work) = (own.join("upper"), own.join("work"));
+            for dir in [&upper, &work] {
+                std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
+            }
+            dress_like(&upper, source)?;
+            (upper, work)
+        }
+    };
+    let at = place(runtime, "overlay", &mount.destination)?;
+    let (lower, upper, work) = (text(source)?, text(&upper)?, text(&work)?);
+    let made = mount::make(
+        "overlay",
+        &[
+            ("source", Some("overlay")),
+            ("userxattr", None),
+            ("lowerdir+", Some(&lower)),
+            ("upperdir", Some(&upper)),
+            ("workdir", Some(&work)),
+        ],
+        MountAttrFlags::empty(),
+    )
+    .tried(|| format!("mount an overlay over {}", source.display()))?;
+    mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
+    Ok(at)
+}
+
+/// `--mount type=image`: the layers of an image, read-only unless asked.
+fn image_source(
+    storage: &Storage,
+    mount: &Mount,
+    id: &crate::id::ImageId,
+    writable: bool,
+    dir: &Path,
+    runtime: &Path,
+) -> Result<PathBuf> {
+    let image = crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
+    let at = place(runtime, "image", &mount.destination)?;
+    let own = dir.join("overlays").join(key(&mount.destination));
+    let (upper, work) = (own.join("upper"), own.join("work"));
+    if writable {
+        for dir in [&upper, &work] {
+            std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
+        }
+    }
+    mount_overlay(storage, &image.layers, writable.then_some((&*upper, &*work)), false, &at)?;
+    Ok(at)
+}
+
+/// A folder of ours to mount something at before it goes into the container.
+fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
+    let path = runtime.join(kind).join(key(destination));
+    std::fs::create_dir_all(&path).tried(|| format!("make {}", path.display()))?;
+    Ok(path)
+}
+
+/// A file name for a destination.
+fn key(destination: &Path) -> String {
+    crate::id::hex(destination.as_os_str().as_encoded_bytes()).chars().rev().take(200).collect()
+}
+
+/// What `subpath` names beneath `path`, wherever links within would lead: it is
+/// opened there, and mounted so that no later swap can lead elsewhere.
+fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> Result<PathBuf> {
+    let tried = || format!("open {} in {}", subpath.display(), path.display());
+    let dir = open_dir(path).tried(tried)?;
+    let found = open_in_root(&dir, subpath, OFlags::PATH).tried(tried)?;
+    let stat = rustix::fs::fstat(&found)?;
+    let at = runtime.join("subpath").join(key(destination));
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        std::fs::create_dir_all(&at).tried(|| format!("make {}", at.display()))?;
+    } else {
+        std::fs::create_dir_all(runtime.join("subpath"))?;
+        File::create(&at).tried(|| format!("make {}", at.display()))?;
+    }
+    let copy = mount::copy_of(&found, true).tried(tried)?;
+    mount::attach(&copy, &at).tried(|| format!("mount {}", at.display()))?;
+    Ok(at)
+}
+
+/// `U`: gives a tree to the container's user. What is theirs already is left
+/// alone; links are not followed; a caller's whole home or root is refused.
+fn give_to(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    let canonical = path.canonicalize().tried(|| format!("open {}", path.display()))?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    if canonical == Path::new("/") || canonical == Path::new("/home") || Some(&canonical) == home.as_ref() {
+        return Err(Error::usage(format!(
+            "the option U would change the owner of everything in {}: name a folder within it",
+            canonical.display()
+        )));
+    }
+    for entry in walkdir::WalkDir::new(&canonical).follow_links(false) {
+        let entry = entry.map_err(|error| Error::other(error.to_string()))?;
+        let found = entry.metadata().map_err(|error| Error::other(error.to_string()))?;
+        if (found.uid(), found.gid()) != (uid, gid) {
+            std::os::unix::fs::lchown(entry.path(), Some(uid), Some(gid))
+                .tried(|| format!("give {} to {uid}:{gid}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the init's network namespace its way out, where it has one of its own.
+pub fn start_network(
+    options: &Options,
+    init: &Process,
+    runtime: &Path,
+    storage: &Storage,
+) -> Result<Option<super::start::Pasta>> {
+    let _ = (init, runtime, storage);
+    match &options.network {
+        #[cfg(any())]
+        NetworkMode::PastaDefault | NetworkMode::Pasta(_) => {
+            super::start::Pasta::start(init.pid(), &options.network, &options.ports, runtime, storage.cache()).map(Some)
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,481 @@
+//! Starting a container: what the caller's process does, and what its monitor does.
+//!
+//! ```text
+//! caller                              monitor
+//! fork ───────────────────────────►   setsid; unshare the user namespace
+//! newuidmap, newgidmap ◄── WantsMap   take the seat; put the record in place
+//! image lock let go    ◄── Created    mount namespace, overlay, volumes, files
+//!                                     libcontainer: create; network; started.json
+//! carry bytes          ◄── Started    start; carry bytes; reap
+//! leave with the code  ◄── Exited     exit.json; remove if `--rm`; leave the seat
+//! ```
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::options::{LogDriver, RestartPolicy};
+use super::{Exit, Record, Seat, Started, create, remove, rootfs};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::monitor::log::{Format, Log};
+use crate::monitor::protocol::{Event, Failure, Request, SOCKET, hear, say};
+use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
+use crate::network;
+use crate::runtime;
+use crate::storage::{Storage, write_json};
+use crate::sys::file::{Durable, write_whole};
+use crate::sys::process::{self, UnshareFlags};
+use crate::sys::{mount, socket};
+use crate::userns::{self, IdMap};
+
+/// How a container is to be started.
+#[derive(Default)]
+pub struct Launch {
+    /// Its record is not in place yet: the monitor puts it there, so that it is
+    /// never seen without one.
+    pub fresh: bool,
+    /// The first client's streams.
+    pub attach: Option<Streams>,
+    /// The size of the first client's window.
+    pub size: Option<(u16, u16)>,
+    /// Make the init and let it wait (`init`).
+    pub hold: bool,
+}
+
+/// The monitor's ends of a client's pipes.
+#[derive(Default)]
+pub struct Streams {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A container that was started, as its first client sees it.
+pub struct Running {
+    pub pid: i32,
+    pub monitor: Handle,
+    /// What was worth knowing on the way.
+    pub warnings: Vec<String>,
+}
+
+/// Starts the container of `record`. `created` is called as soon as its record
+/// is in place.
+pub fn start(engine: &Engine, record: &Record, launch: Launch, created: impl FnOnce()) -> Result<Running> {
+    engine.settings.ensure_runtime()?;
+    let map = record.map.clone().unwrap_or_else(|| engine.default_map().clone());
+    let keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
+    let monitor = monitor::spawn(engine.thread, &keep, |control| {
+        Monitor::new(engine, record, &map, control).run(launch);
+    })?;
+    let mut created = Some(created);
+    let mut warnings = Vec::new();
+    loop {
+        match hear::<Event>(&monitor.control)? {
+            Some((Event::WantsMap, _)) => {
+                if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
+                    let _ = monitor.process.signal(libc::SIGKILL);
+                    let _ = monitor.process.reap();
+                    return Err(error);
+                }
+                say(&monitor.control, &Request::Mapped, &[])?;
+            }
+            Some((Event::Created, _)) => {
+                if let Some(created) = created.take() {
+                    created();
+                }
+            }
+            Some((Event::Warning(text), _)) => warnings.push(text),
+            Some((Event::Started { pid }, _)) => return Ok(Running { pid, monitor, warnings }),
+            Some((Event::Failed(failure), _)) => {
+                // What the monitor undoes is undone when it is gone.
+                let _ = monitor.process.reap();
+                return Err(failure.into());
+            }
+            Some((Event::Exited { .. }, _)) | None => {
+                let _ = monitor.process.reap();
+                return Err(Error::other("the container's monitor died"));
+            }
+        }
+    }
+}
+
+impl Streams {
+    fn fds(&self) -> Vec<i32> {
+        [&self.stdin, &self.stdout, &self.stderr].into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
+    }
+}
+
+/// The monitor's side.
+struct Monitor<'a> {
+    engine: &'a Engine,
+    record: &'a Record,
+    map: &'a IdMap,
+    clients: Vec<Client>,
+    runtime: PathBuf,
+    dir: PathBuf,
+}
+
+impl<'a> Monitor<'a> {
+    fn new(engine: &'a Engine, record: &'a Record, map: &'a IdMap, control: OwnedFd) -> Self {
+        Self {
+            engine,
+            record,
+            map,
+            clients: vec![Client::new(control)],
+            runtime: engine.storage.container_runtime(&record.id),
+            dir: engine.storage.container(&record.id),
+        }
+    }
+
+    fn storage(&self) -> &Storage {
+        &self.engine.storage
+    }
+
+    fn first(&self) -> Option<&Client> {
+        self.clients.first()
+    }
+
+    /// Everything, to the end of this process.
+    fn run(mut self, launch: Launch) {
+        let fresh = launch.fresh;
+        match self.enter(fresh) {
+            Ok(seat) => self.live(seat, launch),
+            Err(error) => self.tell(&Event::Failed(Failure::from(&error))),
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        if let Some(client) = self.first() {
+            client.say(event);
+        }
+    }
+
+    /// Leaves for a user and a mount namespace of our own, and puts the record in
+    /// place while the map is written.
+    fn enter(&mut self, fresh: bool) -> Result<Seat> {
+        let thread = self.engine.thread;
+        userns::unshare_user(thread)?;
+        self.tell(&Event::WantsMap);
+        let Some(seat) = Seat::take(self.storage(), &self.record.id)? else {
+            return Err(Error::new(
+                Kind::State,
+                format!("container {} is already running", self.record.id),
+            ));
+        };
+        if fresh {
+            create::publish(self.storage(), self.record)?;
+        } else if !self.dir.join("container.json").exists() {
+            return Err(super::no_such(self.record.name.as_str()));
+        }
+        self.tell(&Event::Created);
+        let entered = self.enter_namespaces();
+        if let (Err(_), true) = (&entered, fresh) {
+            let _ = remove::remove_files(self.storage(), self.record, true);
+        }
+        entered.map(|()| seat)
+    }
+
+    fn enter_namespaces(&self) -> Result<()> {
+        let control = self.clients[0].control();
+        match hear::<Request>(control)? {
+            Some((Request::Mapped, _)) => {}
+            _ => return Err(Error::other("the command that started this container was killed")),
+        }
+        userns::leave_groups(self.map)?;
+        process::unshare(self.engine.thread, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
+        mount::make_slave().tried(|| "make mounts slaves")?;
+        runtime::cgroup::show_unified_only()
+    }
+
+    /// From the record in place to the end.
+    fn live(mut self, seat: Seat, mut launch: Launch) {
+        let mut restarts = 0;
+        let mut delay = Duration::from_millis(100);
+        let (code, ended) = loop {
+            let begun = Instant::now();
+            match self.one_life(&mut launch, restarts) {
+                Err(error) => {
+                    self.fail(&error, launch.fresh && restarts == 0, restarts);
+                    drop(self.clients);
+                    return seat.leave_at_exit();
+                }
+                Ok((ended, started)) => {
+                    let again = self.restarts(&ended, restarts);
+                    if begun.elapsed() > Duration::from_secs(10) {
+                        delay = Duration::from_millis(100);
+                    }
+                    if !again {
+                        break (ended.code, (ended, started));
+                    }
+                    restarts += 1;
+                    // As Docker does: twice as long each time, a minute at most.
+                    if let Some(ended) = self.rest(delay, ended) {
+                        break (ended.code, (ended, started));
+                    }
+                    delay = (delay * 2).min(Duration::from_secs(60));
+                }
+            }
+        };
+        let (ended, started) = ended;
+        self.finish(code, &ended, started);
+        seat.leave_at_exit();
+    }
+
+    /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
+    fn rest(&mut self, delay: Duration, mut ended: Ended) -> Option<Ended> {
+        let until = Instant::now() + delay;
+        let listener = socket::listen(&self.runtime, SOCKET).ok()?;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let mut fds = [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)];
+            if rustix::event::poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
+                && let Ok(control) = socket::accept(listener.as_fd())
+            {
+                match hear::<Request>(&control) {
+                    Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => ended.stopped_by_user = true,
+                    Ok(Some((Request::Remove { volumes, .. }, _))) => {
+                        ended.stopped_by_user = true;
+                        ended.remove = Some(volumes);
+                    }
+                    _ => {}
+                }
+                self.clients.push(Client::new(control));
+                if ended.stopped_by_user {
+                    return Some(ended);
+                }
+            }
+        }
+    }
+
+    /// Whether the restart policy wants it again (podman-run(1), --restart).
+    fn restarts(&self, ended: &Ended, so_far: u32) -> bool {
+        if ended.stopped_by_user {
+            return false;
+        }
+        match self.record.options.restart {
+            RestartPolicy::No => false,
+            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+            RestartPolicy::OnFailure { max } => ended.code != 0 && (max == 0 || so_far < max),
+        }
+    }
+
+    /// Makes the init, starts it, and stays with it until it has ended.
+    fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<(Ended, Timestamp)> {
+        let options = &self.record.options;
+        let runtime_parent = self.storage().runtime().join("containers");
+        std::fs::create_dir_all(&runtime_parent).tried(|| format!("make {}", runtime_parent.display()))?;
+        let _ = std::fs::remove_dir_all(&self.runtime);
+        std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
+        let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
+        let prepared = rootfs::prepare(self.engine, self.record, self.map, &self.runtime)?;
+        for warning in &prepared.warnings {
+            self.tell(&Event::Warning(warning.clone()));
+        }
+
+        let (stdio, ends) = pipes(options.tty, options.interactive)?;
+        let created = runtime::create(
+            self.engine.thread,
+            runtime::Plan {
+                id: self.record.id.as_str(),
+                dir: &self.runtime,
+                spec: prepared.spec,
+                capabilities: prepared.capabilities,
+                filter: prepared.filter,
+                tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
+                init: options.init,
+                stdio,
+            },
+        )?;
+        // From here on an error must end the init.
+        let network = match self.connect(&created, prepared.netns.as_ref()) {
+            Ok(network) => network,
+            Err(error) => {
+                created.abandon();
+                return Err(error);
+            }
+        };
+        let at = Timestamp::now();
+        let mut started = Started {
+            pid: created.init.pid(),
+            start_time: created.init.start_time().unwrap_or(0),
+            boot: process::boot_id(),
+            at,
+            held: launch.hold,
+            restarts,
+            cgroup: prepared.cgroup.clone(),
+        };
+        let started_json = self.dir.join("started.json");
+        let note = |started: &Started| write_json(&started_json, started, Durable::No);
+        let began = note(&started)
+            .and_then(|()| self.write_pidfiles(created.init.pid()))
+            .and_then(|()| if launch.hold { Ok(()) } else { created.start() });
+        if let Err(error) = began {
+            created.abandon();
+            let _ = std::fs::remove_file(&started_json);
+            drop(network);
+            return Err(error);
+        }
+        let _ = std::fs::remove_file(self.dir.join("exit.json"));
+
+        let terminal = match &created.master {
+            Some(master) => Terminal::Pty(master.try_clone()?),
+            None => ends,
+        };
+        let log_path = self.log_path();
+        let mut log = self.open_log(&log_path)?;
+        if let Some(streams) = launch.attach.take()
+            && let Some(client) = self.clients.first_mut()
+        {
+            let request = Request::Attach {
+                stdin: streams.stdin.is_some(),
+                stdout: streams.stdout.is_some(),
+                stderr: streams.stderr.is_some(),
+            };
+            let fds = [streams.stdin, streams.stdout, streams.stderr].into_iter().flatten().collect();
+            client.attach(&request, fds);
+        }
+        self.tell(&Event::Started { pid: created.init.pid() });
+        process::trim_heap();
+        let deadline = (options.timeout > 0).then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
+        let created = &created;
+        let release: Option<Box<dyn FnOnce() -> Result<()> + '_>> = if launch.hold {
+            launch.hold = false;
+            Some(Box::new(move || {
+                started.held = false;
+                write_json(&started_json, &started, Durable::No)?;
+                created.start()
+            }))
+        } else {
+            None
+        };
+        let ended = Supervisor {
+            init: &created.init,
+            terminal,
+            listener: &listener,
+            clients: &mut self.clients,
+            log: &mut log,
+            stop_signal: options.stop_signal,
+            stop_timeout: options.stop_timeout,
+            deadline,
+            release,
+        }
+        .run()
+        .tried(|| "watch the container")?;
+        drop(network);
+        rootfs::dismantle(&self.dir, &self.record.options);
+        Ok((ended, at))
+    }
+
+    /// Gives the init's network namespace its way out.
+    fn connect(&self, created: &runtime::Created, netns: Option<&OwnedFd>) -> Result<Option<Pasta>> {
+        let options = &self.record.options;
+        { let _ = netns; rootfs::start_network(options, &created.init, &self.runtime, self.storage()) }
+    }
+
+    fn write_pidfiles(&self, init: i32) -> Result<()> {
+        let options = &self.record.options;
+        let files = [(&options.pidfile, init), (&options.monitor_pidfile, std::process::id() as i32)];
+        for (path, pid) in files {
+            if let Some(path) = path {
+                write_whole(path, pid.to_string().as_bytes(), Durable::No)
+                    .tried(|| format!("write {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.record.options.log.path.clone().unwrap_or_else(|| self.dir.join("log/ctr.log"))
+    }
+
+    fn open_log(&self, path: &std::path::Path) -> Result<Log> {
+        let log = &self.record.options.log;
+        let format = match log.driver {
+            LogDriver::K8sFile => Format::K8sFile,
+            LogDriver::JsonFile => Format::JsonFile,
+            LogDriver::Journald | LogDriver::None | LogDriver::Passthrough | LogDriver::PassthroughTty => Format::None,
+        };
+        Log::open(format, path, log.max_size)
+    }
+
+    /// The end of a container that could not be started.
+    fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
+        rootfs::dismantle(&self.dir, &self.record.options);
+        let _ = std::fs::remove_dir_all(&self.runtime);
+        if restarts > 0 {
+            let exit = Exit {
+                code: error.exit_code().into(),
+                started: None,
+                finished: Timestamp::now(),
+                oom_killed: false,
+                error: Some(error.to_string()),
+                stopped_by_user: false,
+            };
+            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+        }
+        if fresh && self.record.options.remove {
+            let _ = remove::remove_files(self.storage(), self.record, true);
+        }
+        self.tell(&Event::Failed(Failure::from(error)));
+    }
+
+    /// The exit is recorded, then clients hear of it, then what goes is removed.
+    fn finish(mut self, code: i32, ended: &Ended, started: Timestamp) {
+        let options = &self.record.options;
+        let removes = options.remove || ended.remove.is_some();
+        if !removes {
+            let exit = Exit {
+                code,
+                started: Some(started),
+                finished: Timestamp::now(),
+                oom_killed: false,
+                error: None,
+                stopped_by_user: ended.stopped_by_user,
+            };
+            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+        }
+        for client in &self.clients {
+            client.say(&Event::Exited { code });
+        }
+        if removes {
+            let volumes = options.remove || ended.remove == Some(true);
+            if let Err(error) = remove::remove_files(self.storage(), self.record, volumes) {
+                for client in &self.clients {
+                    client.say(&Event::Failed(Failure::from(&error)));
+                }
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.runtime);
+        // Clients wait for our end of their sockets to close: last of all.
+        self.clients.clear();
+    }
+}
+
+/// The init's stdio and our ends of it.
+fn pipes(tty: bool, interactive: bool) -> Result<([Option<OwnedFd>; 3], Terminal)> {
+    if tty {
+        return Ok(([None, None, None], Terminal::Pipes { stdin: None, stdout: None, stderr: None }));
+    }
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
+    let (stdin_theirs, stdin_ours) = if interactive {
+        let (read, write) = pipe()?;
+        (Some(read), Some(write))
+    } else {
+        (None, None)
+    };
+    let (stdout_ours, stdout_theirs) = pipe()?;
+    let (stderr_ours, stderr_theirs) = pipe()?;
+    Ok((
+        [stdin_theirs, Some(stdout_theirs), Some(stderr_theirs)],
+        Terminal::Pipes { stdin: stdin_ours, stdout: Some(stdout_ours), stderr: Some(stderr_ours) },
+    ))
+}
+
+pub struct Pasta;

@@ -1,0 +1,96 @@
+//! Ending containers: stop, kill, wait.
+
+use super::{Container, Exit, Seat, State, Status};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::ContainerId;
+use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
+use crate::storage::read_json;
+use crate::sys::socket;
+use crate::sys::{Process, process};
+
+/// Ends a container: its stop signal, after `timeout` seconds SIGKILL. Returns
+/// when its monitor is gone. No error if it does not run.
+pub fn stop(engine: &Engine, container: &Container, signal: Option<i32>, timeout: Option<u32>) -> Result<()> {
+    if container.status.monitor.is_none() {
+        return Ok(());
+    }
+    let id = &container.record.id;
+    if let Ok(control) = socket::connect(&engine.storage.container_runtime(id), SOCKET)
+        && say(&control, &Request::Stop { signal, timeout }, &[]).is_ok()
+    {
+        while let Ok(Some(_)) = hear::<Event>(&control) {}
+    }
+    Seat::wait_until_free(&engine.storage, id)
+}
+
+/// Sends `signal` to a running container's init.
+pub fn kill(container: &Container, signal: i32) -> Result<()> {
+    let record = &container.record;
+    let not_running = || {
+        Error::new(
+            Kind::State,
+            format!(
+                "can only kill running containers. {} is in state {}: container state improper",
+                record.id,
+                container.status.state.word()
+            ),
+        )
+    };
+    if !container.status.is_up() {
+        return Err(not_running());
+    }
+    let init = container.status.init().ok_or_else(not_running)?;
+    init.signal(signal).tried(|| format!("signal container {}", record.id.short()))
+}
+
+/// Waits until a container has ended and gives its exit code; at once if it does
+/// not run. `None`: it is gone with `--rm`, and nobody heard its code.
+pub fn wait(engine: &Engine, container: &Container) -> Result<Option<i32>> {
+    let id = &container.record.id;
+    let mut code = None;
+    if container.status.monitor.is_some() {
+        if let Ok(control) = socket::connect(&engine.storage.container_runtime(id), SOCKET)
+            && say(&control, &Request::Watch, &[]).is_ok()
+        {
+            while let Ok(Some((event, _))) = hear::<Event>(&control) {
+                if let Event::Exited { code: said } = event {
+                    code = Some(said);
+                }
+            }
+        }
+        Seat::wait_until_free(&engine.storage, id)?;
+    }
+    match code {
+        Some(code) => Ok(Some(code)),
+        None => exit_code(engine, id),
+    }
+}
+
+/// The code a container that does not run ended with; 0 if it never ran.
+fn exit_code(engine: &Engine, id: &ContainerId) -> Result<Option<i32>> {
+    let dir = engine.storage.container(id);
+    match read_json::<Exit>(&dir.join("exit.json"))? {
+        Some(exit) => Ok(Some(exit.code)),
+        None if dir.join("started.json").exists() => Ok(Some(137)),
+        None => Ok(dir.exists().then_some(0)),
+    }
+}
+
+/// Ends an init that outlived its monitor: one whose credentials changed is no
+/// longer sent the parent-death signal (prctl(2)).
+pub(super) fn kill_leftovers(status: &Status) {
+    let Some(started) = &status.started else { return };
+    if status.exit.is_some() || started.boot != process::boot_id() {
+        return;
+    }
+    if let Some(init) = Process::open_started(started.pid, started.start_time) {
+        let _ = init.signal(libc::SIGKILL);
+        let _ = init.wait_ended(Some(std::time::Duration::from_secs(10)));
+    }
+}
+
+/// Whether a container in this state can be stopped at all.
+pub fn is_stoppable(state: State) -> bool {
+    matches!(state, State::Running | State::Paused | State::Stopping | State::Initialized)
+}

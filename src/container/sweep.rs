@@ -1,0 +1,59 @@
+//! Mending what a killed process, a power cut or a reboot left.
+//!
+//! Looks at `running/` and `staging/` only: what is whole is not looked at, so
+//! a sweep costs two empty folders where nothing died.
+
+use jiff::Timestamp;
+
+use super::{Exit, Record, Seat, Started, Status, remove, stop};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::id::ContainerId;
+use crate::storage::{read_json, write_json};
+use crate::sys::file::Durable;
+use crate::sys::lock::seat_holder;
+
+/// Ends what dead monitors left, records 137 for their containers, removes those
+/// with `--rm`, and deletes what was half-made.
+pub fn sweep(engine: &Engine) -> Result<()> {
+    let storage = &engine.storage;
+    for id in storage.list(&storage.running())? {
+        if let Ok(id) = id.parse::<ContainerId>()
+            && seat_holder(&storage.running().join(&id))?.is_none()
+            && let Some(seat) = Seat::take(storage, &id)?
+        {
+            mend(engine, &id)?;
+            drop(seat);
+        }
+    }
+    for path in storage.sweep_staging()? {
+        engine.remove_tree(&path)?;
+    }
+    Ok(())
+}
+
+/// The container `id`, whose monitor or remover died. The seat is ours.
+fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
+    let dir = engine.storage.container(id);
+    let _ = std::fs::remove_dir_all(engine.storage.container_runtime(id));
+    let Some(record) = read_json::<Record>(&dir.join("container.json"))? else { return Ok(()) };
+    let started: Option<Started> = read_json(&dir.join("started.json"))?;
+    let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
+    let status = Status { state: super::State::Exited, monitor: None, started, exit };
+    stop::kill_leftovers(&status);
+    if record.options.remove {
+        return remove::remove_files_with(&engine.storage, &record, true, &|path| engine.remove_tree(path));
+    }
+    if let (Some(started), None) = (&status.started, &status.exit) {
+        let exit = Exit {
+            code: 137,
+            started: Some(started.at),
+            finished: Timestamp::now(),
+            oom_killed: false,
+            error: None,
+            stopped_by_user: false,
+        };
+        write_json(&dir.join("exit.json"), &exit, Durable::Yes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! An image comes into the store: its layers unpacked side by side, then
+//! published in the order in which one stands on another.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::archive::{Checked, Source};
+use super::manifest::{
+    self, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest, read_config,
+};
+use super::{Image, Reference, name};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Result};
+use crate::id::{DiffId, Digest, ImageId};
+use crate::storage::layer::{self, Layer, Owners};
+use crate::storage::{Locked, Staging, Storage, read_json};
+use crate::sys::file::{Durable, sync_file_system, write_whole};
+
+/// An image on its way in.
+pub struct Incoming {
+    pub config: Vec<u8>,
+    pub manifest: GivenManifest,
+    /// One for each of the config's diff ids, lowest first.
+    pub layers: Vec<IncomingLayer>,
+    pub names: Vec<Reference>,
+}
+
+/// A layer on its way in.
+pub struct IncomingLayer {
+    /// Its tar, compressed or not.
+    pub source: Source,
+    /// Of the bytes of `source`; none where the diff id says enough.
+    pub digest: Option<Digest>,
+}
+
+/// The manifest an image comes with.
+pub enum GivenManifest {
+    Bytes {
+        bytes: Vec<u8>,
+        media_type: String,
+    },
+    /// None: one is made as Podman makes it for a docker-archive.
+    Made,
+}
+
+/// A layer that must be unpacked.
+struct Missing {
+    id: DiffId,
+    layer: IncomingLayer,
+}
+
+/// What the process in the namespace has to say.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Unpacked {
+    layers: Vec<Layer>,
+    /// One for each image; see [`Image::user_ids`].
+    users: Vec<Option<(u32, u32)>>,
+}
+
+/// Puts images into the store. Either each is there whole, with its names, or
+/// nothing of what failed is left.
+pub fn add(engine: &Engine, incoming: Vec<Incoming>) -> Result<Vec<Image>> {
+    let staging = engine.storage.stage()?;
+    let added = add_from(engine, &staging, incoming);
+    leave(engine, &staging, added)
+}
+
+/// Clears away what is left in `staging`: layers that another process published
+/// first, or, if `result` is an error, all that was made on the way.
+pub(super) fn leave<T>(engine: &Engine, staging: &Staging, result: Result<T>) -> Result<T> {
+    // What cannot be cleared away now is swept later; the first error counts.
+    let _ = engine.remove_tree(staging.path());
+    result.inspect_err(|_| {
+        let _ = super::remove::collect_layers(engine);
+    })
+}
+
+fn add_from(engine: &Engine, staging: &Staging, incoming: Vec<Incoming>) -> Result<Vec<Image>> {
+    let storage = &engine.storage;
+    allow_many_files();
+    let mut held = HashMap::new();
+    let mut missing: Vec<Missing> = Vec::new();
+    let mut parts = Vec::new();
+    for image in incoming {
+        let config = read_config(&image.config)?;
+        let ids = config.rootfs.diff_ids;
+        if ids.len() != image.layers.len() {
+            return Err(Error::other(format!(
+                "the config names {} layers, the manifest {}",
+                ids.len(),
+                image.layers.len()
+            )));
+        }
+        for (id, layer) in ids.iter().zip(image.layers) {
+            if held.contains_key(id) || missing.iter().any(|other| other.id == *id) {
+                continue;
+            }
+            match storage.hold_layer(id)? {
+                Some(lock) => drop(held.insert(id.clone(), lock)),
+                None => missing.push(Missing {
+                    id: id.clone(),
+                    layer,
+                }),
+            }
+        }
+        parts.push((
+            config.config.user,
+            ids,
+            image.config,
+            image.manifest,
+            image.names,
+        ));
+    }
+    // The largest first, so that none is left to run alone at the end.
+    missing.sort_by_key(|missing| std::cmp::Reverse(missing.layer.source.size()));
+
+    let users: Vec<(&str, Vec<PathBuf>)> = parts
+        .iter()
+        .map(|(user, ids, ..)| {
+            let folder = |id: &DiffId| match held.contains_key(id) {
+                true => storage.layer(id).join("diff"),
+                false => staging.path().join(id.hex()).join("diff"),
+            };
+            (user.as_str(), ids.iter().map(folder).collect())
+        })
+        .collect();
+    let unpacked = if missing.is_empty() && users.iter().all(|(user, _)| user.is_empty()) {
+        Unpacked {
+            layers: Vec::new(),
+            users: vec![Some((0, 0)); users.len()],
+        }
+    } else {
+        let owners = owners(engine);
+        engine.in_namespace(|| {
+            Ok(Unpacked {
+                layers: unpack_all(staging.path(), missing, owners)?,
+                users: users
+                    .iter()
+                    .map(|(user, layers)| super::user::resolve(user, layers))
+                    .collect(),
+            })
+        })?
+    };
+    sync_file_system(staging.path()).tried(|| "sync layers")?;
+
+    let mut added = Vec::new();
+    for ((_, ids, config, manifest, names), user_ids) in parts.into_iter().zip(unpacked.users) {
+        let commit = Commit {
+            ids: &ids,
+            config: &config,
+            manifest,
+            names: &names,
+            user_ids,
+        };
+        added.push(commit.publish(storage, staging, &unpacked.layers, &mut held)?);
+    }
+    Ok(added)
+}
+
+/// Whose the files of layers become.
+pub(super) fn owners(engine: &Engine) -> Owners {
+    if engine.default_map().is_single() {
+        Owners::Single
+    } else {
+        Owners::Mapped
+    }
+}
+
+/// An image may have hundreds of layers, and each is held by a descriptor.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it is refused, what needs it says so.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
+/// Unpacks every layer into `staging/<hex>`, as many at once as there are cores.
+fn unpack_all(staging: &Path, missing: Vec<Missing>, owners: Owners) -> Result<Vec<Layer>> {
+    let workers = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 8)
+        .min(missing.len());
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let done = Mutex::new(Vec::new());
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(it) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let digest = it.layer.digest.clone();
+                    // A layer that is not compressed is checked by its diff id.
+                    let digest = digest.filter(|digest| digest.hex() != it.id.hex());
+                    let from = Checked::new(it.layer.source.clone(), digest, &stop);
+                    let into = staging.join(it.id.hex());
+                    match layer::unpack(&into, from, Some(&it.id), owners) {
+                        Ok(layer) => lock(&done).push(layer),
+                        Err(error) => {
+                            // The others fail because of this one.
+                            if !stop.swap(true, Ordering::Relaxed) {
+                                let short = &it.id.hex()[..12];
+                                *lock(&failed) =
+                                    Some(error.tried(format_args!("unpack layer {short}")));
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match failed
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    {
+        Some(error) => Err(error),
+        None => Ok(done
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// An image whose layers are in the store or in staging.
+pub(super) struct Commit<'a> {
+    pub ids: &'a [DiffId],
+    pub config: &'a [u8],
+    pub manifest: GivenManifest,
+    pub names: &'a [Reference],
+    pub user_ids: Option<(u32, u32)>,
+}
+
+impl Commit<'_> {
+    /// Publishes layers, then the image, then its names. `held` keeps the layers
+    /// until the image is there to keep them.
+    pub fn publish(
+        self,
+        storage: &Storage,
+        staging: &Staging,
+        unpacked: &[Layer],
+        held: &mut HashMap<DiffId, Locked>,
+    ) -> Result<Image> {
+        let mut sizes = Vec::new();
+        for id in self.ids {
+            if !held.contains_key(id) {
+                let lock = storage.publish_layer(staging, id.hex(), id)?;
+                held.insert(id.clone(), lock);
+            }
+            let size = match unpacked.iter().find(|layer| layer.id == *id) {
+                Some(layer) => layer.size,
+                None => storage.read_layer(id)?.map_or(0, |layer| layer.size),
+            };
+            sizes.push(size);
+        }
+        // Their names must not be lost to a power cut that spares the image's.
+        crate::sys::file::sync_dir(&storage.layers()).tried(|| "sync layers")?;
+        let (manifest, manifest_type) = match self.manifest {
+            GivenManifest::Bytes { bytes, media_type } => (bytes, media_type),
+            GivenManifest::Made => {
+                let bytes = docker_manifest(self.config, self.ids, &sizes)?;
+                (bytes, DOCKER_MANIFEST.to_owned())
+            }
+        };
+        let config = read_config(self.config)?;
+        let id: ImageId = Digest::of(self.config).hex().parse()?;
+        let image = Image {
+            id,
+            digest: Digest::of(&manifest),
+            other_digests: Vec::new(),
+            manifest_type,
+            layers: self.ids.to_vec(),
+            config: config.config,
+            architecture: config.architecture,
+            variant: config.variant,
+            os: config.os,
+            created: config.created.as_deref().and_then(manifest::time),
+            stored: jiff::Timestamp::now(),
+            author: config.author,
+            // The manifest is counted twice, as Podman keeps it under two names.
+            size: sizes.iter().sum::<u64>() + (self.config.len() + 2 * manifest.len()) as u64,
+            user_ids: self.user_ids,
+            name: None,
+        };
+        let (image, _lock) = publish(storage, staging, image, self.config, &manifest)?;
+        for reference in self.names {
+            name::write(storage, reference, &image.id)?;
+        }
+        Ok(image)
+    }
+}
+
+/// Publishes the image's folder, unless it is there, and holds it.
+fn publish(
+    storage: &Storage,
+    staging: &Staging,
+    image: Image,
+    config: &[u8],
+    manifest: &[u8],
+) -> Result<(Image, Locked)> {
+    let tried = || format!("store image {}", image.id.short());
+    let made = staging.path().join(&image.id);
+    std::fs::create_dir(&made).tried(tried)?;
+    let manifest_file = format!("manifest-{}", image.digest.hex());
+    write_whole(&made.join("config.json"), config, Durable::Yes).tried(tried)?;
+    write_whole(&made.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
+    crate::storage::write_json(&made.join("image.json"), &image, Durable::Yes)?;
+    let target = storage.image(&image.id);
+    loop {
+        // The lock is the folder's and goes along when it is renamed.
+        let lock = crate::storage::lock_shared(&made)?;
+        match staging.publish(image.id.as_str(), &target, true) {
+            Ok(()) => return Ok((image, lock)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).tried(tried),
+        }
+        let Ok(lock) = image.lock(storage) else {
+            // Removed just now: ours takes its place.
+            continue;
+        };
+        let Some(mut known) = read_json::<Image>(&target.join("image.json"))? else {
+            continue;
+        };
+        // The same image by another manifest: both are true of it.
+        if known.digest != image.digest {
+            write_whole(&target.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
+            known.other_digests.retain(|digest| *digest != image.digest);
+            known.other_digests.push(known.digest);
+            known.digest = image.digest.clone();
+            known.manifest_type = image.manifest_type.clone();
+            crate::storage::write_json(&target.join("image.json"), &known, Durable::Yes)?;
+        }
+        return Ok((known, lock));
+    }
+}
+
+/// The manifest Podman makes for an image of a docker-archive: layers by their
+/// diff ids, yet called gzip (containers/image, docker/internal/tarfile).
+fn docker_manifest(config: &[u8], ids: &[DiffId], sizes: &[u64]) -> Result<Vec<u8>> {
+    let layers = ids.iter().zip(sizes).map(|(id, size)| {
+        let digest = id.as_str().parse().expect("a diff id is a sha256 digest");
+        Descriptor::new(DOCKER_LAYER, digest, *size)
+    });
+    Ok(serde_json::to_vec(&Manifest {
+        schema_version: 2,
+        media_type: DOCKER_MANIFEST.to_owned(),
+        config: Descriptor::new(DOCKER_CONFIG, Digest::of(config), config.len() as u64),
+        layers: layers.collect(),
+        annotations: Default::default(),
+    })?)
+}

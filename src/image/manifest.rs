@@ -1,0 +1,232 @@
+//! Manifests, indexes and configs as they are sent (image-spec; Docker's schema 2).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::or_default;
+use super::{Healthcheck, ImageConfig};
+use crate::error::{Context, Result};
+use crate::id::{DiffId, Digest};
+
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// One image: its config and its layers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    pub schema_version: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub media_type: String,
+    pub config: Descriptor,
+    #[serde(deserialize_with = "or_default")]
+    pub layers: Vec<Descriptor>,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Several manifests.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Index {
+    #[serde(deserialize_with = "or_default")]
+    pub manifests: Vec<Descriptor>,
+}
+
+/// What a blob is, and its digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    #[serde(default)]
+    pub media_type: String,
+    pub size: u64,
+    pub digest: Digest,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub os: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+}
+
+impl Platform {
+    /// The one we run on, in Go's words.
+    pub fn ours() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Self {
+            architecture: architecture.to_owned(),
+            os: std::env::consts::OS.to_owned(),
+            variant: String::new(),
+        }
+    }
+}
+
+impl Descriptor {
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            size,
+            digest,
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+}
+
+/// A config blob, read. What we do not know of it stays in its bytes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConfigFile {
+    #[serde(default, deserialize_with = "or_default")]
+    pub architecture: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub os: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub variant: String,
+    #[serde(default)]
+    pub created: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub author: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub comment: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub docker_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub config: ImageConfig,
+    pub rootfs: RootFs,
+    #[serde(default, deserialize_with = "or_default")]
+    pub history: Vec<History>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RootFs {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// One step of how an image was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub created_by: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+/// A config blob as we write one: Go's order of keys.
+#[derive(Debug, Serialize)]
+pub struct NewConfig<'a> {
+    pub created: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub author: &'a str,
+    pub architecture: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub variant: &'a str,
+    pub os: &'a str,
+    pub config: WrittenConfig<'a>,
+    pub rootfs: RootFs,
+    pub history: Vec<History>,
+}
+
+/// The `config` of a config blob: only what is there.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WrittenConfig<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub user: &'a str,
+    #[serde(skip_serializing_if = "set_is_empty", serialize_with = "set")]
+    pub exposed_ports: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub env: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub entrypoint: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub cmd: &'a [String],
+    #[serde(skip_serializing_if = "set_is_empty", serialize_with = "set")]
+    pub volumes: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub working_dir: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub stop_signal: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<&'a Healthcheck>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub on_build: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub shell: &'a [String],
+}
+
+impl<'a> From<&'a ImageConfig> for WrittenConfig<'a> {
+    fn from(config: &'a ImageConfig) -> Self {
+        Self {
+            user: &config.user,
+            exposed_ports: &config.exposed_ports,
+            env: &config.env,
+            entrypoint: &config.entrypoint,
+            cmd: &config.cmd,
+            volumes: &config.volumes,
+            working_dir: &config.working_dir,
+            labels: &config.labels,
+            stop_signal: &config.stop_signal,
+            healthcheck: config.healthcheck.as_ref(),
+            on_build: &config.on_build,
+            shell: &config.shell,
+        }
+    }
+}
+
+fn set_is_empty(keys: &&[String]) -> bool {
+    keys.is_empty()
+}
+
+fn set<S: serde::Serializer>(keys: &&[String], to: S) -> Result<S::Ok, S::Error> {
+    super::config::empty_objects(keys, to)
+}
+
+/// Reads a config blob.
+pub fn read_config(bytes: &[u8]) -> Result<ConfigFile> {
+    serde_json::from_slice(bytes).tried(|| "read the image's config")
+}
+
+/// A time as Go writes it; none if it cannot be read.
+pub fn time(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok()
+}

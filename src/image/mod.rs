@@ -1,0 +1,131 @@
+//! Images: references, what the store knows of each, and each change to it.
+//!
+//! ```text
+//! images/<image id>/
+//!   image.json          all that `run` needs (an [`Image`]); written once
+//!   config.json         the config, exact bytes: the id is their digest
+//!   manifest-<hex>      the manifest it came with, exact bytes
+//! refs/<host>/<path…>/:<tag>      the id of an image
+//! refs/<host>/<path…>/@sha256:…   the same, for a name with a digest
+//! ```
+//!
+//! A manifest names one config, so it belongs to one image: it lies in its
+//! folder, which one rename makes and one rename takes away. Layers are shared:
+//! they are published first, and taken away last.
+//!
+//! Who uses an image holds its folder's lock shared ([`Found::lock`]) until what
+//! keeps the image (a container's record, a name) is on disk; who removes it
+//! holds the lock alone and asks for its users then. Layers alike.
+//!
+//! **Invariant:** a name costs one look-up, however many images there are; only
+//! a name that is not there as it stands has the names walked.
+
+mod add;
+mod archive;
+mod config;
+mod find;
+mod load;
+pub mod manifest;
+mod name;
+mod reference;
+mod remove;
+mod user;
+
+pub use add::{GivenManifest, Incoming, IncomingLayer, add};
+pub use archive::Source;
+pub use config::{Healthcheck, ImageConfig};
+pub use find::{by_id, by_name, find, list, names};
+pub use load::{Input, Loaded, check_path, load};
+pub use name::{tag, untag};
+pub use reference::{Reference, is_short};
+pub use remove::{Done, Users, collect_layers, in_use, remove};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result};
+use crate::id::{DiffId, Digest, ImageId};
+use crate::storage::{Locked, Storage};
+
+/// `image.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Image {
+    pub id: ImageId,
+    /// Of the manifest it came with last.
+    pub digest: Digest,
+    /// Of other manifests it came with.
+    #[serde(default)]
+    pub other_digests: Vec<Digest>,
+    /// The media type of the manifest of `digest`.
+    pub manifest_type: String,
+    /// Lowest first.
+    pub layers: Vec<DiffId>,
+    pub config: ImageConfig,
+    pub architecture: String,
+    #[serde(default)]
+    pub variant: String,
+    pub os: String,
+    /// As the config says.
+    pub created: Option<Timestamp>,
+    /// When it came into the store.
+    pub stored: Timestamp,
+    #[serde(default)]
+    pub author: String,
+    /// Bytes of its layers' tars, its config and its manifests, counted as Podman does.
+    pub size: u64,
+    /// The config's `User`, as the image's own passwd and group resolve it; none
+    /// if they do not.
+    pub user_ids: Option<(u32, u32)>,
+    /// The name it was found by; none if by its id.
+    #[serde(skip)]
+    pub name: Option<Reference>,
+}
+
+impl Image {
+    /// When it was made, as far as anybody knows.
+    pub fn made(&self) -> Timestamp {
+        self.created.unwrap_or(self.stored)
+    }
+
+    /// Every digest that a reference to it may have.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        std::iter::once(&self.digest).chain(&self.other_digests)
+    }
+
+    /// The exact bytes of its config.
+    pub fn config_bytes(&self, storage: &Storage) -> Result<Vec<u8>> {
+        let path = storage.image(&self.id).join("config.json");
+        std::fs::read(&path).tried(|| format!("read {}", path.display()))
+    }
+
+    /// The exact bytes of its manifest.
+    pub fn manifest_bytes(&self, storage: &Storage) -> Result<Vec<u8>> {
+        let path = storage
+            .image(&self.id)
+            .join(format!("manifest-{}", self.digest.hex()));
+        std::fs::read(&path).tried(|| format!("read {}", path.display()))
+    }
+
+    /// Keeps the image from being removed while the value lives. `NotFound` if it
+    /// was removed since it was found. To be held until the container's record
+    /// is on disk.
+    pub fn lock(&self, storage: &Storage) -> Result<Locked> {
+        let gone = || no_such(self.id.as_str());
+        let dir = storage.image(&self.id);
+        if !dir.exists() {
+            return Err(gone());
+        }
+        let lock = crate::storage::lock_shared(&dir)?;
+        // Removed between the opening and the lock: the lock is of nothing.
+        if dir.join("image.json").exists() {
+            Ok(lock)
+        } else {
+            Err(gone())
+        }
+    }
+}
+
+/// Podman's words for an image that is not there.
+pub fn no_such(text: &str) -> Error {
+    Error::not_found(format!("{text}: image not known"))
+}

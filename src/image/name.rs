@@ -1,0 +1,110 @@
+//! Names given to images and taken away.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use super::find::{self, ref_file};
+use super::{Image, Reference};
+use crate::error::{Context, Error, Result};
+use crate::id::ImageId;
+use crate::storage::Storage;
+use crate::sys::file::sync_dir;
+
+/// Gives `image` the names `texts`, as one makes them here ([`Reference::local`]).
+/// What had such a name before has it no more.
+pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
+    let references: Vec<Reference> = texts
+        .iter()
+        .map(|text| {
+            let reference = Reference::local(text)?;
+            match reference.tag() {
+                Some(_) => Ok(reference),
+                None => Err(Error::usage("tag by digest not supported")),
+            }
+        })
+        .collect::<Result<_>>()?;
+    let _held = image.lock(storage)?;
+    for reference in &references {
+        write(storage, reference, &image.id)?;
+    }
+    Ok(())
+}
+
+/// Takes the names `texts` from `image`; all it has if none is given.
+pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
+    let own = image.names(storage)?;
+    if texts.is_empty() {
+        return own.iter().try_for_each(|name| remove(storage, name));
+    }
+    for text in texts {
+        let reference = Reference::local(text)?;
+        if reference.tag().is_none() {
+            return Err(Error::usage("untag by digest not supported"));
+        }
+        if !own.contains(&reference) {
+            return Err(Error::not_found(format!("{text}: tag not known")));
+        }
+        remove(storage, &reference)?;
+    }
+    Ok(())
+}
+
+impl Image {
+    /// Every name of the image, in order.
+    pub fn names(&self, storage: &Storage) -> Result<Vec<Reference>> {
+        Ok(find::names(storage)?
+            .into_iter()
+            .filter(|(_, id)| *id == self.id)
+            .map(|(reference, _)| reference)
+            .collect())
+    }
+}
+
+/// Makes `reference` the name of `id`. The caller holds the image.
+pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> Result<()> {
+    let tried = || format!("name {} {reference}", id.short());
+    let staging = storage.stage()?;
+    let made = staging.path().join("name");
+    let mut file = File::create_new(&made).tried(tried)?;
+    file.write_all(id.as_str().as_bytes()).tried(tried)?;
+    file.sync_data().tried(tried)?;
+    let target = ref_file(storage, reference);
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    loop {
+        std::fs::create_dir_all(folder).tried(tried)?;
+        match std::fs::rename(&made, &target) {
+            Ok(()) => break,
+            // The folder was empty, and taken away by one who took the last name.
+            Err(error) if error.kind() == ErrorKind::NotFound && made.exists() => {}
+            Err(error) => return Err(error).tried(tried),
+        }
+    }
+    let refs = storage.refs();
+    for folder in folder.ancestors().take_while(|it| it.starts_with(&refs)) {
+        match sync_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).tried(tried),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes a name away, whoever has it.
+pub(super) fn remove(storage: &Storage, reference: &Reference) -> Result<()> {
+    let tried = || format!("untag {reference}");
+    let file = ref_file(storage, reference);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result.tried(tried)?,
+    }
+    let refs = storage.refs();
+    for folder in file.ancestors().skip(1).take_while(|it| **it != *refs) {
+        // The last folder that still has something stays; its change is made durable.
+        if std::fs::remove_dir(folder).is_err() {
+            let _ = sync_dir(folder);
+            break;
+        }
+    }
+    Ok(())
+}

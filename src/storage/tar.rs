@@ -1,0 +1,588 @@
+//! Reading tar archives from anybody: ustar, PAX, GNU and V7 headers.
+//!
+//! Our own reader, as a stranger's archive must not make us hold what it says is
+//! long, and as every byte that is not a file's content is kept, so that the
+//! exact archive can be given back.
+
+use std::io::{self, BufRead, Write};
+
+use crate::error::{Error, Result};
+
+/// Headers and contents are padded to it.
+pub const BLOCK: usize = 512;
+/// The most a long name or a set of PAX records may take (Go's archive/tar: the same).
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// What an entry makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    HardLink,
+    Symlink,
+    CharDevice,
+    BlockDevice,
+    Folder,
+    Fifo,
+}
+
+/// An entry's header, its extensions applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    /// As it stands in the archive: to be cleaned.
+    pub path: Vec<u8>,
+    /// What a link leads to, as it stands.
+    pub link: Vec<u8>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds and nanoseconds after 1970; nothing earlier.
+    pub mtime: (i64, u32),
+    /// Bytes of content; 0 for all but files.
+    pub size: u64,
+    pub xattrs: Vec<(String, Vec<u8>)>,
+}
+
+/// Reads an archive from front to end. What is not content goes to `raw` as well.
+pub struct Reader<R, W> {
+    from: R,
+    raw: W,
+    /// Content and padding of the current entry not yet read.
+    content: u64,
+    padding: u64,
+    /// Bytes read.
+    offset: u64,
+}
+
+impl<R: BufRead> Reader<R, io::Sink> {
+    pub fn new(from: R) -> Self {
+        Reader::recorded(from, io::sink())
+    }
+}
+
+impl<R: BufRead, W: Write> Reader<R, W> {
+    /// Reads `from` and writes all but the contents of files to `raw`.
+    pub fn recorded(from: R, raw: W) -> Self {
+        Self {
+            from,
+            raw,
+            content: 0,
+            padding: 0,
+            offset: 0,
+        }
+    }
+
+    /// Where in the archive we are: after `next`, where the entry's content begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the current entry's content that are still to come.
+    pub fn remaining(&self) -> u64 {
+        self.content
+    }
+
+    /// The next entry; `None` at the end of the archive.
+    pub fn next(&mut self) -> Result<Option<Entry>> {
+        self.content(|_| Ok(()))?;
+        let mut long_path = None;
+        let mut long_link = None;
+        let mut records = Vec::new();
+        loop {
+            let mut block = [0; BLOCK];
+            self.take_padding()?;
+            if !self.block(&mut block)? {
+                return Ok(None);
+            }
+            if block == [0; BLOCK] {
+                // Two empty blocks end an archive; one at the end of the file is let pass.
+                if self.block(&mut block)? && block != [0; BLOCK] {
+                    return Err(malformed("a header is missing"));
+                }
+                return Ok(None);
+            }
+            check_sum(&block)?;
+            let size = number(&block[124..136])?;
+            match block[156] {
+                b'L' => long_path = Some(self.extension(size)?),
+                b'K' => long_link = Some(self.extension(size)?),
+                b'x' => records = parse_records(&self.extension(size)?)?,
+                // Global records: nobody applies them (Go's archive/tar, podman).
+                b'g' => drop(self.extension(size)?),
+                flag => {
+                    let entry = entry(&block, flag, long_path, long_link, records)?;
+                    self.content = entry.size;
+                    self.padding = entry.size.wrapping_neg() % BLOCK as u64;
+                    return Ok(Some(entry));
+                }
+            }
+        }
+    }
+
+    /// Hands the rest of the current entry's content to `each`, piece by piece.
+    pub fn content(&mut self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        while self.content > 0 {
+            let piece = fill(&mut self.from)?;
+            if piece.is_empty() {
+                return Err(truncated());
+            }
+            let count = piece
+                .len()
+                .min(usize::try_from(self.content).unwrap_or(usize::MAX));
+            each(&piece[..count])?;
+            self.advance(count);
+            self.content -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// Hands the rest of the current entry's content to `each` and to the record.
+    pub fn recorded_content(&mut self) -> Result<()> {
+        let count = self.content;
+        self.content = 0;
+        self.record(count)
+    }
+
+    /// Reads what stands after the end of the archive, and gives the record back.
+    pub fn finish(mut self) -> Result<(W, u64)> {
+        loop {
+            let piece = fill(&mut self.from)?;
+            if piece.is_empty() {
+                return Ok((self.raw, self.offset));
+            }
+            self.raw.write_all(piece)?;
+            let count = piece.len();
+            self.advance(count);
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.from.consume(count);
+        self.offset += count as u64;
+    }
+
+    /// Reads one block; `false` if the file ends here.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            let piece = fill(&mut self.from)?;
+            if piece.is_empty() {
+                return if filled == 0 {
+                    Ok(false)
+                } else {
+                    Err(truncated())
+                };
+            }
+            let count = piece.len().min(BLOCK - filled);
+            block[filled..filled + count].copy_from_slice(&piece[..count]);
+            self.advance(count);
+            filled += count;
+        }
+        self.raw.write_all(block)?;
+        Ok(true)
+    }
+
+    /// The content of a header that extends the next one.
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > MAX_EXTENSION {
+            return Err(malformed(&format!("a header of {size} bytes")));
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        self.content = size;
+        self.content(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        self.raw.write_all(&bytes)?;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+        Ok(bytes)
+    }
+
+    fn take_padding(&mut self) -> Result<()> {
+        let count = std::mem::take(&mut self.padding);
+        self.record(count)
+    }
+
+    fn record(&mut self, mut count: u64) -> Result<()> {
+        while count > 0 {
+            let piece = fill(&mut self.from)?;
+            if piece.is_empty() {
+                return Err(truncated());
+            }
+            let taken = piece
+                .len()
+                .min(usize::try_from(count).unwrap_or(usize::MAX));
+            self.raw.write_all(&piece[..taken])?;
+            self.advance(taken);
+            count -= taken as u64;
+        }
+        Ok(())
+    }
+}
+
+fn fill<R: BufRead>(from: &mut R) -> Result<&[u8]> {
+    // Asked again after an interruption; the second call gives what is there.
+    loop {
+        match from.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(from.fill_buf()?)
+}
+
+fn truncated() -> Error {
+    Error::other("unexpected EOF")
+}
+
+fn malformed(why: &str) -> Error {
+    Error::other(format!("archive/tar: invalid tar header: {why}"))
+}
+
+/// The header's sum of bytes, its own field counted as spaces; some archivers
+/// summed signed bytes.
+fn check_sum(block: &[u8; BLOCK]) -> Result<()> {
+    let wanted = number(&block[148..156])? as i64;
+    let mut unsigned = 8 * i64::from(b' ');
+    let mut signed = unsigned;
+    for (at, byte) in block.iter().enumerate() {
+        if !(148..156).contains(&at) {
+            unsigned += i64::from(*byte);
+            signed += i64::from(*byte as i8);
+        }
+    }
+    if wanted == unsigned || wanted == signed {
+        Ok(())
+    } else {
+        Err(malformed("wrong checksum"))
+    }
+}
+
+/// A number: octal digits, or base 256 if the first bit is set (GNU).
+fn number(field: &[u8]) -> Result<u64> {
+    if field[0] & 0x80 != 0 {
+        if field[0] & 0x40 != 0 {
+            // Negative: only times are, and those count as 1970.
+            return Ok(0);
+        }
+        let mut value: u64 = 0;
+        for (at, byte) in field.iter().enumerate() {
+            let byte = if at == 0 { byte & 0x7f } else { *byte };
+            if value >> 55 != 0 {
+                return Err(malformed("a number is too large"));
+            }
+            value = value << 8 | u64::from(byte);
+        }
+        return Ok(value);
+    }
+    let digits = trim(field);
+    let mut value: u64 = 0;
+    for byte in digits {
+        match byte {
+            b'0'..=b'7' if value >> 60 == 0 => value = value << 3 | u64::from(byte - b'0'),
+            _ => return Err(malformed("a number is not octal")),
+        }
+    }
+    Ok(value)
+}
+
+fn trim(field: &[u8]) -> &[u8] {
+    let filler = |byte: &u8| matches!(byte, b' ' | 0);
+    let start = field
+        .iter()
+        .position(|byte| !filler(byte))
+        .unwrap_or(field.len());
+    let end = field
+        .iter()
+        .rposition(|byte| !filler(byte))
+        .map_or(start, |at| at + 1);
+    &field[start..end]
+}
+
+/// A text: what stands before the first NUL.
+fn text(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0);
+    &field[..end.unwrap_or(field.len())]
+}
+
+type Records = Vec<(String, Vec<u8>)>;
+
+/// PAX records: `LENGTH KEY=VALUE\n` (pax(1)).
+fn parse_records(mut bytes: &[u8]) -> Result<Records> {
+    let wrong = || malformed("a PAX record is malformed");
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let space = bytes
+            .iter()
+            .take(8)
+            .position(|byte| *byte == b' ')
+            .ok_or_else(wrong)?;
+        let length: usize = std::str::from_utf8(&bytes[..space])
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(wrong)?;
+        if length <= space + 1 || length > bytes.len() || bytes[length - 1] != b'\n' {
+            return Err(wrong());
+        }
+        let record = &bytes[space + 1..length - 1];
+        let equals = record
+            .iter()
+            .position(|byte| *byte == b'=')
+            .ok_or_else(wrong)?;
+        let key = std::str::from_utf8(&record[..equals]).map_err(|_| wrong())?;
+        if key.is_empty() || key.contains('\0') {
+            return Err(wrong());
+        }
+        records.push((key.to_owned(), record[equals + 1..].to_vec()));
+        bytes = &bytes[length..];
+    }
+    Ok(records)
+}
+
+fn entry(
+    block: &[u8; BLOCK],
+    flag: u8,
+    long_path: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    records: Records,
+) -> Result<Entry> {
+    let mut path = long_path.map_or_else(|| short_path(block), |long| text(&long).to_vec());
+    let mut link = long_link.map_or_else(
+        || text(&block[157..257]).to_vec(),
+        |long| text(&long).to_vec(),
+    );
+    let mut size = number(&block[124..136])?;
+    let mut uid = number(&block[108..116])?;
+    let mut gid = number(&block[116..124])?;
+    let mut mtime = (number(&block[136..148])?.min(i64::MAX as u64) as i64, 0);
+    let mut xattrs = Vec::new();
+    for (key, value) in records {
+        // An empty value leaves the header's own standing.
+        let given = !value.is_empty();
+        match key.as_str() {
+            "path" if given => path = value,
+            "linkpath" if given => link = value,
+            "size" if given => size = decimal(&value)?,
+            "uid" if given => uid = decimal(&value)?,
+            "gid" if given => gid = decimal(&value)?,
+            "mtime" if given => mtime = time(&value)?,
+            "GNU.sparse.major" | "GNU.sparse.map" | "GNU.sparse.size" => return Err(sparse()),
+            _ => {
+                if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
+                    xattrs.push((name.to_owned(), value));
+                }
+            }
+        }
+    }
+    if path.contains(&0) || link.contains(&0) {
+        return Err(malformed("a name contains NUL"));
+    }
+    let kind = match flag {
+        // V7 archives have no type for folders but a slash.
+        0 if path.ends_with(b"/") => Kind::Folder,
+        0 | b'0' | b'7' => Kind::File,
+        b'1' => Kind::HardLink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharDevice,
+        b'4' => Kind::BlockDevice,
+        b'5' => Kind::Folder,
+        b'6' => Kind::Fifo,
+        b'S' => return Err(sparse()),
+        other => {
+            return Err(Error::other(format!(
+                "unhandled tar header type {other} of {}",
+                String::from_utf8_lossy(&path)
+            )));
+        }
+    };
+    let id = |value: u64| u32::try_from(value).map_err(|_| malformed("an owner is too large"));
+    Ok(Entry {
+        kind,
+        link,
+        mode: (number(&block[100..108])? & 0o7777) as u32,
+        uid: id(uid)?,
+        gid: id(gid)?,
+        mtime,
+        // Whatever the header says, only files have content (Go's archive/tar).
+        size: if kind == Kind::File { size } else { 0 },
+        xattrs,
+        path,
+    })
+}
+
+/// The name of a ustar header, its prefix included; GNU's has no prefix.
+fn short_path(block: &[u8; BLOCK]) -> Vec<u8> {
+    let name = text(&block[..100]);
+    if &block[257..263] != b"ustar\0" {
+        return name.to_vec();
+    }
+    let end = if &block[508..512] == b"tar\0" {
+        476
+    } else {
+        500
+    };
+    match text(&block[345..end]) {
+        b"" => name.to_vec(),
+        prefix => [prefix, b"/", name].concat(),
+    }
+}
+
+fn sparse() -> Error {
+    Error::unsupported("a sparse file in a tar archive")
+}
+
+fn decimal(value: &[u8]) -> Result<u64> {
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| malformed("a PAX number is malformed"))
+}
+
+/// `SECONDS[.FRACTION]`; before 1970 counts as 1970.
+fn time(value: &[u8]) -> Result<(i64, u32)> {
+    let wrong = || malformed("a PAX time is malformed");
+    let value = std::str::from_utf8(value).map_err(|_| wrong())?;
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let seconds: i64 = seconds.parse().map_err(|_| wrong())?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    if seconds < 0 || value.starts_with('-') {
+        return Ok((0, 0));
+    }
+    let mut nanoseconds = 0;
+    for at in 0..9 {
+        let digit = fraction.as_bytes().get(at).map_or(0, |byte| byte - b'0');
+        nanoseconds = nanoseconds * 10 + u32::from(digit);
+    }
+    Ok((seconds, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header as ustar writes it.
+    pub fn header(name: &str, flag: u8, size: u64, link: &str) -> [u8; BLOCK] {
+        let mut block = [0; BLOCK];
+        block[..name.len()].copy_from_slice(name.as_bytes());
+        block[100..107].copy_from_slice(b"0000644");
+        block[108..115].copy_from_slice(b"0000000");
+        block[116..123].copy_from_slice(b"0000000");
+        block[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+        block[136..147].copy_from_slice(b"00000000012");
+        block[156] = flag;
+        block[157..157 + link.len()].copy_from_slice(link.as_bytes());
+        block[257..263].copy_from_slice(b"ustar\0");
+        seal(&mut block);
+        block
+    }
+
+    fn seal(block: &mut [u8; BLOCK]) {
+        block[148..156].copy_from_slice(b"        ");
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    }
+
+    fn padded(bytes: &[u8]) -> Vec<u8> {
+        let mut padded = bytes.to_vec();
+        padded.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        padded
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Vec<(Entry, Vec<u8>)>, Vec<u8>)> {
+        let mut reader = Reader::recorded(bytes, Vec::new());
+        let mut entries = Vec::new();
+        while let Some(entry) = reader.next()? {
+            let mut content = Vec::new();
+            reader.content(|piece| {
+                content.extend_from_slice(piece);
+                Ok(())
+            })?;
+            entries.push((entry, content));
+        }
+        let (raw, offset) = reader.finish()?;
+        assert_eq!(offset, bytes.len() as u64);
+        Ok((entries, raw))
+    }
+
+    #[test]
+    fn extensions_apply_to_the_next_entry_alone() {
+        let records = b"16 path=long/er\n22 SCHILY.xattr.a.b=c\n15 mtime=12.50\n".to_vec();
+        let mut tar = Vec::new();
+        tar.extend(header("pax", b'x', records.len() as u64, ""));
+        tar.extend(padded(&records));
+        tar.extend(header("short", b'0', 5, ""));
+        tar.extend(padded(b"hello"));
+        tar.extend(header("././@LongLink", b'L', 4, ""));
+        tar.extend(padded(b"gnu\0"));
+        tar.extend(header("cut", b'2', 0, "to"));
+        tar.extend(header("plain/", 0, 0, ""));
+        tar.extend([0; 2 * BLOCK]);
+        tar.extend(b"rubbish");
+        let (entries, raw) = read(&tar).unwrap();
+        assert_eq!(entries.len(), 3);
+        let (first, content) = &entries[0];
+        assert_eq!(first.path, b"long/er");
+        assert_eq!(first.mtime, (12, 500_000_000));
+        assert_eq!(first.xattrs, [("a.b".to_owned(), b"c".to_vec())]);
+        assert_eq!(content, b"hello");
+        assert_eq!(entries[1].0.path, b"gnu");
+        assert_eq!(entries[1].0.link, b"to");
+        assert_eq!(entries[2].0.kind, Kind::Folder);
+        assert_eq!(entries[2].0.mtime, (10, 0));
+        assert_eq!(raw.len(), tar.len() - 5);
+    }
+
+    #[test]
+    fn what_is_no_archive_is_refused() {
+        let good = header("a", b'0', 600, "");
+        assert_eq!(read(&good).unwrap_err().to_string(), "unexpected EOF");
+        assert_eq!(
+            read(&good[..100]).unwrap_err().to_string(),
+            "unexpected EOF"
+        );
+        let mut bad = good;
+        bad[0] = b'b';
+        assert!(read(&bad).is_err());
+        assert!(read(&header("a", b'x', 1 << 30, "")).is_err());
+        assert!(read(&header("a", b'S', 0, "")).is_err());
+        assert!(read(&[7; 2048]).is_err());
+        assert!(read(&[]).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let records = b"16 path=long/er\n15 mtime=12.50\n".to_vec();
+        let mut tar = Vec::new();
+        tar.extend(header("pax", b'x', records.len() as u64, ""));
+        tar.extend(padded(&records));
+        tar.extend(header("short", b'0', 5, ""));
+        tar.extend(padded(b"hello"));
+        let mut state = 88172645463325252u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        for _ in 0..50_000 {
+            let mut bytes = tar.clone();
+            for _ in 0..1 + next() % 3 {
+                let at = next() % bytes.len();
+                bytes[at] = next() as u8;
+            }
+            // Half of them with a sum that is right, so that what is behind it is tried.
+            if next() % 2 == 0 {
+                for at in [0, 2 * BLOCK] {
+                    let mut block: [u8; BLOCK] = bytes[at..at + BLOCK].try_into().unwrap();
+                    seal(&mut block);
+                    bytes[at..at + BLOCK].copy_from_slice(&block);
+                }
+            }
+            bytes.truncate(next() % (bytes.len() + 1));
+            let _ = read(&bytes);
+        }
+    }
+}

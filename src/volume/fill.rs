@@ -1,0 +1,276 @@
+//! The first use of a volume: the image's files are copied there.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{DATA, USED, Volume, copy};
+use crate::error::{Context, Error, Result};
+use crate::storage::{self, Storage};
+use crate::sys::file::{Durable, sync_dir, sync_file_system};
+
+/// What the first use has to go by.
+#[derive(Debug)]
+pub struct First<'a> {
+    /// The image's folder where the volume is mounted; none if there is none.
+    /// It is opened beneath the rootfs (`open_in_root`).
+    pub source: Option<BorrowedFd<'a>>,
+    /// The process's uid and gid in the container: whose the volume is if the
+    /// image has no folder there.
+    pub owner: (u32, u32),
+    /// Not `nocopy`.
+    pub copy: bool,
+    /// Whether the volume is to survive a power cut from now on.
+    pub durable: Durable,
+}
+
+/// Makes a volume ready for its first use: copies the image's files into it if
+/// it is empty, and gives its root the image folder's owner and mode. Does
+/// nothing if it has been used. Runs in the container's user namespace, in any
+/// process; of several at once one works and the others wait.
+///
+/// The copy is made beside and renamed over the empty folder, so that a kill
+/// leaves a volume that is empty or whole.
+pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()> {
+    let dir = storage.volume(&volume.name);
+    let used = dir.join(USED);
+    if used.exists() {
+        return Ok(());
+    }
+    let tried = || format!("copy the image's files into volume {}", volume.name);
+    let _lock = storage::lock_alone(&dir)?;
+    if used.exists() {
+        return Ok(());
+    }
+    let data = dir.join(DATA);
+    if is_empty(&data).tried(tried)? {
+        clear_unfinished(&dir);
+        let copied = match first.source.filter(|_| first.copy) {
+            Some(source) => copy_beside(source, &dir, first.durable).tried(tried)?,
+            None => false,
+        };
+        if !copied {
+            dress_root(&data, volume, first).tried(tried)?;
+        } else if volume.uid.is_some() || volume.gid.is_some() {
+            std::os::unix::fs::chown(&data, volume.uid, volume.gid).tried(tried)?;
+        }
+    }
+    File::create(&used).tried(tried)?;
+    Ok(())
+}
+
+const UNFINISHED: &str = ".filling";
+
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    Ok(std::fs::read_dir(dir)?.next().is_none())
+}
+
+/// A copy whose maker was killed.
+fn clear_unfinished(dir: &Path) {
+    let _ = storage::remove_tree(&dir.join(UNFINISHED));
+}
+
+/// Copies `source` and renames the copy into place; false if it has nothing.
+fn copy_beside(source: BorrowedFd<'_>, dir: &Path, durable: Durable) -> Result<bool> {
+    let source = copy::reopen(source)?;
+    if copy::is_empty(&source)? {
+        return Ok(false);
+    }
+    let beside = dir.join(UNFINISHED);
+    std::fs::create_dir(&beside)?;
+    let copied = copy::tree(&source, &beside).and_then(|()| {
+        // One sync of all: with thousands of files the quickest, and the rename
+        // must not reach the disk before what it names.
+        if durable == Durable::Yes {
+            sync_file_system(&beside)?;
+        }
+        std::fs::rename(&beside, dir.join(DATA))?;
+        if durable == Durable::Yes {
+            sync_dir(dir)?;
+        }
+        Ok(())
+    });
+    if copied.is_err() {
+        clear_unfinished(dir);
+    }
+    copied.map(|()| true).map_err(Error::from)
+}
+
+/// Owner and mode of an empty volume's root: those of the image's folder, else
+/// the process is to own it.
+fn dress_root(data: &Path, volume: &Volume, first: &First<'_>) -> io::Result<()> {
+    let (mut owner, mut mode) = (first.owner, None);
+    if let Some(source) = first.source {
+        let stat = rustix::fs::fstat(source)?;
+        owner = (stat.st_uid, stat.st_gid);
+        mode = Some(stat.st_mode & 0o7777);
+    }
+    let owner = (volume.uid.unwrap_or(owner.0), volume.gid.unwrap_or(owner.1));
+    std::os::unix::fs::chown(data, Some(owner.0), Some(owner.1))?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(data, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+
+    use super::super::tests::tempdir;
+    use super::super::{create, mountpoint};
+    use super::*;
+
+    fn world() -> (tempdir::Dir, Storage, Volume) {
+        let dir = tempdir::Dir::new();
+        let settings = crate::settings::Settings {
+            uid: 0,
+            gid: 0,
+            home: dir.0.clone(),
+            data: dir.0.join("data"),
+            cache: dir.0.join("cache"),
+            runtime: dir.0.join("run"),
+        };
+        let storage = Storage::open(&settings).unwrap();
+        let volume = Volume::new("v".parse().unwrap());
+        create(&storage, &volume).unwrap();
+        (dir, storage, volume)
+    }
+
+    fn own() -> (u32, u32) {
+        (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        )
+    }
+
+    #[test]
+    fn the_copy_is_like_the_image() {
+        let (dir, storage, volume) = world();
+        let image = dir.0.join("image");
+        std::fs::create_dir_all(image.join("sub/empty")).unwrap();
+        std::fs::write(image.join("file"), "content").unwrap();
+        std::fs::set_permissions(image.join("file"), Permissions::from_mode(0o4755)).unwrap();
+        std::fs::hard_link(image.join("file"), image.join("sub/same")).unwrap();
+        symlink("/nowhere/at/all", image.join("link")).unwrap();
+        let big = File::create(image.join("sparse")).unwrap();
+        big.set_len(64 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&big, b"x", 32 << 20).unwrap();
+        drop(big);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &image.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            0o640.into(),
+            0,
+        )
+        .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(image.join("socket")).unwrap();
+        let xattr = rustix::fs::setxattr(
+            &image.join("file"),
+            "user.test",
+            b"value",
+            rustix::fs::XattrFlags::empty(),
+        );
+        let old = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 5);
+        for path in ["file", "sub", "."] {
+            let file = File::open(image.join(path)).unwrap();
+            file.set_modified(old).unwrap();
+        }
+        std::fs::set_permissions(&image, Permissions::from_mode(0o1770)).unwrap();
+
+        let source = File::open(&image).unwrap();
+        let first = First {
+            source: Some(source.as_fd()),
+            owner: own(),
+            copy: true,
+            durable: Durable::No,
+        };
+        fill(&storage, &volume, &first).unwrap();
+
+        let data = mountpoint(&storage, &volume.name);
+        let stat = |path: &str| std::fs::symlink_metadata(data.join(path)).unwrap();
+        assert_eq!(std::fs::read(data.join("file")).unwrap(), b"content");
+        assert_eq!(stat("file").mode() & 0o7777, 0o4755);
+        assert_eq!(stat("file").ino(), stat("sub/same").ino());
+        assert_eq!(stat(".").mode() & 0o7777, 0o1770);
+        for path in ["file", "sub", "."] {
+            assert_eq!(stat(path).modified().unwrap(), old, "{path}");
+        }
+        assert!(stat("sub/empty").is_dir());
+        assert_eq!(
+            std::fs::read_link(data.join("link")).unwrap(),
+            Path::new("/nowhere/at/all")
+        );
+        assert!(stat("fifo").file_type().is_fifo());
+        assert!(stat("socket").file_type().is_socket());
+        assert_eq!(stat("sparse").len(), 64 << 20);
+        assert!(stat("sparse").blocks() * 512 < 1 << 20);
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(
+            &File::open(data.join("sparse")).unwrap(),
+            &mut byte,
+            32 << 20,
+        )
+        .unwrap();
+        assert_eq!(&byte, b"x");
+        if xattr.is_ok() {
+            let mut value = [0; 8];
+            let length =
+                rustix::fs::getxattr(&data.join("file"), "user.test", &mut value[..]).unwrap();
+            assert_eq!(&value[..length], b"value");
+        }
+        assert!(!volume.needs_copy_up(&storage));
+
+        // What the container deletes does not come back.
+        std::fs::remove_file(data.join("file")).unwrap();
+        fill(&storage, &volume, &first).unwrap();
+        assert!(!data.join("file").exists());
+    }
+
+    #[test]
+    fn a_volume_with_files_is_left_as_it_is() {
+        let (dir, storage, volume) = world();
+        let image = dir.0.join("image");
+        std::fs::create_dir(&image).unwrap();
+        std::fs::write(image.join("file"), "new").unwrap();
+        let data = mountpoint(&storage, &volume.name);
+        std::fs::write(data.join("mine"), "mine").unwrap();
+        std::fs::create_dir(storage.volume(&volume.name).join(UNFINISHED)).unwrap();
+        let source = File::open(&image).unwrap();
+        let first = First {
+            source: Some(source.as_fd()),
+            owner: own(),
+            copy: true,
+            durable: Durable::Yes,
+        };
+        fill(&storage, &volume, &first).unwrap();
+        assert!(!data.join("file").exists());
+        assert!(!volume.needs_copy_up(&storage));
+    }
+
+    #[test]
+    fn an_unfinished_copy_is_made_again() {
+        let (dir, storage, volume) = world();
+        let image = dir.0.join("image");
+        std::fs::create_dir(&image).unwrap();
+        std::fs::write(image.join("file"), "whole").unwrap();
+        let unfinished = storage.volume(&volume.name).join(UNFINISHED);
+        std::fs::create_dir(&unfinished).unwrap();
+        std::fs::write(unfinished.join("half"), "ha").unwrap();
+        let source = File::open(&image).unwrap();
+        let first = First {
+            source: Some(source.as_fd()),
+            owner: own(),
+            copy: true,
+            durable: Durable::Yes,
+        };
+        fill(&storage, &volume, &first).unwrap();
+        let data = mountpoint(&storage, &volume.name);
+        assert_eq!(std::fs::read(data.join("file")).unwrap(), b"whole");
+        assert!(!data.join("half").exists() && !unfinished.exists());
+    }
+}

@@ -1,0 +1,439 @@
+//! Named directories that outlive containers.
+//!
+//! ```text
+//! volumes/<name>/
+//!   volume.json   what `volume create` was told; written once
+//!   _data/        the files
+//!   used          there when the first use is over: nothing is copied up any more
+//!   map.json      the id map its files were written under, if not the caller's default
+//! ```
+//!
+//! A volume is made in staging and renamed into place, which one of two makers
+//! at once wins. Its folder's lock is held shared by who makes a container that
+//! uses it, until that container's record is there, and alone by who removes it:
+//! so a volume cannot go between being found and being used.
+//!
+//! `used` and `map.json` stand beside the record because the first use is on the
+//! way of `run`: an empty file needs no sync. Lost in a power cut, it only makes
+//! the next use look again, and a volume that has files is never filled.
+
+mod backing;
+mod copy;
+mod fill;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use backing::{Backing, Parsed, parse_options};
+pub use copy::tree as copy_tree;
+pub use fill::{First, fill};
+
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::{ContainerId, Name};
+use crate::storage::{self, Locked, Staging, Storage, read_json, write_json};
+use crate::sys::file::{Durable, sync_dir};
+use crate::userns::IdMap;
+
+/// `volume.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    pub name: Name,
+    pub created: Timestamp,
+    /// `local`
+    pub driver: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// As `inspect` shows them: `--opt`, and `UID`, `GID`, `SIZE` taken out of `o=`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Made for one container, with which it goes.
+    #[serde(default)]
+    pub anonymous: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// `--uid`, `o=uid=`: who owns the volume's root, whatever the image says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+/// What an anonymous volume was made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub container: ContainerId,
+    pub image: String,
+    /// Where the container has it.
+    pub path: PathBuf,
+}
+
+impl Volume {
+    /// A plain volume of that name, made now.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            created: Timestamp::now(),
+            driver: "local".to_owned(),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            anonymous: false,
+            origin: None,
+            uid: None,
+            gid: None,
+        }
+    }
+
+    /// An anonymous volume with a name of its own.
+    pub fn anonymous(origin: Origin) -> Self {
+        Self {
+            anonymous: true,
+            origin: Some(origin),
+            ..Self::new(Name::random())
+        }
+    }
+
+    /// Whether the first use is still to come, which copies the image's files.
+    pub fn needs_copy_up(&self, storage: &Storage) -> bool {
+        !storage.volume(&self.name).join(USED).exists()
+    }
+
+    /// The id map its files were written under, if it is not the default.
+    pub fn map(&self, storage: &Storage) -> Result<Option<IdMap>> {
+        read_json(&storage.volume(&self.name).join(MAP))
+    }
+
+    /// Remembers the map of the container that first writes there.
+    pub fn remember_map(&self, storage: &Storage, map: &IdMap) -> Result<()> {
+        write_json(&storage.volume(&self.name).join(MAP), map, Durable::Yes)
+    }
+}
+
+const RECORD: &str = "volume.json";
+const DATA: &str = "_data";
+const USED: &str = "used";
+const MAP: &str = "map.json";
+
+/// Where a volume's files are.
+pub fn mountpoint(storage: &Storage, name: &Name) -> PathBuf {
+    storage.volume(name).join(DATA)
+}
+
+/// Makes a volume; it must not exist.
+pub fn create(storage: &Storage, volume: &Volume) -> Result<()> {
+    if make(storage, volume, Durable::Yes)? {
+        Ok(())
+    } else {
+        Err(Error::new(
+            Kind::Exists,
+            format!(
+                "volume with name {} already exists: volume already exists",
+                volume.name
+            ),
+        ))
+    }
+}
+
+/// The volume of that name, made as `volume` says if it is missing, and held:
+/// it is not removed while the lock lives. Drop that once the record of the
+/// container that uses it is in place, and before the monitor is forked.
+pub fn ensure(storage: &Storage, volume: &Volume, durable: Durable) -> Result<(Volume, Locked)> {
+    let dir = storage.volume(&volume.name);
+    loop {
+        // What is gone, or goes before we hold it, is made anew.
+        if dir.exists()
+            && let Ok(lock) = storage::lock_shared(&dir)
+            && let Some(found) = load(storage, &volume.name)?
+            && is_same(&lock, &dir)
+        {
+            return Ok((found, lock));
+        }
+        make(storage, volume, durable)?;
+    }
+}
+
+/// Whether the folder we hold is still the one at `dir`.
+fn is_same(lock: &Locked, dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (lock.metadata(), std::fs::metadata(dir)) {
+        (Ok(held), Ok(there)) => held.ino() == there.ino() && held.dev() == there.dev(),
+        _ => false,
+    }
+}
+
+/// Makes it in staging and renames it into place; false if there is one already.
+fn make(storage: &Storage, volume: &Volume, durable: Durable) -> Result<bool> {
+    let tried = || format!("create volume {}", volume.name);
+    let target = storage.volume(&volume.name);
+    if target.exists() {
+        return Ok(false);
+    }
+    let staging = storage.stage()?;
+    let dir = staging.path().join("volume");
+    std::fs::create_dir(&dir).tried(tried)?;
+    std::fs::create_dir(dir.join(DATA)).tried(tried)?;
+    // Whatever the umask: users of the container that are not root go in there.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.join(DATA), mode).tried(tried)?;
+    // Nobody sees the file before the rename: it need not be written beside.
+    let record = dir.join(RECORD);
+    std::fs::write(&record, serde_json::to_vec(volume)?).tried(tried)?;
+    if durable == Durable::Yes {
+        let file = std::fs::File::open(&record).tried(tried)?;
+        file.sync_all().tried(tried)?;
+        sync_dir(&dir).tried(tried)?;
+    }
+    match staging.publish("volume", &target, durable == Durable::Yes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).tried(tried),
+    }
+}
+
+/// The volume of exactly that name.
+pub fn load(storage: &Storage, name: &Name) -> Result<Option<Volume>> {
+    read_json(&storage.volume(name).join(RECORD))
+}
+
+/// The volume that `text` names, or whose name alone begins with it.
+pub fn find(storage: &Storage, text: &str) -> Result<Volume> {
+    if let Ok(name) = text.parse()
+        && let Some(volume) = load(storage, &name)?
+    {
+        return Ok(volume);
+    }
+    let mut begun = storage.list(&storage.volumes())?;
+    begun.retain(|name| name.starts_with(text));
+    match begun.as_slice() {
+        [one] if !text.is_empty() => match load(storage, &one.parse()?)? {
+            Some(volume) => Ok(volume),
+            None => Err(no_such(text)),
+        },
+        [] => Err(no_such(text)),
+        _ if text.is_empty() => Err(no_such(text)),
+        _ => Err(Error::new(
+            Kind::Exists,
+            format!("more than one result for volume name {text}: volume already exists"),
+        )),
+    }
+}
+
+/// Podman's words for a volume that is not there.
+pub fn no_such(text: &str) -> Error {
+    Error::not_found(format!(
+        "no volume with name {text:?} found: no such volume"
+    ))
+}
+
+/// Every volume, the oldest first.
+pub fn list(storage: &Storage) -> Result<Vec<Volume>> {
+    let mut all = Vec::new();
+    for name in storage.list(&storage.volumes())? {
+        if let Ok(name) = name.parse::<Name>()
+            && let Some(volume) = load(storage, &name)?
+        {
+            all.push(volume);
+        }
+    }
+    all.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    Ok(all)
+}
+
+/// What became of a volume that was to be removed.
+#[derive(Debug)]
+pub enum Removed {
+    Gone,
+    Missing,
+    /// By these containers.
+    InUse(Vec<ContainerId>),
+}
+
+/// How many volumes are held at once while they are removed: each is a
+/// descriptor.
+const AT_ONCE: usize = 128;
+
+/// Removes volumes, in the order given. `users` tells who uses what: it is asked
+/// once for many volumes, while they are all held, so that no container can begin
+/// to use one of them in between.
+pub fn remove(
+    engine: &Engine,
+    names: &[Name],
+    users: impl Fn() -> Result<BTreeMap<Name, Vec<ContainerId>>>,
+) -> Result<Vec<Removed>> {
+    let mut results = Vec::with_capacity(names.len());
+    let mut retired = Vec::new();
+    for names in names.chunks(AT_ONCE) {
+        let held: Vec<Option<Locked>> = names
+            .iter()
+            .map(|name| storage::lock_alone(&engine.storage.volume(name)).ok())
+            .collect();
+        let mut users = users()?;
+        let staging = engine.storage.stage()?;
+        for (name, held) in names.iter().zip(&held) {
+            if let Some(users) = users.remove(name) {
+                results.push(Removed::InUse(users));
+                continue;
+            }
+            let dir = engine.storage.volume(name);
+            // What another took away while we waited is not there any more.
+            let result = match held.as_ref().filter(|held| is_same(held, &dir)) {
+                None => Removed::Missing,
+                Some(_) => {
+                    std::fs::rename(&dir, staging.path().join(name))
+                        .tried(|| format!("remove volume {name}"))?;
+                    Removed::Gone
+                }
+            };
+            results.push(result);
+        }
+        retired.push(staging);
+    }
+    discard(engine, retired)?;
+    Ok(results)
+}
+
+/// Deletes what has been taken out of sight; in the user namespace, once for
+/// all, if there are files of other ids.
+fn discard(engine: &Engine, retired: Vec<Staging>) -> Result<()> {
+    let mut left = retired;
+    left.retain(|staging| storage::remove_tree(staging.path()).is_err());
+    if left.is_empty() {
+        return Ok(());
+    }
+    engine.in_namespace(|| {
+        for staging in &left {
+            storage::remove_tree(staging.path())
+                .tried(|| format!("remove {}", staging.path().display()))?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::SoleThread;
+
+    fn storage() -> (tempdir::Dir, Storage) {
+        let dir = tempdir::Dir::new();
+        let settings = crate::settings::Settings {
+            uid: 0,
+            gid: 0,
+            home: dir.0.clone(),
+            data: dir.0.join("data"),
+            cache: dir.0.join("cache"),
+            runtime: dir.0.join("run"),
+        };
+        let storage = Storage::open(&settings).unwrap();
+        (dir, storage)
+    }
+
+    /// A folder that goes with its value.
+    pub(super) mod tempdir {
+        pub struct Dir(pub std::path::PathBuf);
+
+        impl Dir {
+            pub fn new() -> Self {
+                let name = format!("coracle-volume-{}", crate::id::random_hex::<8>());
+                let path = std::env::temp_dir().join(name);
+                std::fs::create_dir(&path).unwrap();
+                Self(path)
+            }
+        }
+
+        impl Drop for Dir {
+            fn drop(&mut self) {
+                let _ = crate::storage::remove_tree(&self.0);
+            }
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_volume_is_made_once() {
+        let (_dir, storage) = storage();
+        let volume = Volume::new(name("data"));
+        create(&storage, &volume).unwrap();
+        assert_eq!(
+            create(&storage, &volume).unwrap_err().to_string(),
+            "volume with name data already exists: volume already exists"
+        );
+        let (found, _lock) = ensure(&storage, &Volume::new(name("data")), Durable::No).unwrap();
+        assert_eq!(found, volume);
+        assert!(found.needs_copy_up(&storage));
+        assert!(mountpoint(&storage, &found.name).is_dir());
+        assert!(
+            storage
+                .list(&storage.root().join("staging"))
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn makers_at_once_get_one_volume() {
+        let (_dir, storage) = storage();
+        let made: Vec<Volume> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let wanted = Volume::new(name("one"));
+                        ensure(&storage, &wanted, Durable::No).unwrap().0
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|volume| *volume == made[0]));
+        assert_eq!(list(&storage).unwrap(), made[..1]);
+    }
+
+    #[test]
+    fn a_beginning_names_one_volume_or_none() {
+        let (_dir, storage) = storage();
+        for text in ["ab", "abc", "b1"] {
+            create(&storage, &Volume::new(name(text))).unwrap();
+        }
+        assert_eq!(find(&storage, "ab").unwrap().name, name("ab"));
+        assert_eq!(find(&storage, "abc").unwrap().name, name("abc"));
+        assert_eq!(find(&storage, "b").unwrap().name, name("b1"));
+        assert_eq!(
+            find(&storage, "a").unwrap_err().to_string(),
+            "more than one result for volume name a: volume already exists"
+        );
+        for none in ["", "x", "../b1", "b1/"] {
+            assert_eq!(find(&storage, none).unwrap_err().kind(), Kind::NotFound);
+        }
+    }
+
+    #[test]
+    fn what_is_used_stays() {
+        let (_dir, storage) = storage();
+        for text in ["a", "b"] {
+            create(&storage, &Volume::new(name(text))).unwrap();
+        }
+        std::fs::write(mountpoint(&storage, &name("a")).join("file"), "x").unwrap();
+        let user = ContainerId::random();
+        // Tests run in threads, and nothing here forks.
+        let Ok(thread) = SoleThread::take() else {
+            return;
+        };
+        let settings = crate::settings::Settings::read(&Default::default()).unwrap();
+        let mut engine = Engine::open(settings, thread).unwrap();
+        engine.storage = storage.clone();
+        let results = remove(&engine, &[name("a"), name("b"), name("c")], || {
+            Ok([(name("b"), vec![user.clone()])].into())
+        })
+        .unwrap();
+        assert!(matches!(
+            results.as_slice(),
+            [Removed::Gone, Removed::InUse(_), Removed::Missing]
+        ));
+    }
+}
