@@ -1,16 +1,3 @@
-<<<<<<< HEAD
-//! stub until the spec branch lands
-use libcontainer::oci_spec::runtime::LinuxCapabilities;
-#[derive(Clone, Default)]
-pub struct Sets;
-impl Sets {
-    pub fn of(_: &LinuxCapabilities) -> Self {
-        Self
-    }
-}
-pub fn apply(_: &Sets) -> std::io::Result<()> {
-    Ok(())
-=======
 //! Capabilities (capabilities(7)): names, sets, and giving them up.
 //!
 //! libcontainer gives the container's first process its capabilities before our
@@ -608,5 +595,4 @@ mod tests {
             }
         });
     }
->>>>>>> main
 }

@@ -12,36 +12,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-<<<<<<< HEAD
-use libcontainer::oci_spec::runtime::{Capability, Spec};
-use libcontainer::workload::{
-    Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
-=======
 use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
 use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
->>>>>>> main
 
 use super::capability::{Capabilities, Capability, CapSet};
 use super::report::{self, Failed, Report};
 use super::init;
 use super::seccomp::Filter;
 use crate::error::{Error, Result};
-<<<<<<< HEAD
-use crate::sys::{process, pty, signal};
-
-/// What we need beside the container's own capabilities: to load a filter
-/// (SYS_ADMIN, as for the mount of /dev/console), to drop (SETPCAP), to give its
-/// streams to its user (CHOWN), to make /dev/console (DAC_OVERRIDE).
-const NEEDED: [Capability; 4] = [
-    Capability::SysAdmin,
-    Capability::Setpcap,
-    Capability::Chown,
-    Capability::DacOverride,
-];
-=======
 use crate::sys::{SoleThread, process, pty, signal};
->>>>>>> main
 
 /// PATH where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -57,48 +36,16 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-<<<<<<< HEAD
-    /// Takes the capabilities the container is to have out of `spec` and puts
-    /// there what libcontainer is to leave us until execve.
-    pub fn new(
-        spec: &mut Spec,
-        filter: Option<Vec<u8>>,
-=======
     /// Puts into `spec` what libcontainer is to leave us until execve: the
     /// capabilities `wanted` and those the last steps need.
     pub fn new(
         spec: &mut Spec,
         wanted: Capabilities,
         filter: Option<Filter>,
->>>>>>> main
         tty: Option<(u16, u16)>,
         init: bool,
         report: &OwnedFd,
     ) -> Result<Self> {
-<<<<<<< HEAD
-        let process = spec
-            .process_mut()
-            .as_mut()
-            .ok_or_else(|| Error::other("the spec has no process"))?;
-        let wanted = process
-            .capabilities()
-            .as_ref()
-            .map(Sets::of)
-            .unwrap_or_default();
-        let mut until_exec = process.capabilities().clone().unwrap_or_default();
-        let with_needed = |set: &Option<HashSet<Capability>>| {
-            let mut set = set.clone().unwrap_or_default();
-            set.extend(NEEDED);
-            Some(set)
-        };
-        until_exec.set_bounding(with_needed(until_exec.bounding()));
-        until_exec.set_effective(with_needed(until_exec.effective()));
-        // Effective must be within permitted.
-        let permitted = with_needed(until_exec.permitted());
-        let effective = until_exec.effective().clone().unwrap_or_default();
-        until_exec.set_permitted(permitted.map(|set| set.union(&effective).copied().collect()));
-        process.set_capabilities(Some(until_exec));
-=======
         let process = spec.process_mut().as_mut().ok_or_else(|| Error::other("the spec has no process"))?;
         let mut until_exec = wanted.with_setup();
         // To make /dev/console in a /dev that is root's.
@@ -107,7 +54,6 @@ impl Executor {
         until_exec.permitted = until_exec.permitted.with(dac);
         until_exec.effective = until_exec.effective.with(dac);
         process.set_capabilities(Some(to_spec(until_exec)?));
->>>>>>> main
         Ok(Self {
             wanted,
             filter: filter.map(Rc::new),
@@ -124,18 +70,13 @@ impl Executor {
 
     /// Before the init waits: everything that may fail where the user should hear of it.
     fn prepare(&self, spec: &Spec) -> Result<(), Failed> {
-        let report = self
-            .report()
-            .ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
+        let report = self.report().ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
         process::die_with_parent(libc::SIGKILL);
         if !report::is_heard(&report) {
             // The monitor died before the line above could see it.
             process::exit_now(137);
         }
-        let process = spec
-            .process()
-            .as_ref()
-            .ok_or_else(|| failed(125, "the spec has no process"))?;
+        let process = spec.process().as_ref().ok_or_else(|| failed(125, "the spec has no process"))?;
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
         let program = find_program(args.first().map_or("", String::as_str), &env)?;
@@ -157,25 +98,11 @@ impl Executor {
 
     /// The way into the container's command; comes back with what went wrong.
     fn become_command(&self, spec: &Spec) -> Failed {
-        let Some(process) = spec.process().as_ref() else {
-            return failed(125, "the spec has no process");
-        };
+        let Some(process) = spec.process().as_ref() else { return failed(125, "the spec has no process") };
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
-        let Some(program) = self.program.borrow().clone() else {
-            return failed(125, "no program was found");
-        };
+        let Some(program) = self.program.borrow().clone() else { return failed(125, "no program was found") };
         signal::reset();
-<<<<<<< HEAD
-        enter_command(
-            &program,
-            &args,
-            &env,
-            &self.wanted,
-            self.filter.as_deref().map(Vec::as_slice),
-            self.init,
-        )
-=======
         if !self.init {
             return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
         }
@@ -195,7 +122,6 @@ impl Executor {
         if let Some(report) = self.report() {
             let _ = report::say(report.as_fd(), &Report::Failed(failed.clone()), &[]);
         }
->>>>>>> main
     }
 }
 
@@ -229,10 +155,7 @@ fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
     let error = process::exec(program.as_os_str(), args, env);
     match error.raw_os_error() {
         Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
-        _ => failed(
-            126,
-            &format!("exec {}: {error}: OCI permission denied", program.display()),
-        ),
+        _ => failed(126, &format!("exec {}: {error}: OCI permission denied", program.display())),
     }
 }
 
@@ -272,10 +195,7 @@ fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
 }
 
 fn failed(exit_code: u8, message: &str) -> Failed {
-    Failed {
-        message: message.to_owned(),
-        exit_code,
-    }
+    Failed { message: message.to_owned(), exit_code }
 }
 
 /// What execvp(3) would run, in the container's root and working directory.
@@ -285,18 +205,11 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
         Ok(found) => Some(found.permissions().mode() & 0o111 != 0),
         Err(_) => None,
     };
-    let refused = || {
-        failed(
-            126,
-            &format!("open executable `{name}`: Permission denied: OCI permission denied"),
-        )
-    };
+    let refused = || failed(126, &format!("open executable `{name}`: Permission denied: OCI permission denied"));
     let missing = || {
         failed(
             127,
-            &format!(
-                "executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"
-            ),
+            &format!("executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"),
         )
     };
     if name.contains('/') {
@@ -307,10 +220,7 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
             None => Err(missing()),
         };
     }
-    let path = env
-        .iter()
-        .find_map(|variable| variable.strip_prefix("PATH="))
-        .unwrap_or(DEFAULT_PATH);
+    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let mut seen = false;
     if !name.is_empty() {
         for dir in std::env::split_paths(OsStr::new(path)) {
@@ -331,11 +241,7 @@ fn open_pty(report: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
     let slave = pty_for(report, rows, columns)?;
     let path = pty::path(&slave)?;
     let console = Path::new("/dev/console");
-    let _ = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(console);
+    let _ = std::fs::File::options().create(true).truncate(false).write(true).open(console);
     // A read-only or host's /dev has no place for it: the terminal works without.
     let _ = crate::sys::mount::bind(&path, console);
     Ok(())
