@@ -46,7 +46,8 @@ fn only_running_containers_can_be_entered() {
 fn it_is_in_the_container() {
     let world = started("--hostname box -e A=b");
     for name in ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"] {
-        let script = format!("readlink /proc/self/ns/{name} /proc/1/ns/{name} | uniq | wc -l");
+        let link = |pid| format!("readlink /proc/{pid}/ns/{name}");
+        let script = format!("({}; {}) | uniq | wc -l", link("self"), link("1"));
         assert_eq!(
             world.coracle("exec it sh -c").arg(script).stdout(),
             "1",
@@ -107,7 +108,10 @@ fn user_directory_and_environment() {
             .code,
         0
     );
-    world.coracle("exec -u nosuch it true").fails(126);
+    world
+        .coracle("exec -u nosuch it true")
+        .fails(255)
+        .says("unable to find user nosuch: no matching entries in passwd file");
 }
 
 #[test]

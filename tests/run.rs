@@ -106,17 +106,11 @@ fn environment() {
 fn user_and_groups() {
     let world = World::new();
     needs!(world, Subuids);
+    assert_eq!(inside(&world, "", "id -u; id -g; id -G"), "0\n0\n0");
+    assert_eq!(inside(&world, "-u 1234", "id -u; id -g"), "1234\n0");
     assert_eq!(
-        inside(&world, "", "id"),
-        "uid=0(root) gid=0(root) groups=0(root)"
-    );
-    assert_eq!(
-        inside(&world, "-u 1234", "id"),
-        "uid=1234 gid=0(root) groups=0(root)"
-    );
-    assert_eq!(
-        inside(&world, "-u user", "id"),
-        "uid=1000(user) gid=1000(user) groups=50(staff),1000(user)"
+        inside(&world, "-u user", "id -u; id -g; id -G"),
+        "1000\n1000\n1000 50"
     );
     assert_eq!(inside(&world, "-u 1000", "id -g"), "1000");
     assert_eq!(inside(&world, "-u user:staff", "id -g; id -u"), "50\n1000");
@@ -246,12 +240,8 @@ fn the_process_is_confined() {
     );
     // Masked and read-only paths.
     assert_eq!(
-        inside(
-            &world,
-            "",
-            "ls /proc/scsi /sys/firmware; cat /proc/timer_list"
-        ),
-        "/proc/scsi:\n\n/sys/firmware:"
+        inside(&world, "", "ls /sys/firmware; cat /proc/timer_list"),
+        ""
     );
     assert_eq!(
         inside(
@@ -270,7 +260,7 @@ fn nothing_of_ours_leaks_in() {
     assert_eq!(inside(&world, "", "ls /proc/self/fd"), "0\n1\n2\n3");
     assert_eq!(
         inside(&world, "", "grep Groups /proc/self/status").trim_end(),
-        "Groups:\t0"
+        "Groups:"
     );
     let mounts = inside(&world, "", "cat /proc/self/mountinfo");
     assert!(
@@ -406,7 +396,9 @@ fn namespaces_can_be_another_containers() {
 fn the_id_and_the_pid_are_written_to_files() {
     let world = World::new();
     let id = world
-        .coracle("run -d --cidfile id --pidfile pid --network=none IMAGE sleep 1000")
+        .coracle("run -d --cidfile id --network=none --pidfile")
+        .arg(world.home().join("pid"))
+        .args(["IMAGE", "sleep", "1000"])
         .stdout();
     let read = |name: &str| std::fs::read_to_string(world.home().join(name)).unwrap();
     assert_eq!(read("id").trim(), id);
