@@ -4,6 +4,7 @@
 mod world;
 
 mod completion;
+mod crash;
 mod detached;
 mod exec;
 mod generated;

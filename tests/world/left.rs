@@ -66,7 +66,7 @@ fn describe(pid: i32) -> Option<Process> {
 }
 
 /// Waits for the processes of a world to leave, and names those that do not.
-fn lingering(mark: u64) -> Vec<Process> {
+pub fn lingering(mark: u64) -> Vec<Process> {
     let end = Instant::now() + PATIENCE;
     loop {
         let left = processes(mark);

@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use command::{Cmd, Done, Running};
+pub use command::{Cmd, Done};
 pub use image::{archive, layer};
+pub use left::{Process, names};
 pub use need::Need;
 pub use snapshot::{Snapshot, check};
-pub use terminal::Terminal;
 
 /// A folder with its own HOME and runtime folder, and all that runs from it.
 pub struct World {
@@ -121,8 +121,24 @@ impl World {
     }
 
     /// The processes of this world.
-    pub fn processes(&self) -> Vec<left::Process> {
+    pub fn processes(&self) -> Vec<Process> {
         left::processes(self.mark)
+    }
+
+    /// Kills all that runs in this world.
+    pub fn kill_all(&self) {
+        left::kill(self.mark);
+    }
+
+    /// Waits until nothing runs in this world.
+    pub fn wait_for_processes(&self) {
+        let left = left::lingering(self.mark);
+        assert!(left.is_empty(), "still there: {left:?}");
+    }
+
+    /// Everything that should not be there while there are no containers.
+    pub fn left(&self) -> Vec<String> {
+        left::wrong(self)
     }
 
     fn see(&self, id: &str) {
