@@ -62,8 +62,17 @@ pub fn pipes(wanted: &Wanted) -> Result<(Pipes, Streams)> {
     let (ours_err, theirs_err) = error.unzip();
     let signals = signal::descriptor(&watched(wanted)).tried(|| "watch signals")?;
     Ok((
-        Pipes { stdin: ours_in, stdout: ours_out, stderr: ours_err, signals },
-        Streams { stdin: theirs_in, stdout: theirs_out, stderr: theirs_err },
+        Pipes {
+            stdin: ours_in,
+            stdout: ours_out,
+            stderr: ours_err,
+            signals,
+        },
+        Streams {
+            stdin: theirs_in,
+            stdout: theirs_out,
+            stderr: theirs_err,
+        },
     ))
 }
 
@@ -81,11 +90,19 @@ impl Pipes {
 
 /// The signals that go to the container (all that Podman proxies) and SIGWINCH.
 fn watched(wanted: &Wanted) -> Vec<i32> {
-    let kept = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG];
+    let kept = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGCHLD,
+        libc::SIGPIPE,
+        libc::SIGURG,
+    ];
     let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
     (1..=64)
         .filter(|signal| *signal == libc::SIGWINCH || wanted.sig_proxy)
-        .filter(|signal| !kept.contains(signal) && !faults.contains(signal) && !(32..34).contains(signal))
+        .filter(|signal| {
+            !kept.contains(signal) && !faults.contains(signal) && !(32..34).contains(signal)
+        })
         .collect()
 }
 
@@ -93,18 +110,30 @@ fn watched(wanted: &Wanted) -> Vec<i32> {
 pub fn window() -> Option<(u16, u16)> {
     let stdin = std::io::stdin();
     let stdout = std::io::stdout();
-    let size = pty::size(stdout.as_fd()).or_else(|_| pty::size(stdin.as_fd())).ok()?;
+    let size = pty::size(stdout.as_fd())
+        .or_else(|_| pty::size(stdin.as_fd()))
+        .ok()?;
     Some((size.ws_row, size.ws_col))
 }
 
 /// Attaches to a container that runs and carries until it ends or we leave.
 pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result<Outcome> {
-    let control = socket::connect(&engine.storage.container_runtime(&container.record.id), SOCKET)
-        .tried(|| format!("attach to container {}", container.record.id.short()))?;
+    let control = socket::connect(
+        &engine.storage.container_runtime(&container.record.id),
+        SOCKET,
+    )
+    .tried(|| format!("attach to container {}", container.record.id.short()))?;
     let (ours, theirs) = pipes(wanted)?;
-    let fds: Vec<BorrowedFd<'_>> =
-        [&theirs.stdin, &theirs.stdout, &theirs.stderr].into_iter().flatten().map(AsFd::as_fd).collect();
-    let request = Request::Attach { stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
+    let fds: Vec<BorrowedFd<'_>> = [&theirs.stdin, &theirs.stdout, &theirs.stderr]
+        .into_iter()
+        .flatten()
+        .map(AsFd::as_fd)
+        .collect();
+    let request = Request::Attach {
+        stdin: wanted.stdin,
+        stdout: wanted.stdout,
+        stderr: wanted.stderr,
+    };
     say(&control, &request, &fds)?;
     drop(theirs);
     if wanted.tty
@@ -141,8 +170,21 @@ impl<'a> Carrier<'a> {
         } else {
             None
         };
-        let keys = Keys { wanted: if wanted.tty { wanted.detach_keys.clone() } else { Vec::new() }, seen: 0 };
-        Ok(Self { peer, pipes, wanted, keys, _raw: raw })
+        let keys = Keys {
+            wanted: if wanted.tty {
+                wanted.detach_keys.clone()
+            } else {
+                Vec::new()
+            },
+            seen: 0,
+        };
+        Ok(Self {
+            peer,
+            pipes,
+            wanted,
+            keys,
+            _raw: raw,
+        })
     }
 
     /// Carries until the container has ended, or the detach keys are typed.
@@ -182,11 +224,18 @@ impl<'a> Carrier<'a> {
             }
             if let Some(input) = &self.pipes.stdin {
                 // With nothing to write only its end is of interest (POLLERR).
-                let flags = if pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+                let flags = if pending.is_empty() {
+                    PollFlags::empty()
+                } else {
+                    PollFlags::OUT
+                };
                 add(Who::Input, input.as_fd(), flags);
             }
             let ours = [stdout.as_fd(), stderr.as_fd()];
-            for (at, source) in [&self.pipes.stdout, &self.pipes.stderr].into_iter().enumerate() {
+            for (at, source) in [&self.pipes.stdout, &self.pipes.stderr]
+                .into_iter()
+                .enumerate()
+            {
                 if let Some(source) = source {
                     if blocked[at] {
                         add(Who::Output(at), ours[at], PollFlags::OUT);
@@ -200,8 +249,12 @@ impl<'a> Carrier<'a> {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let ready: Vec<Who> =
-                fds.iter().zip(&who).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, &who)| who).collect();
+            let ready: Vec<Who> = fds
+                .iter()
+                .zip(&who)
+                .filter(|(fd, _)| !fd.revents().is_empty())
+                .map(|(_, &who)| who)
+                .collect();
             drop(fds);
             for who in ready {
                 match who {
@@ -232,8 +285,11 @@ impl<'a> Carrier<'a> {
                         }
                     }
                     Who::Output(at) => {
-                        let source =
-                            if at == 0 { &mut self.pipes.stdout } else { &mut self.pipes.stderr };
+                        let source = if at == 0 {
+                            &mut self.pipes.stdout
+                        } else {
+                            &mut self.pipes.stderr
+                        };
                         let Some(fd) = &*source else { continue };
                         match transfer(fd, ours[at]) {
                             Moved::Some => blocked[at] = false,
@@ -315,7 +371,9 @@ impl<'a> Carrier<'a> {
 
     /// Writes what the pipe takes now. Whether anybody still reads it.
     fn pass_input(&self, pending: &mut Vec<u8>) -> bool {
-        let Some(input) = &self.pipes.stdin else { return false };
+        let Some(input) = &self.pipes.stdin else {
+            return false;
+        };
         if pending.is_empty() {
             return false;
         }
@@ -349,10 +407,23 @@ enum Moved {
 /// Moves what `from` holds to `to`, without a copy where the kernel can.
 fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
     use rustix::io::Errno;
-    match rustix::pipe::splice(from, None, to, None, 16 * CHUNK, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
+    match rustix::pipe::splice(
+        from,
+        None,
+        to,
+        None,
+        16 * CHUNK,
+        SpliceFlags::MOVE | SpliceFlags::NONBLOCK,
+    ) {
         Ok(0) => return Moved::End,
         Ok(_) | Err(Errno::INTR) => return Moved::Some,
-        Err(Errno::AGAIN) => return if has_bytes(from) { Moved::Blocked } else { Moved::Some },
+        Err(Errno::AGAIN) => {
+            return if has_bytes(from) {
+                Moved::Blocked
+            } else {
+                Moved::Some
+            };
+        }
         Err(Errno::INVAL) => {}
         Err(_) => return Moved::End,
     }
@@ -380,7 +451,10 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
 
 fn has_bytes(pipe: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
@@ -421,7 +495,10 @@ mod tests {
 
     #[test]
     fn detach_keys_are_found_across_reads_and_others_pass() {
-        let mut keys = Keys { wanted: vec![16, 17], seen: 0 };
+        let mut keys = Keys {
+            wanted: vec![16, 17],
+            seen: 0,
+        };
         let mut out = Vec::new();
         assert!(!keys.filter(b"ab\x10", &mut out));
         assert!(!keys.filter(b"c\x10\x10", &mut out));

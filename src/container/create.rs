@@ -19,7 +19,11 @@ pub fn publish(storage: &Storage, record: &Record) -> Result<()> {
     for dir in [&made, &made.join("rootfs")] {
         std::fs::create_dir(dir).tried(|| format!("make {}", dir.display()))?;
     }
-    let durable = if record.options.remove { Durable::No } else { Durable::Yes };
+    let durable = if record.options.remove {
+        Durable::No
+    } else {
+        Durable::Yes
+    };
     write_json(&made.join("container.json"), record, durable)?;
     // Shared while a name is taken and its container not yet in place; whoever
     // finds a name that leads nowhere waits for all of those.
@@ -58,7 +62,10 @@ fn take_name(
         remove_dead_name(storage, &record.name)?;
         names = lock_shared(&storage.names())?;
     }
-    Err(Error::other(format!("take name {}: it keeps changing hands", record.name)))
+    Err(Error::other(format!(
+        "take name {}: it keeps changing hands",
+        record.name
+    )))
 }
 
 /// Podman's words for a name that is taken.
@@ -97,8 +104,16 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
     renamed.name = to;
     let names = lock_shared(&storage.names())?;
     let _held = take_name(storage, &renamed, names)?;
-    let written = write_json(&storage.container(&record.id).join("container.json"), &renamed, Durable::Yes);
-    let gone = if written.is_ok() { &record.name } else { &renamed.name };
+    let written = write_json(
+        &storage.container(&record.id).join("container.json"),
+        &renamed,
+        Durable::Yes,
+    );
+    let gone = if written.is_ok() {
+        &record.name
+    } else {
+        &renamed.name
+    };
     let _ = std::fs::remove_file(storage.names().join(gone));
     written
 }
@@ -107,14 +122,23 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
 /// in each that it does.
 pub fn use_volumes(storage: &Storage, record: &Record) -> Result<()> {
     for mount in &record.options.mounts {
-        if let MountKind::Volume { name, anonymous, .. } = &mount.kind {
+        if let MountKind::Volume {
+            name, anonymous, ..
+        } = &mount.kind
+        {
             use_volume(storage, record, name, *anonymous, &mount.destination)?;
         }
     }
     Ok(())
 }
 
-fn use_volume(storage: &Storage, record: &Record, name: &Name, anonymous: bool, path: &Path) -> Result<()> {
+fn use_volume(
+    storage: &Storage,
+    record: &Record,
+    name: &Name,
+    anonymous: bool,
+    path: &Path,
+) -> Result<()> {
     let mut wanted = Volume::new(name.clone());
     if anonymous {
         wanted.anonymous = true;
@@ -124,11 +148,20 @@ fn use_volume(storage: &Storage, record: &Record, name: &Name, anonymous: bool, 
             path: path.to_owned(),
         });
     }
-    let durable = if record.options.remove && anonymous { Durable::No } else { Durable::Yes };
+    let durable = if record.options.remove && anonymous {
+        Durable::No
+    } else {
+        Durable::Yes
+    };
     let (_, _held) = volume::ensure(storage, &wanted, durable)?;
     let users = storage.volume_users(name);
     std::fs::create_dir_all(&users)
         .and_then(|()| File::create(users.join(&record.id)))
         .map(drop)
-        .tried(|| format!("note in volume {name} that container {} uses it", record.id.short()))
+        .tried(|| {
+            format!(
+                "note in volume {name} that container {} uses it",
+                record.id.short()
+            )
+        })
 }

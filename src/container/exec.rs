@@ -14,6 +14,7 @@ use super::{Container, Record, State, spec, user};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::NetworkMode;
+use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
 use crate::runtime::{self, ExecPlan};
 use crate::sys::process;
@@ -47,8 +48,11 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         return Err(improper());
     }
     let init = container.status.init().ok_or_else(improper)?;
-    let map = record.map.clone().unwrap_or_else(|| engine.default_map().clone());
-    let capabilities = spec::capabilities(&record.options, 0)?;
+    let map = record
+        .map
+        .clone()
+        .unwrap_or_else(|| engine.default_map().clone());
+    let capabilities = capabilities(exec, &record.options)?;
     let filter = seccomp::filter(
         engine.storage.cache(),
         spec::seccomp_profile(&record.options),
@@ -63,7 +67,16 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
     let user = user::resolve(root.as_fd(), who, &record.options.groups)?;
     drop(root);
-    let joined = runtime::exec(engine.thread, plan(record, exec, user, filter, [theirs.stdin, theirs.stdout, theirs.stderr])?)?;
+    let joined = runtime::exec(
+        engine.thread,
+        plan(
+            record,
+            exec,
+            user,
+            filter,
+            [theirs.stdin, theirs.stdout, theirs.stderr],
+        )?,
+    )?;
     if exec.detach {
         return Ok(Outcome::Exited(0));
     }
@@ -106,17 +119,49 @@ fn plan(
     let options = &record.options;
     Ok(ExecPlan {
         argv: exec.argv.clone(),
-        env: options.env.clone(),
-        workdir: exec.workdir.clone().unwrap_or_else(|| options.workdir.clone()),
+        env: environment(record, exec, &user),
+        workdir: exec
+            .workdir
+            .clone()
+            .unwrap_or_else(|| options.workdir.clone()),
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids.clone(),
         umask: options.umask,
-        ulimits: options.ulimits.iter().map(|limit| (limit.name.clone(), limit.soft, limit.hard)).collect(),
-        capabilities: spec::capabilities(options, user.uid)?,
+        ulimits: options
+            .ulimits
+            .iter()
+            .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
+            .collect(),
+        capabilities: capabilities(exec, options)?,
         no_new_privileges: options.security.no_new_privileges,
         filter,
         tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
         stdio,
     })
+}
+
+/// The container's own environment, then what `exec` adds to it.
+fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
+    let mut options = record.options.clone();
+    options.tty |= exec.wanted.tty;
+    let mut all = spec::environment(&options, &super::host::hostname(record), &user.home);
+    for variable in &exec.env {
+        let key = variable.split('=').next().unwrap_or_default();
+        match all.iter_mut().find(|it| it.split('=').next() == Some(key)) {
+            Some(there) => there.clone_from(variable),
+            None => all.push(variable.clone()),
+        }
+    }
+    all
+}
+
+/// As the container's first program has them, for the user of `exec`.
+fn capabilities(exec: &Exec, options: &Options) -> Result<Capabilities> {
+    let mut as_asked = options.clone();
+    as_asked.privileged |= exec.privileged;
+    if let Some(user) = &exec.user {
+        as_asked.user.clone_from(user);
+    }
+    spec::capabilities(&as_asked, CapSet::bounding())
 }

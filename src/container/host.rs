@@ -1,10 +1,291 @@
-//! temporary
-use std::os::fd::OwnedFd;
+//! What a start finds on the machine: other containers' namespaces to join,
+//! cgroups, and the small files that are mounted into the container.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use super::Record;
-use super::user::User;
+
+use rustix::fs::OFlags;
+
+use super::options::{NamespaceMode, Options};
+use super::spec::{self, Cgroup, CgroupMode, Files, Namespaces};
+use super::user::{Accounts, User};
+use super::{Record, State};
 use crate::engine::Engine;
-use crate::error::Result;
-pub struct Host { pub user: User, pub root: PathBuf, pub sources: Vec<Option<PathBuf>> }
-pub fn write_files(_: &Engine, _: &Record, _: &OwnedFd, _: &User, _: &Path) -> Result<()> { Ok(()) }
-pub fn look(_: &Engine, _: &Record, root: &Path, user: User, _: (), sources: Vec<Option<PathBuf>>, _: &mut Vec<String>) -> Result<Host> { Ok(Host { user, root: root.into(), sources }) }
+use crate::error::{Context, Error, Kind, Result};
+use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
+use crate::runtime::cgroup::{self, Hierarchy};
+use crate::sys::file::open_in_root;
+use crate::sys::{Process, process};
+use crate::userns::IdMap;
+
+/// Namespaces of others that the container is to be in, held open.
+#[derive(Default)]
+pub struct Joins {
+    /// The init of the container whose user namespace is joined first, and its map.
+    pub owner: Option<(Process, IdMap)>,
+    /// The namespaces, as paths to our own descriptors, which the init inherits.
+    pub namespaces: Namespaces,
+    /// The other's /dev/shm.
+    pub shm: Option<PathBuf>,
+    /// The other's /etc/hosts and /etc/resolv.conf, which are shared with its network.
+    pub network_files: Option<PathBuf>,
+    held: Vec<OwnedFd>,
+}
+
+/// Finds the containers whose namespaces `options` name. They must run.
+pub fn find_joins(engine: &Engine, options: &Options) -> Result<Joins> {
+    let mut joins = Joins::default();
+    let mut wanted: Vec<&str> = Vec::new();
+    if let NetworkMode::Container(id) = &options.network {
+        wanted.push(id);
+    }
+    for mode in [&options.pid, &options.ipc, &options.uts, &options.cgroupns] {
+        if let NamespaceMode::Container(id) = mode {
+            wanted.push(id);
+        }
+    }
+    let Some(first) = wanted.first() else {
+        return Ok(joins);
+    };
+    if wanted.iter().any(|id| id != first) {
+        return Err(Error::unsupported(
+            "joining namespaces of several containers",
+        ));
+    }
+    let other = super::find(&engine.storage, first)?;
+    let not_running = || {
+        Error::new(
+            Kind::State,
+            format!(
+                "cannot join the namespaces of container {} as it is not running: container state improper",
+                other.record.id
+            ),
+        )
+    };
+    if other.status.state != State::Running {
+        return Err(not_running());
+    }
+    let init = other.status.init().ok_or_else(not_running)?;
+    let map = other
+        .record
+        .map
+        .clone()
+        .unwrap_or_else(|| engine.default_map().clone());
+    joins.network_files = Some(engine.storage.container_runtime(&other.record.id));
+    joins.owner = Some((init, map));
+    Ok(joins)
+}
+
+impl Joins {
+    /// Opens the namespaces, once we are in the user namespace that owns them.
+    pub fn open(&mut self, options: &Options) -> Result<()> {
+        let pid = self.owner.as_ref().map_or(0, |(init, _)| init.pid());
+        let mut open = |mode: &NamespaceMode, name: &str| -> Result<Option<PathBuf>> {
+            match mode {
+                NamespaceMode::Container(_) => self
+                    .hold(Path::new(&format!("/proc/{pid}/ns/{name}")))
+                    .map(Some),
+                NamespaceMode::Path(path) => self.hold(path).map(Some),
+                _ => Ok(None),
+            }
+        };
+        let namespaces = Namespaces {
+            pid: open(&options.pid, "pid")?,
+            ipc: open(&options.ipc, "ipc")?,
+            uts: open(&options.uts, "uts")?,
+            cgroup: open(&options.cgroupns, "cgroup")?,
+            network: match &options.network {
+                NetworkMode::Container(_) => self
+                    .hold(Path::new(&format!("/proc/{pid}/ns/net")))
+                    .map(Some)?,
+                NetworkMode::Path(path) => self.hold(path).map(Some)?,
+                _ => None,
+            },
+        };
+        self.namespaces = namespaces;
+        if matches!(options.ipc, NamespaceMode::Container(_)) {
+            self.shm = Some(format!("/proc/{pid}/root/dev/shm").into());
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, path: &Path) -> Result<PathBuf> {
+        let file = File::open(path).tried(|| format!("open namespace {}", path.display()))?;
+        let held = OwnedFd::from(file);
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd()).into();
+        self.held.push(held);
+        Ok(path)
+    }
+}
+
+/// How cgroups are here; no controller is delegated to us yet.
+pub fn cgroup() -> Cgroup {
+    let mode = match cgroup::hierarchy() {
+        Hierarchy::Unified => CgroupMode::Unified,
+        Hierarchy::Hybrid => CgroupMode::Hybrid,
+        Hierarchy::Legacy => CgroupMode::Legacy,
+    };
+    // A path that cannot be made is how libcontainer goes without a cgroup.
+    Cgroup {
+        mode,
+        path: PathBuf::from("/coracle-none/none"),
+        controllers: HashSet::new(),
+    }
+}
+
+/// Makes the files that are mounted in. What depends on the network is empty yet:
+/// see [`write_network_files`].
+pub fn make_files(
+    record: &Record,
+    rootfs: &OwnedFd,
+    user: &User,
+    joins: &Joins,
+    runtime: &Path,
+    hostname: &str,
+) -> Result<Files> {
+    let options = &record.options;
+    let make = |name: &str, text: &str| -> Result<Option<PathBuf>> {
+        let path = runtime.join(name);
+        let written = File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.tried(|| format!("write {}", path.display()))?;
+        Ok(Some(path))
+    };
+    let mut files = Files::default();
+    // Podman says more in it only for the privileged.
+    let about = format!(
+        "engine=\"podman-5.8.6\"\nname=\"{}\"\nid=\"{}\"\nimage=\"{}\"\nimageid=\"{}\"\nrootless=1\n",
+        record.name, record.id, record.image.name, record.image.id
+    );
+    files.containerenv = make("containerenv", if options.privileged { &about } else { "" })?;
+    if !options.hosts.no_hostname {
+        files.hostname = make("hostname", &network::hostname_file(hostname))?;
+    }
+    let shared = |name: &str| {
+        joins
+            .network_files
+            .as_ref()
+            .map(|dir| dir.join(name))
+            .filter(|path| path.exists())
+    };
+    let joins_network = matches!(options.network, NetworkMode::Container(_));
+    if !options.hosts.no_hosts {
+        files.hosts = if joins_network {
+            shared("hosts")
+        } else {
+            make("hosts", "")?
+        };
+    }
+    let own = !matches!(
+        options.network,
+        NetworkMode::None | NetworkMode::Container(_)
+    );
+    if joins_network {
+        files.resolv_conf = shared("resolv.conf");
+    } else if own && !options.hosts.no_resolv_conf {
+        files.resolv_conf = make("resolv.conf", "")?;
+    }
+    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let _ = user;
+    let missing = accounts.missing(&options.user, &options.workdir)?;
+    if !missing.is_empty() {
+        if options.read_only {
+            let with = accounts.with(&missing);
+            if let (Some(text), true) = (&with.passwd, missing.passwd.is_some()) {
+                files.passwd = make("passwd", text)?;
+            }
+            if let (Some(text), true) = (&with.group, missing.group.is_some()) {
+                files.group = make("group", text)?;
+            }
+        } else {
+            missing.append(rootfs.as_fd())?;
+        }
+    }
+    Ok(files)
+}
+
+/// Writes /etc/hosts and /etc/resolv.conf, once it is known what the container
+/// finds on its network. In place: they are mounted already.
+pub fn write_network_files(
+    record: &Record,
+    rootfs: &OwnedFd,
+    files: &Files,
+    attached: &Attached,
+    hostname: &str,
+) -> Result<()> {
+    let options = &record.options;
+    if matches!(options.network, NetworkMode::Container(_)) {
+        return Ok(());
+    }
+    let write = |path: &Path, text: &str| {
+        let written = File::options()
+            .write(true)
+            .truncate(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.tried(|| format!("write {}", path.display()))
+    };
+    if let Some(path) = &files.hosts {
+        let of = HostsFor {
+            hosts: &options.hosts,
+            mode: &options.network,
+            attached,
+            hostname,
+            name: record.name.as_str(),
+        };
+        let base = options.hosts.base_text(|| {
+            let Ok(found) = open_in_root(
+                rootfs,
+                Path::new("etc/hosts"),
+                OFlags::RDONLY | OFlags::NONBLOCK,
+            ) else {
+                return Ok(String::new());
+            };
+            read_bounded(found)
+        })?;
+        write(path, &network::hosts(of, &base)?)?;
+    }
+    if let Some(path) = &files.resolv_conf
+        && let Some(text) = network::resolv_conf(
+            &options.hosts,
+            &options.network,
+            attached,
+            &HostFiles::read(),
+        )
+    {
+        write(path, &text)?;
+    }
+    Ok(())
+}
+
+/// Reads a regular file of the image, a megabyte at most.
+fn read_bounded(fd: OwnedFd) -> Result<String> {
+    use std::io::Read;
+    let file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    file.take(1 << 20).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Joins the user namespace of the container whose other namespaces are wanted.
+pub fn join_owner(engine: &Engine, joins: &Joins) -> Result<()> {
+    match &joins.owner {
+        None => Ok(()),
+        Some((init, _)) => process::join_namespaces(engine.thread, init, libc::CLONE_NEWUSER)
+            .tried(|| "join the user namespace of the other container"),
+    }
+}
+
+/// The name the container has for itself.
+pub fn hostname(record: &Record) -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    spec::hostname(record, &host)
+}

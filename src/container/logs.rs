@@ -77,7 +77,11 @@ pub fn read(
             }
         })?;
         if options.tail != Some(0) {
-            lines.extend(last.into_iter().filter_map(|raw| parse(&raw).map(|line| line.time).map(|time| (time, index, raw))));
+            lines.extend(last.into_iter().filter_map(|raw| {
+                parse(&raw)
+                    .map(|line| line.time)
+                    .map(|time| (time, index, raw))
+            }));
         }
     }
     if several {
@@ -96,7 +100,8 @@ pub fn read(
 
 impl Options {
     fn wants(&self, line: &Line<'_>) -> bool {
-        self.since.is_none_or(|since| line.time >= since) && self.until.is_none_or(|until| line.time <= until)
+        self.since.is_none_or(|since| line.time >= since)
+            && self.until.is_none_or(|until| line.time <= until)
     }
 }
 
@@ -111,7 +116,9 @@ fn follow(
     let notify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     for reader in readers.iter() {
         if let Some(dir) = reader.path.parent() {
-            let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_FROM;
+            let flags = inotify::WatchFlags::MODIFY
+                | inotify::WatchFlags::CREATE
+                | inotify::WatchFlags::MOVED_FROM;
             inotify::add_watch(&notify, dir, flags).tried(|| format!("watch {}", dir.display()))?;
         }
     }
@@ -119,7 +126,11 @@ fn follow(
     let mut ends: Vec<Option<OwnedFd>> = containers
         .iter()
         .map(|container| {
-            let control = socket::connect(&engine.storage.container_runtime(&container.record.id), SOCKET).ok()?;
+            let control = socket::connect(
+                &engine.storage.container_runtime(&container.record.id),
+                SOCKET,
+            )
+            .ok()?;
             say(&control, &Request::Watch, &[]).ok()?;
             Some(control)
         })
@@ -137,7 +148,11 @@ fn follow(
             return Ok(());
         }
         let mut fds = vec![PollFd::new(&notify, PollFlags::IN)];
-        fds.extend(ends.iter().flatten().map(|end| PollFd::new(end, PollFlags::IN)));
+        fds.extend(
+            ends.iter()
+                .flatten()
+                .map(|end| PollFd::new(end, PollFlags::IN)),
+        );
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -180,7 +195,11 @@ impl Reader {
             }
         }
         let path = path_of(engine, record);
-        Ok(Self { file: File::open(&path).ok().map(BufReader::new), path, begun: Vec::new() })
+        Ok(Self {
+            file: File::open(&path).ok().map(BufReader::new),
+            path,
+            begun: Vec::new(),
+        })
     }
 
     /// Gives each line that is there now, raw and parsed.
@@ -193,7 +212,9 @@ impl Reader {
                 }
                 continue;
             };
-            let read = file.read_until(b'\n', &mut self.begun).tried(|| format!("read {}", self.path.display()))?;
+            let read = file
+                .read_until(b'\n', &mut self.begun)
+                .tried(|| format!("read {}", self.path.display()))?;
             if read == 0 {
                 if self.was_rotated()? {
                     continue;
@@ -212,7 +233,9 @@ impl Reader {
     /// Goes over to the new file if the log was rotated and this one is read.
     fn was_rotated(&mut self) -> Result<bool> {
         use std::os::unix::fs::MetadataExt;
-        let Some(file) = &mut self.file else { return Ok(false) };
+        let Some(file) = &mut self.file else {
+            return Ok(false);
+        };
         let ours = file.get_ref().metadata()?;
         match std::fs::metadata(&self.path) {
             Ok(there) if there.ino() != ours.ino() => {
@@ -249,13 +272,23 @@ fn parse(raw: &[u8]) -> Option<Line<'_>> {
         let text = entry.log.strip_suffix('\n');
         let whole = text.is_some();
         let text = Cow::Owned(text.unwrap_or(&entry.log).as_bytes().to_vec());
-        return Some(Line { time: entry.time, stderr: entry.stream == "stderr", whole, text });
+        return Some(Line {
+            time: entry.time,
+            stderr: entry.stream == "stderr",
+            whole,
+            text,
+        });
     }
     let mut parts = raw.splitn(4, |byte| *byte == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let stderr = parts.next()? == b"stderr";
     let whole = parts.next()? == b"F";
-    Some(Line { time, stderr, whole, text: Cow::Borrowed(parts.next().unwrap_or_default()) })
+    Some(Line {
+        time,
+        stderr,
+        whole,
+        text: Cow::Borrowed(parts.next().unwrap_or_default()),
+    })
 }
 
 /// A time as `--since` takes it: RFC 3339 or parts of it, seconds since 1970, or a
@@ -266,7 +299,8 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
         return Ok(time);
     }
     if let Some((seconds, nanoseconds)) = text.split_once('.')
-        && let (Ok(seconds), Ok(nanoseconds)) = (seconds.parse(), format!("{nanoseconds:0<9}")[..9].parse())
+        && let (Ok(seconds), Ok(nanoseconds)) =
+            (seconds.parse(), format!("{nanoseconds:0<9}")[..9].parse())
     {
         return Timestamp::new(seconds, nanoseconds).map_err(|_| wrong());
     }
@@ -274,10 +308,16 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
         return Timestamp::from_second(seconds).map_err(|_| wrong());
     }
     if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
-        return time.to_zoned(jiff::tz::TimeZone::system()).map(|zoned| zoned.timestamp()).map_err(|_| wrong());
+        return time
+            .to_zoned(jiff::tz::TimeZone::system())
+            .map(|zoned| zoned.timestamp())
+            .map_err(|_| wrong());
     }
     if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        return date.to_zoned(jiff::tz::TimeZone::system()).map(|zoned| zoned.timestamp()).map_err(|_| wrong());
+        return date
+            .to_zoned(jiff::tz::TimeZone::system())
+            .map(|zoned| zoned.timestamp())
+            .map_err(|_| wrong());
     }
     let ago = go_duration(text).ok_or_else(wrong)?;
     now.checked_sub(ago).map_err(|_| wrong())
@@ -297,7 +337,9 @@ pub fn go_duration(text: &str) -> Option<jiff::SignedDuration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let value: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let scale = match &rest[..unit] {
             "h" => 3600.0,
             "m" => 60.0,
@@ -322,7 +364,13 @@ mod tests {
         let line = parse(b"2026-11-21T22:41:07.123456789+01:00 stderr P hello there ").unwrap();
         assert!(line.stderr && !line.whole);
         assert_eq!(&*line.text, b"hello there ");
-        assert_eq!(parse(b"2026-11-21T22:41:07.123456789+01:00 stdout F ").unwrap().text.len(), 0);
+        assert_eq!(
+            parse(b"2026-11-21T22:41:07.123456789+01:00 stdout F ")
+                .unwrap()
+                .text
+                .len(),
+            0
+        );
         assert_eq!(parse(b"junk"), None);
     }
 
@@ -332,7 +380,10 @@ mod tests {
         assert_eq!(parse_time("10m", now).unwrap().as_second(), 999_400);
         assert_eq!(parse_time("1h30m", now).unwrap().as_second(), 994_600);
         assert_eq!(parse_time("12345", now).unwrap().as_second(), 12_345);
-        assert_eq!(parse_time("1970-01-01T00:00:10Z", now).unwrap().as_second(), 10);
+        assert_eq!(
+            parse_time("1970-01-01T00:00:10Z", now).unwrap().as_second(),
+            10
+        );
         assert!(parse_time("soon", now).is_err());
     }
 }

@@ -19,11 +19,11 @@
 
 pub mod attach;
 pub mod create;
+pub mod exec;
+mod host;
 pub mod logs;
 pub mod options;
 mod record;
-pub mod exec;
-mod host;
 mod release;
 pub mod remove;
 mod rootfs;
@@ -123,7 +123,9 @@ pub fn no_such(text: &str) -> Error {
 pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId>> {
     let users = storage.list(&storage.volume_users(name))?;
     let ids = users.iter().filter_map(|id| id.parse::<ContainerId>().ok());
-    Ok(ids.filter(|id| storage.container(id).join("container.json").exists()).collect())
+    Ok(ids
+        .filter(|id| storage.container(id).join("container.json").exists())
+        .collect())
 }
 
 /// Which containers mount which volumes. Reads the records' mounts alone.

@@ -20,7 +20,12 @@ pub fn release(engine: &Engine, container: &Container) -> Result<()> {
                 return Err(failure.into());
             }
             Some(_) => {}
-            None => return Err(Error::new(Kind::State, format!("container {} has ended", id.short()))),
+            None => {
+                return Err(Error::new(
+                    Kind::State,
+                    format!("container {} has ended", id.short()),
+                ));
+            }
         }
     }
 }

@@ -43,20 +43,33 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         Seat::wait_until_free(&engine.storage, &record.id)?;
     }
     let Some(seat) = Seat::take(&engine.storage, &record.id)? else {
-        return Err(Error::new(Kind::State, format!("container {} is in use by another command", record.id)));
+        return Err(Error::new(
+            Kind::State,
+            format!("container {} is in use by another command", record.id),
+        ));
     };
     stop::kill_leftovers(&container.status);
-    let removed = remove_files_with(&engine.storage, record, how.volumes || record.options.remove, &|path| {
-        engine.remove_tree(path)
-    });
+    let removed = remove_files_with(
+        &engine.storage,
+        record,
+        how.volumes || record.options.remove,
+        &|path| engine.remove_tree(path),
+    );
     drop(seat);
     removed
 }
 
 /// Has the monitor end its container and remove it. Whether it did.
-fn ask_monitor(engine: &Engine, container: &Container, timeout: Option<u32>, volumes: bool) -> Result<bool> {
+fn ask_monitor(
+    engine: &Engine,
+    container: &Container,
+    timeout: Option<u32>,
+    volumes: bool,
+) -> Result<bool> {
     let runtime = engine.storage.container_runtime(&container.record.id);
-    let Ok(control) = socket::connect(&runtime, SOCKET) else { return Ok(false) };
+    let Ok(control) = socket::connect(&runtime, SOCKET) else {
+        return Ok(false);
+    };
     if say(&control, &Request::Remove { timeout, volumes }, &[]).is_err() {
         return Ok(false);
     }
@@ -112,12 +125,18 @@ pub(super) fn remove_files_with(
 }
 
 /// Removes a volume, unless another container uses it.
-fn remove_unused(storage: &Storage, name: &Name, delete: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+fn remove_unused(
+    storage: &Storage,
+    name: &Name,
+    delete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let dir = storage.volume(name);
     if !dir.exists() {
         return Ok(());
     }
-    let Some(_alone) = try_lock_alone(&dir)? else { return Ok(()) };
+    let Some(_alone) = try_lock_alone(&dir)? else {
+        return Ok(());
+    };
     if !super::users_of_volume(storage, name)?.is_empty() {
         return Ok(());
     }

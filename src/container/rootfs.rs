@@ -3,64 +3,151 @@
 //! with the monitor, however it ends.
 
 use std::fs::{File, Permissions};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use libcontainer::oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
-use super::options::{Mount, MountKind, NamespaceMode, Options};
-use super::{Record, host, spec, user};
+use super::host::{self, Joins};
+use super::options::{Mount, MountKind, Options};
+use super::{Record, spec, user};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::DiffId;
-use crate::network::{self, NetworkMode};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::Storage;
 use crate::sys::file::{Durable, open_dir, open_in_root};
-use crate::sys::{Process, mount};
+use crate::sys::mount;
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, First};
 
 /// A container ready for its init to be made.
 pub struct Prepared {
-    pub spec: libcontainer::oci_spec::runtime::Spec,
+    pub spec: Spec,
     pub capabilities: Capabilities,
     pub filter: Option<Filter>,
     pub warnings: Vec<String>,
-    pub cgroup: Option<String>,
-    /// The network namespace of another that it joins.
-    pub netns: Option<OwnedFd>,
+    pub files: spec::Files,
+    pub rootfs: OwnedFd,
+    pub hostname: String,
 }
 
-/// Mounts the root, fills volumes, writes the files that are mounted in, and
-/// makes the spec.
-pub fn prepare(engine: &Engine, record: &Record, map: &IdMap, runtime: &Path) -> Result<Prepared> {
+/// Mounts the root, fills volumes, makes the files that are mounted in, and the
+/// spec. `netns` is the network namespace made for it.
+pub fn prepare(
+    engine: &Engine,
+    record: &Record,
+    map: &IdMap,
+    runtime: &Path,
+    joins: &Joins,
+    netns: Option<PathBuf>,
+) -> Result<Prepared> {
     let storage = &engine.storage;
     let options = &record.options;
-    let dir = storage.container(&record.id);
-    let root = dir.join("rootfs");
+    let root = storage.container(&record.id).join("rootfs");
     let mut warnings = Vec::new();
     mount_root(storage, record, &root)?;
     let rootfs = open_dir(&root).tried(|| format!("open {}", root.display()))?;
 
-    let user = user::resolve(rootfs.as_fd(), &options.user, &options.groups)?;
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in &options.mounts {
-        sources.push(source(engine, record, map, mount, &rootfs, (user.uid, user.gid), runtime)?);
+    let mut user = user::resolve(rootfs.as_fd(), &options.user, &options.groups)?;
+    let left = user.keep_mapped(map);
+    if !left.is_empty() {
+        let left: Vec<String> = left.iter().map(u32::to_string).collect();
+        warnings.push(format!(
+            "groups without a subordinate id are left out: {}",
+            left.join(" ")
+        ));
     }
-    let files = host::write_files(engine, record, &rootfs, &user, runtime)?;
-    let host = host::look(engine, record, &root, user, files, sources, &mut warnings)?;
-    let capabilities = spec::capabilities(options, host.user.uid)?;
-    let spec = spec::spec(record, &host)?;
-    let filter = if options.privileged {
-        None
-    } else {
-        seccomp::filter(storage.cache(), spec::seccomp_profile(options), capabilities.bounding)?
-    };
-    Ok(Prepared { spec, capabilities, filter, warnings, cgroup: None, netns: None })
+    let mut sources = Vec::with_capacity(options.mounts.len());
+    for mount in spec::mounts(options) {
+        sources.push(source(
+            engine,
+            record,
+            map,
+            &mount,
+            &rootfs,
+            (user.uid, user.gid),
+            runtime,
+        )?);
+    }
+    make_workdir(&rootfs, options, &user)?;
+    let hostname = host::hostname(record);
+    let files = host::make_files(record, &rootfs, &user, joins, runtime, &hostname)?;
+    let cgroup = host::cgroup();
+    if spec::ignores_limits(&options.resources, &cgroup) {
+        warnings.push(
+            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
+        );
+    }
+    let mut namespaces = joins.namespaces.clone();
+    namespaces.network = namespaces.network.or(netns);
+    let machine = spec::Machine::read(options);
+    let capabilities = spec::capabilities(options, machine.capabilities)?;
+    let spec = spec::spec(
+        record,
+        &spec::Host {
+            machine,
+            rootfs: root,
+            user,
+            map: map.clone(),
+            cgroup,
+            files: files.clone(),
+            sources,
+            namespaces,
+            shm: joins.shm.clone(),
+        },
+    )?;
+    let filter = seccomp::filter(
+        storage.cache(),
+        spec::seccomp_profile(options),
+        capabilities.bounding,
+    )?;
+    Ok(Prepared {
+        spec,
+        capabilities,
+        filter,
+        warnings,
+        files,
+        rootfs,
+        hostname,
+    })
+}
+
+/// Makes the working directory where the image has none, as Podman does.
+fn make_workdir(rootfs: &OwnedFd, options: &Options, user: &user::User) -> Result<()> {
+    let path = Path::new(&options.workdir);
+    if path == Path::new("/") || open_in_root(rootfs, path, OFlags::PATH).is_ok() {
+        return Ok(());
+    }
+    let tried = || format!("make the working directory {}", path.display());
+    let mut at = PathBuf::from("/");
+    for part in path.components().skip(1) {
+        let parent = open_in_root(rootfs, &at, OFlags::DIRECTORY | OFlags::RDONLY).tried(tried)?;
+        at.push(part);
+        if open_in_root(rootfs, &at, OFlags::PATH).is_ok() {
+            continue;
+        }
+        rustix::fs::mkdirat(&parent, part.as_os_str(), rustix::fs::Mode::from(0o755))
+            .tried(tried)?;
+        let owner = (
+            rustix::fs::Uid::from_raw(user.uid),
+            rustix::fs::Gid::from_raw(user.gid),
+        );
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(
+            &parent,
+            part.as_os_str(),
+            Some(owner.0),
+            Some(owner.1),
+            flags,
+        )
+        .tried(tried)?;
+    }
+    Ok(())
 }
 
 /// Takes the root's mount away, and what was put in the container's folder for it.
@@ -72,7 +159,11 @@ pub fn dismantle(dir: &Path, _options: &Options) {
 fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    let top = record.image.layers.last().map(|layer| layer_root(storage, layer));
+    let top = record
+        .image
+        .layers
+        .last()
+        .map(|layer| layer_root(storage, layer));
     if !upper.exists() {
         std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
         if let Some(top) = &top {
@@ -80,7 +171,13 @@ fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
         }
     }
     let _ = std::fs::create_dir(&work);
-    mount_overlay(storage, &record.image.layers, Some((&upper, &work)), record.options.remove, root)
+    mount_overlay(
+        storage,
+        &record.image.layers,
+        Some((&upper, &work)),
+        record.options.remove,
+        root,
+    )
 }
 
 /// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
@@ -96,20 +193,26 @@ fn mount_overlay(
         lower.push(text(&layer_root(storage, layer))?);
     }
     // Overlay wants a lower folder, and two where nothing can be written.
-    let empty = text(&storage.root().join("names"))?;
     let nothing = text(&empty_layer(storage)?)?;
-    let _ = empty;
     while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
         lower.push(nothing.clone());
     }
-    let mut options: Vec<(&str, Option<&str>)> = vec![("source", Some("overlay")), ("userxattr", None)];
-    options.extend(lower.iter().map(|lower| ("lowerdir+", Some(lower.as_str()))));
+    let mut options: Vec<(&str, Option<&str>)> =
+        vec![("source", Some("overlay")), ("userxattr", None)];
+    options.extend(
+        lower
+            .iter()
+            .map(|lower| ("lowerdir+", Some(lower.as_str()))),
+    );
     let named = match upper {
         Some((upper, work)) => Some((text(upper)?, text(work)?)),
         None => None,
     };
     if let Some((upper, work)) = &named {
-        options.extend([("upperdir", Some(upper.as_str())), ("workdir", Some(work.as_str()))]);
+        options.extend([
+            ("upperdir", Some(upper.as_str())),
+            ("workdir", Some(work.as_str())),
+        ]);
         if volatile {
             options.push(("volatile", None));
         }
@@ -119,8 +222,11 @@ fn mount_overlay(
         // Without `lowerdir+` (before Linux 6.7) the layers are one string.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             let joined = lower.join(":");
-            let mut old: Vec<(&str, Option<&str>)> =
-                options.iter().copied().filter(|(key, _)| *key != "lowerdir+").collect();
+            let mut old: Vec<(&str, Option<&str>)> = options
+                .iter()
+                .copied()
+                .filter(|(key, _)| *key != "lowerdir+")
+                .collect();
             old.push(("lowerdir", Some(&joined)));
             mount::make("overlay", &old, MountAttrFlags::empty())
         }
@@ -150,7 +256,9 @@ fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
 }
 
 fn text(path: &Path) -> Result<String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 /// Gives `dir` the owner and mode of `model`.
@@ -176,25 +284,47 @@ fn source(
     let path = match &mount.kind {
         MountKind::Bind { source } => {
             std::fs::metadata(source).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Error::new(Kind::NotFound, format!("statfs {}: no such file or directory", source.display()))
-                }
+                std::io::ErrorKind::NotFound => Error::new(
+                    Kind::NotFound,
+                    format!("statfs {}: no such file or directory", source.display()),
+                ),
                 _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
             })?;
             source.clone()
         }
-        MountKind::Volume { name, copy, .. } => volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?,
-        MountKind::Tmpfs { options, copy_up: true } => {
-            match filled_tmpfs(mount, options, rootfs, runtime)? {
-                Some(path) => path,
-                None => return Ok(None),
-            }
+        MountKind::Volume { name, copy, .. } => {
+            volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
         }
-        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => return Ok(None),
-        MountKind::Overlay { source, upper, work } => {
-            overlay_source(mount, source, upper.as_deref(), work.as_deref(), &storage.container(&record.id), runtime)?
+        MountKind::Tmpfs {
+            options,
+            copy_up: true,
+        } => match filled_tmpfs(mount, options, rootfs, runtime)? {
+            Some(path) => path,
+            None => return Ok(None),
+        },
+        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => {
+            return Ok(None);
         }
-        MountKind::Image { id, writable, .. } => image_source(storage, mount, id, *writable, &storage.container(&record.id), runtime)?,
+        MountKind::Overlay {
+            source,
+            upper,
+            work,
+        } => overlay_source(
+            mount,
+            source,
+            upper.as_deref(),
+            work.as_deref(),
+            &storage.container(&record.id),
+            runtime,
+        )?,
+        MountKind::Image { id, writable, .. } => image_source(
+            storage,
+            mount,
+            id,
+            *writable,
+            &storage.container(&record.id),
+            runtime,
+        )?,
     };
     let path = match &mount.subpath {
         Some(subpath) => beneath(&path, subpath, runtime, &mount.destination)?,
@@ -223,8 +353,17 @@ fn volume_source(
         Backing::Directory(path) => {
             if volume.needs_copy_up(storage) {
                 let folder = image_folder(rootfs, &mount.destination);
-                let durable = if record.options.remove && volume.anonymous { Durable::No } else { Durable::Yes };
-                let first = First { source: folder.as_ref().map(AsFd::as_fd), owner, copy, durable };
+                let durable = if record.options.remove && volume.anonymous {
+                    Durable::No
+                } else {
+                    Durable::Yes
+                };
+                let first = First {
+                    source: folder.as_ref().map(AsFd::as_fd),
+                    owner,
+                    copy,
+                    durable,
+                };
                 volume::fill(storage, &volume, &first)?;
                 if record.map.is_some() {
                     volume.remember_map(storage, map)?;
@@ -246,16 +385,23 @@ fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
 }
 
 /// A tmpfs that begins with what the image has there; `None` if it has nothing.
-fn filled_tmpfs(mount: &Mount, options: &[String], rootfs: &OwnedFd, runtime: &Path) -> Result<Option<PathBuf>> {
-    let Some(folder) = image_folder(rootfs, &mount.destination) else { return Ok(None) };
-    let at = place(runtime, "tmpfs", &mount.destination)?;
-    let known = |option: &&String| {
-        ["size=", "mode=", "uid=", "gid=", "nr_inodes=", "huge="].iter().any(|key| option.starts_with(key))
+fn filled_tmpfs(
+    mount: &Mount,
+    options: &[String],
+    rootfs: &OwnedFd,
+    runtime: &Path,
+) -> Result<Option<PathBuf>> {
+    let Some(folder) = image_folder(rootfs, &mount.destination) else {
+        return Ok(None);
     };
-    let pairs: Vec<(&str, Option<&str>)> = options
-        .iter()
-        .filter(known)
-        .filter_map(|option| option.split_once('=').map(|(key, value)| (key, Some(value))))
+    let at = place(runtime, "tmpfs", &mount.destination)?;
+    let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
+        .into_iter()
+        .map(|option| {
+            option
+                .split_once('=')
+                .map_or((option, None), |(key, value)| (key, Some(value)))
+        })
         .collect();
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
@@ -264,7 +410,8 @@ fn filled_tmpfs(mount: &Mount, options: &[String], rootfs: &OwnedFd, runtime: &P
     if !options.iter().any(|option| option.starts_with("mode=")) {
         std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
     }
-    volume::copy_tree(&folder, &at).tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
+    volume::copy_tree(&folder, &at)
+        .tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
     Ok(Some(at))
 }
 
@@ -317,7 +464,8 @@ fn image_source(
     dir: &Path,
     runtime: &Path,
 ) -> Result<PathBuf> {
-    let image = crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
+    let image =
+        crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
     let at = place(runtime, "image", &mount.destination)?;
     let own = dir.join("overlays").join(key(&mount.destination));
     let (upper, work) = (own.join("upper"), own.join("work"));
@@ -326,7 +474,13 @@ fn image_source(
             std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
         }
     }
-    mount_overlay(storage, &image.layers, writable.then_some((&*upper, &*work)), false, &at)?;
+    mount_overlay(
+        storage,
+        &image.layers,
+        writable.then_some((&*upper, &*work)),
+        false,
+        &at,
+    )?;
     Ok(at)
 }
 
@@ -339,7 +493,11 @@ fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
 
 /// A file name for a destination.
 fn key(destination: &Path) -> String {
-    crate::id::hex(destination.as_os_str().as_encoded_bytes()).chars().rev().take(200).collect()
+    crate::id::hex(destination.as_os_str().as_encoded_bytes())
+        .chars()
+        .rev()
+        .take(200)
+        .collect()
 }
 
 /// What `subpath` names beneath `path`, wherever links within would lead: it is
@@ -364,9 +522,14 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
 /// `U`: gives a tree to the container's user. What is theirs already is left
 /// alone; links are not followed; a caller's whole home or root is refused.
 fn give_to(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
-    let canonical = path.canonicalize().tried(|| format!("open {}", path.display()))?;
+    let canonical = path
+        .canonicalize()
+        .tried(|| format!("open {}", path.display()))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    if canonical == Path::new("/") || canonical == Path::new("/home") || Some(&canonical) == home.as_ref() {
+    if canonical == Path::new("/")
+        || canonical == Path::new("/home")
+        || Some(&canonical) == home.as_ref()
+    {
         return Err(Error::usage(format!(
             "the option U would change the owner of everything in {}: name a folder within it",
             canonical.display()
@@ -374,28 +537,13 @@ fn give_to(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     }
     for entry in walkdir::WalkDir::new(&canonical).follow_links(false) {
         let entry = entry.map_err(|error| Error::other(error.to_string()))?;
-        let found = entry.metadata().map_err(|error| Error::other(error.to_string()))?;
+        let found = entry
+            .metadata()
+            .map_err(|error| Error::other(error.to_string()))?;
         if (found.uid(), found.gid()) != (uid, gid) {
             std::os::unix::fs::lchown(entry.path(), Some(uid), Some(gid))
                 .tried(|| format!("give {} to {uid}:{gid}", entry.path().display()))?;
         }
     }
     Ok(())
-}
-
-/// Gives the init's network namespace its way out, where it has one of its own.
-pub fn start_network(
-    options: &Options,
-    init: &Process,
-    runtime: &Path,
-    storage: &Storage,
-) -> Result<Option<super::start::Pasta>> {
-    let _ = (init, runtime, storage);
-    match &options.network {
-        #[cfg(any())]
-        NetworkMode::PastaDefault | NetworkMode::Pasta(_) => {
-            super::start::Pasta::start(init.pid(), &options.network, &options.ports, runtime, storage.cache()).map(Some)
-        }
-        _ => Ok(None),
-    }
 }

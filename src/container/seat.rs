@@ -24,11 +24,15 @@ impl Seat {
     pub fn take(storage: &Storage, id: &ContainerId) -> Result<Option<Self>> {
         let path = storage.running().join(id);
         loop {
-            let Some(held) = take_seat(&path).tried(|| format!("lock container {}", id.short()))? else {
+            let Some(held) = take_seat(&path).tried(|| format!("lock container {}", id.short()))?
+            else {
                 return Ok(None);
             };
             if in_place(&path, &held) {
-                return Ok(Some(Self { path, held: Some(held) }));
+                return Ok(Some(Self {
+                    path,
+                    held: Some(held),
+                }));
             }
         }
     }

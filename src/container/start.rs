@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::host::{self, Joins};
 use super::options::{LogDriver, RestartPolicy};
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
@@ -23,7 +24,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Failure, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
-use crate::network;
+use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::{Storage, write_json};
 use crate::sys::file::{Durable, write_whole};
@@ -63,12 +64,25 @@ pub struct Running {
 
 /// Starts the container of `record`. `created` is called as soon as its record
 /// is in place.
-pub fn start(engine: &Engine, record: &Record, launch: Launch, created: impl FnOnce()) -> Result<Running> {
+pub fn start(
+    engine: &Engine,
+    record: &Record,
+    launch: Launch,
+    created: impl FnOnce(),
+) -> Result<Running> {
     engine.settings.ensure_runtime()?;
-    let map = record.map.clone().unwrap_or_else(|| engine.default_map().clone());
-    let keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
+    let mut joins = host::find_joins(engine, &record.options)?;
+    let map = match &joins.owner {
+        Some((_, map)) => map.clone(),
+        None => record
+            .map
+            .clone()
+            .unwrap_or_else(|| engine.default_map().clone()),
+    };
+    let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
+    keep.extend(joins.owner.iter().map(|(init, _)| init.as_fd().as_raw_fd()));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, control).run(launch);
+        Monitor::new(engine, record, &map, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings = Vec::new();
@@ -88,7 +102,13 @@ pub fn start(engine: &Engine, record: &Record, launch: Launch, created: impl FnO
                 }
             }
             Some((Event::Warning(text), _)) => warnings.push(text),
-            Some((Event::Started { pid }, _)) => return Ok(Running { pid, monitor, warnings }),
+            Some((Event::Started { pid }, _)) => {
+                return Ok(Running {
+                    pid,
+                    monitor,
+                    warnings,
+                });
+            }
             Some((Event::Failed(failure), _)) => {
                 // What the monitor undoes is undone when it is gone.
                 let _ = monitor.process.reap();
@@ -104,8 +124,19 @@ pub fn start(engine: &Engine, record: &Record, launch: Launch, created: impl FnO
 
 impl Streams {
     fn fds(&self) -> Vec<i32> {
-        [&self.stdin, &self.stdout, &self.stderr].into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
+        [&self.stdin, &self.stdout, &self.stderr]
+            .into_iter()
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
+            .collect()
     }
+}
+
+/// A network namespace of the container's own, and its way out. The one who goes
+/// first is dropped first.
+struct Network {
+    pasta: Option<Pasta>,
+    netns: Netns,
 }
 
 /// The monitor's side.
@@ -113,17 +144,25 @@ struct Monitor<'a> {
     engine: &'a Engine,
     record: &'a Record,
     map: &'a IdMap,
+    joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
     dir: PathBuf,
 }
 
 impl<'a> Monitor<'a> {
-    fn new(engine: &'a Engine, record: &'a Record, map: &'a IdMap, control: OwnedFd) -> Self {
+    fn new(
+        engine: &'a Engine,
+        record: &'a Record,
+        map: &'a IdMap,
+        joins: &'a mut Joins,
+        control: OwnedFd,
+    ) -> Self {
         Self {
             engine,
             record,
             map,
+            joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
             dir: engine.storage.container(&record.id),
@@ -156,9 +195,13 @@ impl<'a> Monitor<'a> {
     /// Leaves for a user and a mount namespace of our own, and puts the record in
     /// place while the map is written.
     fn enter(&mut self, fresh: bool) -> Result<Seat> {
-        let thread = self.engine.thread;
-        userns::unshare_user(thread)?;
-        self.tell(&Event::WantsMap);
+        let joined = self.joins.owner.is_some();
+        if joined {
+            host::join_owner(self.engine, self.joins)?;
+        } else {
+            userns::unshare_user(self.engine.thread)?;
+            self.tell(&Event::WantsMap);
+        }
         let Some(seat) = Seat::take(self.storage(), &self.record.id)? else {
             return Err(Error::new(
                 Kind::State,
@@ -171,22 +214,30 @@ impl<'a> Monitor<'a> {
             return Err(super::no_such(self.record.name.as_str()));
         }
         self.tell(&Event::Created);
-        let entered = self.enter_namespaces();
+        let entered = self.enter_namespaces(joined);
         if let (Err(_), true) = (&entered, fresh) {
             let _ = remove::remove_files(self.storage(), self.record, true);
         }
         entered.map(|()| seat)
     }
 
-    fn enter_namespaces(&self) -> Result<()> {
-        let control = self.clients[0].control();
-        match hear::<Request>(control)? {
-            Some((Request::Mapped, _)) => {}
-            _ => return Err(Error::other("the command that started this container was killed")),
+    fn enter_namespaces(&mut self, joined: bool) -> Result<()> {
+        if !joined {
+            match hear::<Request>(self.clients[0].control())? {
+                Some((Request::Mapped, _)) => {}
+                _ => {
+                    return Err(Error::other(
+                        "the command that started this container was killed",
+                    ));
+                }
+            }
         }
+        create::use_volumes(self.storage(), self.record)?;
         userns::leave_groups(self.map)?;
-        process::unshare(self.engine.thread, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
+        process::unshare(self.engine.thread, UnshareFlags::NEWNS)
+            .tried(|| "make a mount namespace")?;
         mount::make_slave().tried(|| "make mounts slaves")?;
+        self.joins.open(&self.record.options)?;
         runtime::cgroup::show_unified_only()
     }
 
@@ -233,13 +284,21 @@ impl<'a> Monitor<'a> {
             if left.is_zero() {
                 return None;
             }
-            let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            let mut fds = [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)];
+            let timeout = rustix::event::Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let mut fds = [rustix::event::PollFd::new(
+                &listener,
+                rustix::event::PollFlags::IN,
+            )];
             if rustix::event::poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
                 && let Ok(control) = socket::accept(listener.as_fd())
             {
                 match hear::<Request>(&control) {
-                    Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => ended.stopped_by_user = true,
+                    Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => {
+                        ended.stopped_by_user = true
+                    }
                     Ok(Some((Request::Remove { volumes, .. }, _))) => {
                         ended.stopped_by_user = true;
                         ended.remove = Some(volumes);
@@ -270,11 +329,21 @@ impl<'a> Monitor<'a> {
     fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<(Ended, Timestamp)> {
         let options = &self.record.options;
         let runtime_parent = self.storage().runtime().join("containers");
-        std::fs::create_dir_all(&runtime_parent).tried(|| format!("make {}", runtime_parent.display()))?;
+        std::fs::create_dir_all(&runtime_parent)
+            .tried(|| format!("make {}", runtime_parent.display()))?;
         let _ = std::fs::remove_dir_all(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
-        let prepared = rootfs::prepare(self.engine, self.record, self.map, &self.runtime)?;
+        let mut network = self.start_network()?;
+        let netns = network.as_ref().map(|network| network.netns.path());
+        let mut prepared = rootfs::prepare(
+            self.engine,
+            self.record,
+            self.map,
+            &self.runtime,
+            &self.joins,
+            netns,
+        )?;
         for warning in &prepared.warnings {
             self.tell(&Event::Warning(warning.clone()));
         }
@@ -285,22 +354,19 @@ impl<'a> Monitor<'a> {
             runtime::Plan {
                 id: self.record.id.as_str(),
                 dir: &self.runtime,
-                spec: prepared.spec,
+                spec: std::mem::take(&mut prepared.spec),
                 capabilities: prepared.capabilities,
-                filter: prepared.filter,
+                filter: prepared.filter.take(),
                 tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
                 init: options.init,
                 stdio,
             },
         )?;
         // From here on an error must end the init.
-        let network = match self.connect(&created, prepared.netns.as_ref()) {
-            Ok(network) => network,
-            Err(error) => {
-                created.abandon();
-                return Err(error);
-            }
-        };
+        if let Err(error) = self.connect(network.as_mut(), &prepared) {
+            created.abandon();
+            return Err(error);
+        }
         let at = Timestamp::now();
         let mut started = Started {
             pid: created.init.pid(),
@@ -309,7 +375,7 @@ impl<'a> Monitor<'a> {
             at,
             held: launch.hold,
             restarts,
-            cgroup: prepared.cgroup.clone(),
+            cgroup: None,
         };
         let started_json = self.dir.join("started.json");
         let note = |started: &Started| write_json(&started_json, started, Durable::No);
@@ -338,12 +404,18 @@ impl<'a> Monitor<'a> {
                 stdout: streams.stdout.is_some(),
                 stderr: streams.stderr.is_some(),
             };
-            let fds = [streams.stdin, streams.stdout, streams.stderr].into_iter().flatten().collect();
+            let fds = [streams.stdin, streams.stdout, streams.stderr]
+                .into_iter()
+                .flatten()
+                .collect();
             client.attach(&request, fds);
         }
-        self.tell(&Event::Started { pid: created.init.pid() });
+        self.tell(&Event::Started {
+            pid: created.init.pid(),
+        });
         process::trim_heap();
-        let deadline = (options.timeout > 0).then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
+        let deadline = (options.timeout > 0)
+            .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;
         let release: Option<Box<dyn FnOnce() -> Result<()> + '_>> = if launch.hold {
             launch.hold = false;
@@ -373,15 +445,54 @@ impl<'a> Monitor<'a> {
         Ok((ended, at))
     }
 
-    /// Gives the init's network namespace its way out.
-    fn connect(&self, created: &runtime::Created, netns: Option<&OwnedFd>) -> Result<Option<Pasta>> {
+    /// Makes the container's network namespace, if it has one of its own, and
+    /// starts what gives it a way out; that gets ready while the rest is made.
+    fn start_network(&self) -> Result<Option<Network>> {
         let options = &self.record.options;
-        { let _ = netns; rootfs::start_network(options, &created.init, &self.runtime, self.storage()) }
+        let thread = self.engine.thread;
+        if !options.network.is_pasta() && options.network != NetworkMode::None {
+            return Ok(None);
+        }
+        let netns = Netns::make(thread)?;
+        let pasta = match options.network.is_pasta() {
+            true => Some(Pasta::start(thread, &netns, self.pasta_settings())?),
+            false => None,
+        };
+        Ok(Some(Network { pasta, netns }))
+    }
+
+    fn pasta_settings(&self) -> PastaSettings<'_> {
+        PastaSettings {
+            options: self.record.options.network.pasta_options(),
+            ports: &self.record.options.ports,
+            cache: self.storage().cache(),
+        }
+    }
+
+    /// Waits until the network is ready, and writes what the container is to know of it.
+    fn connect(&self, network: Option<&mut Network>, prepared: &rootfs::Prepared) -> Result<()> {
+        let attached = match network {
+            Some(Network {
+                pasta: Some(pasta),
+                netns,
+            }) => pasta.ready(self.engine.thread, netns, self.pasta_settings())?,
+            _ => Attached::without_pasta(),
+        };
+        host::write_network_files(
+            self.record,
+            &prepared.rootfs,
+            &prepared.files,
+            &attached,
+            &prepared.hostname,
+        )
     }
 
     fn write_pidfiles(&self, init: i32) -> Result<()> {
         let options = &self.record.options;
-        let files = [(&options.pidfile, init), (&options.monitor_pidfile, std::process::id() as i32)];
+        let files = [
+            (&options.pidfile, init),
+            (&options.monitor_pidfile, std::process::id() as i32),
+        ];
         for (path, pid) in files {
             if let Some(path) = path {
                 write_whole(path, pid.to_string().as_bytes(), Durable::No)
@@ -392,7 +503,12 @@ impl<'a> Monitor<'a> {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.record.options.log.path.clone().unwrap_or_else(|| self.dir.join("log/ctr.log"))
+        self.record
+            .options
+            .log
+            .path
+            .clone()
+            .unwrap_or_else(|| self.dir.join("log/ctr.log"))
     }
 
     fn open_log(&self, path: &std::path::Path) -> Result<Log> {
@@ -400,7 +516,10 @@ impl<'a> Monitor<'a> {
         let format = match log.driver {
             LogDriver::K8sFile => Format::K8sFile,
             LogDriver::JsonFile => Format::JsonFile,
-            LogDriver::Journald | LogDriver::None | LogDriver::Passthrough | LogDriver::PassthroughTty => Format::None,
+            LogDriver::Journald
+            | LogDriver::None
+            | LogDriver::Passthrough
+            | LogDriver::PassthroughTty => Format::None,
         };
         Log::open(format, path, log.max_size)
     }
@@ -461,7 +580,14 @@ impl<'a> Monitor<'a> {
 /// The init's stdio and our ends of it.
 fn pipes(tty: bool, interactive: bool) -> Result<([Option<OwnedFd>; 3], Terminal)> {
     if tty {
-        return Ok(([None, None, None], Terminal::Pipes { stdin: None, stdout: None, stderr: None }));
+        return Ok((
+            [None, None, None],
+            Terminal::Pipes {
+                stdin: None,
+                stdout: None,
+                stderr: None,
+            },
+        ));
     }
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
     let (stdin_theirs, stdin_ours) = if interactive {
@@ -474,8 +600,10 @@ fn pipes(tty: bool, interactive: bool) -> Result<([Option<OwnedFd>; 3], Terminal
     let (stderr_ours, stderr_theirs) = pipe()?;
     Ok((
         [stdin_theirs, Some(stdout_theirs), Some(stderr_theirs)],
-        Terminal::Pipes { stdin: stdin_ours, stdout: Some(stdout_ours), stderr: Some(stderr_ours) },
+        Terminal::Pipes {
+            stdin: stdin_ours,
+            stdout: Some(stdout_ours),
+            stderr: Some(stderr_ours),
+        },
     ))
 }
-
-pub struct Pasta;

@@ -112,8 +112,8 @@ pub fn status_of(storage: &Storage, id: &ContainerId) -> Result<Status> {
     let dir = storage.container(id);
     // The order matters: a monitor writes exit.json before it leaves the seat, so
     // a free seat seen first means the exit read after it is the last one.
-    let monitor =
-        seat_holder(&storage.running().join(id)).tried(|| format!("look at container {}", id.short()))?;
+    let monitor = seat_holder(&storage.running().join(id))
+        .tried(|| format!("look at container {}", id.short()))?;
     let started: Option<Started> = read_json(&dir.join("started.json"))?;
     let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
     let state = match (monitor, &started, &exit) {

@@ -11,7 +11,12 @@ use crate::sys::{Process, process};
 
 /// Ends a container: its stop signal, after `timeout` seconds SIGKILL. Returns
 /// when its monitor is gone. No error if it does not run.
-pub fn stop(engine: &Engine, container: &Container, signal: Option<i32>, timeout: Option<u32>) -> Result<()> {
+pub fn stop(
+    engine: &Engine,
+    container: &Container,
+    signal: Option<i32>,
+    timeout: Option<u32>,
+) -> Result<()> {
     if container.status.monitor.is_none() {
         return Ok(());
     }
@@ -41,7 +46,8 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         return Err(not_running());
     }
     let init = container.status.init().ok_or_else(not_running)?;
-    init.signal(signal).tried(|| format!("signal container {}", record.id.short()))
+    init.signal(signal)
+        .tried(|| format!("signal container {}", record.id.short()))
 }
 
 /// Waits until a container has ended and gives its exit code; at once if it does
@@ -80,7 +86,9 @@ fn exit_code(engine: &Engine, id: &ContainerId) -> Result<Option<i32>> {
 /// Ends an init that outlived its monitor: one whose credentials changed is no
 /// longer sent the parent-death signal (prctl(2)).
 pub(super) fn kill_leftovers(status: &Status) {
-    let Some(started) = &status.started else { return };
+    let Some(started) = &status.started else {
+        return;
+    };
     if status.exit.is_some() || started.boot != process::boot_id() {
         return;
     }
@@ -92,5 +100,8 @@ pub(super) fn kill_leftovers(status: &Status) {
 
 /// Whether a container in this state can be stopped at all.
 pub fn is_stoppable(state: State) -> bool {
-    matches!(state, State::Running | State::Paused | State::Stopping | State::Initialized)
+    matches!(
+        state,
+        State::Running | State::Paused | State::Stopping | State::Initialized
+    )
 }

@@ -36,13 +36,22 @@ pub fn sweep(engine: &Engine) -> Result<()> {
 fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
     let _ = std::fs::remove_dir_all(engine.storage.container_runtime(id));
-    let Some(record) = read_json::<Record>(&dir.join("container.json"))? else { return Ok(()) };
+    let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
+        return Ok(());
+    };
     let started: Option<Started> = read_json(&dir.join("started.json"))?;
     let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
-    let status = Status { state: super::State::Exited, monitor: None, started, exit };
+    let status = Status {
+        state: super::State::Exited,
+        monitor: None,
+        started,
+        exit,
+    };
     stop::kill_leftovers(&status);
     if record.options.remove {
-        return remove::remove_files_with(&engine.storage, &record, true, &|path| engine.remove_tree(path));
+        return remove::remove_files_with(&engine.storage, &record, true, &|path| {
+            engine.remove_tree(path)
+        });
     }
     if let (Some(started), None) = (&status.started, &status.exit) {
         let exit = Exit {

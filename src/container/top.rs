@@ -90,20 +90,36 @@ pub struct Process {
 
 impl Descriptor {
     pub fn parse(text: &str) -> Option<Self> {
-        NAMES.iter().find(|(name, ..)| *name == text).map(|&(.., it)| it)
+        NAMES
+            .iter()
+            .find(|(name, ..)| *name == text)
+            .map(|&(.., it)| it)
     }
 
     pub fn header(self) -> &'static str {
-        NAMES.iter().find(|(.., it)| *it == self).map_or("", |(_, header, _)| header)
+        NAMES
+            .iter()
+            .find(|(.., it)| *it == self)
+            .map_or("", |(_, header, _)| header)
     }
 
     pub fn value(self, process: &Process) -> String {
         let stat = |field: usize| process.stat.get(field).cloned().unwrap_or_default();
         let status = |key: &str, word: usize| {
-            process.status.get(key).and_then(|line| line.split_whitespace().nth(word)).unwrap_or("").to_owned()
+            process
+                .status
+                .get(key)
+                .and_then(|line| line.split_whitespace().nth(word))
+                .unwrap_or("")
+                .to_owned()
         };
         let innermost = |key: &str| {
-            process.status.get(key).and_then(|line| line.split_whitespace().last()).unwrap_or("").to_owned()
+            process
+                .status
+                .get(key)
+                .and_then(|line| line.split_whitespace().last())
+                .unwrap_or("")
+                .to_owned()
         };
         match self {
             Self::User => process.user.clone(),
@@ -113,13 +129,23 @@ impl Descriptor {
             Self::Ppid => process.ppid.to_string(),
             Self::Pgid => innermost("NSpgid"),
             Self::Cpu => {
-                let share = if process.elapsed == 0 { 0.0 } else { 100.0 * process.busy as f64 / process.elapsed as f64 };
+                let share = if process.elapsed == 0 {
+                    0.0
+                } else {
+                    100.0 * process.busy as f64 / process.elapsed as f64
+                };
                 format!("{share:.3}")
             }
             Self::Elapsed => go_seconds(process.elapsed as f64 / clock_ticks() as f64),
             Self::Tty => tty(stat(4).parse().unwrap_or(0)),
             Self::Time => format!("{}s", process.busy / clock_ticks()),
-            Self::Args => if process.args.is_empty() { format!("[{}]", process.comm) } else { process.args.clone() },
+            Self::Args => {
+                if process.args.is_empty() {
+                    format!("[{}]", process.comm)
+                } else {
+                    process.args.clone()
+                }
+            }
             Self::Comm => process.comm.clone(),
             Self::HostPid => status("Pid", 0),
             Self::HostUser => status("Uid", 1),
@@ -146,12 +172,19 @@ pub fn processes(
 ) -> Result<Vec<Process>> {
     let init = container.status.pid();
     let namespace = fs::read_link(format!("/proc/{init}/ns/pid")).ok();
-    let map = container.record.map.clone().unwrap_or_else(|| engine.default_map().clone());
+    let map = container
+        .record
+        .map
+        .clone()
+        .unwrap_or_else(|| engine.default_map().clone());
     if users.is_empty() {
-        let passwd = fs::read_to_string(format!("/proc/{init}/root/etc/passwd")).unwrap_or_default();
+        let passwd =
+            fs::read_to_string(format!("/proc/{init}/root/etc/passwd")).unwrap_or_default();
         for line in passwd.lines() {
             let mut parts = line.split(':');
-            if let (Some(name), Some(uid)) = (parts.next(), parts.nth(1).and_then(|uid| uid.parse().ok())) {
+            if let (Some(name), Some(uid)) =
+                (parts.next(), parts.nth(1).and_then(|uid| uid.parse().ok()))
+            {
                 users.entry(uid).or_insert_with(|| name.to_owned());
             }
         }
@@ -162,7 +195,13 @@ pub fn processes(
         .unwrap_or(0.0);
     let mut found: Vec<(i32, Process)> = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
         if namespace.is_none() || fs::read_link(format!("/proc/{pid}/ns/pid")).ok() != namespace {
             continue;
         }
@@ -178,25 +217,49 @@ fn read(pid: i32, uptime: f64, map: &IdMap, users: &BTreeMap<u32, String>) -> Op
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (open, close) = (stat.find('(')?, stat.rfind(')')?);
     let comm = stat[open + 1..close].to_owned();
-    let stat: Vec<String> = stat[close + 2..].split_whitespace().map(str::to_owned).collect();
+    let stat: Vec<String> = stat[close + 2..]
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     let status: BTreeMap<String, String> = fs::read_to_string(format!("/proc/{pid}/status"))
         .ok()?
         .lines()
-        .filter_map(|line| line.split_once(':').map(|(key, value)| (key.to_owned(), value.trim().to_owned())))
+        .filter_map(|line| {
+            line.split_once(':')
+                .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        })
         .collect();
     let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
-    let id = |key: &str| status.get(key).and_then(|line| line.split_whitespace().nth(1)?.parse::<u32>().ok());
+    let args = String::from_utf8_lossy(&args)
+        .trim_end_matches('\0')
+        .replace('\0', " ");
+    let id = |key: &str| {
+        status
+            .get(key)
+            .and_then(|line| line.split_whitespace().nth(1)?.parse::<u32>().ok())
+    };
     let name = |ranges: &[IdRange], outside: Option<u32>| {
         let inside = outside.and_then(|id| {
-            ranges.iter().find(|r| id >= r.outside && id - r.outside < r.count).map(|r| r.inside + (id - r.outside))
+            ranges
+                .iter()
+                .find(|r| id >= r.outside && id - r.outside < r.count)
+                .map(|r| r.inside + (id - r.outside))
         });
-        inside.map_or("nobody".to_owned(), |id| users.get(&id).cloned().unwrap_or_else(|| id.to_string()))
+        inside.map_or("nobody".to_owned(), |id| {
+            users.get(&id).cloned().unwrap_or_else(|| id.to_string())
+        })
     };
-    let number = |field: usize| stat.get(field).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let number = |field: usize| {
+        stat.get(field)
+            .and_then(|text| text.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let busy = number(11) + number(12);
     let elapsed = ((uptime * clock_ticks() as f64) as u64).saturating_sub(number(19));
-    let parent = stat.get(1).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
+    let parent = stat
+        .get(1)
+        .and_then(|text| text.parse::<i32>().ok())
+        .unwrap_or(0);
     Some(Process {
         user: name(&map.uids, id("Uid")),
         group: name(&map.gids, id("Gid")),
@@ -214,17 +277,28 @@ fn read(pid: i32, uptime: f64, map: &IdMap, users: &BTreeMap<u32, String>) -> Op
 fn inner_pid(parent: i32, child: &BTreeMap<String, String>) -> i32 {
     let depth = |status: &str| status.split_whitespace().count();
     let own = child.get("NSpid").map_or(0, |line| depth(line));
-    let Ok(text) = fs::read_to_string(format!("/proc/{parent}/status")) else { return 0 };
-    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or("");
+    let Ok(text) = fs::read_to_string(format!("/proc/{parent}/status")) else {
+        return 0;
+    };
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .unwrap_or("");
     if depth(line) < own {
         return 0;
     }
-    line.split_whitespace().last().and_then(|pid| pid.parse().ok()).unwrap_or(0)
+    line.split_whitespace()
+        .last()
+        .and_then(|pid| pid.parse().ok())
+        .unwrap_or(0)
 }
 
 /// `pts/0`, or `?` for none.
 fn tty(device: u32) -> String {
-    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let (major, minor) = (
+        (device >> 8) & 0xfff,
+        (device & 0xff) | ((device >> 12) & 0xfff00),
+    );
     match major {
         0 => "?".to_owned(),
         136..=143 => format!("pts/{}", minor + (major - 136) * 256),
@@ -236,7 +310,11 @@ fn tty(device: u32) -> String {
 /// Seconds as Go's time.Duration prints them.
 fn go_seconds(seconds: f64) -> String {
     let whole = seconds as u64;
-    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, seconds - (whole / 60 * 60) as f64);
+    let (hours, minutes, rest) = (
+        whole / 3600,
+        whole / 60 % 60,
+        seconds - (whole / 60 * 60) as f64,
+    );
     let mut text = String::new();
     if hours > 0 {
         text.push_str(&format!("{hours}h"));

@@ -74,14 +74,19 @@ impl Log {
                 std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
             }
             log.zone = TimeZone::system();
-            log.reopen().tried(|| format!("open log {}", path.display()))?;
+            log.reopen()
+                .tried(|| format!("open log {}", path.display()))?;
         }
         Ok(log)
     }
 
     fn reopen(&mut self) -> std::io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options().append(true).create(true).mode(0o600).open(&self.path)?;
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
         self.size = file.metadata()?.len();
         self.file = Some(file);
         Ok(())
@@ -136,7 +141,8 @@ impl Log {
     pub fn finish(&mut self) {
         self.line = Vec::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if std::mem::take(&mut self.partial[stream as usize]) && self.format == Format::K8sFile {
+            if std::mem::take(&mut self.partial[stream as usize]) && self.format == Format::K8sFile
+            {
                 let line = format!("{}F \n", self.prefix(Timestamp::now(), stream));
                 self.put(line.as_bytes());
             }
@@ -146,7 +152,11 @@ impl Log {
     /// The text before the flag: time (RFC 3339 with nanoseconds, local) and stream.
     fn prefix(&self, now: Timestamp, stream: Stream) -> String {
         let local = now.to_zoned(self.zone.clone());
-        format!("{} {} ", local.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z"), stream.name())
+        format!(
+            "{} {} ",
+            local.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z"),
+            stream.name()
+        )
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -169,15 +179,25 @@ impl Log {
 fn json_line(out: &mut Vec<u8>, stream: Stream, now: Timestamp, line: &[u8]) {
     let text = String::from_utf8_lossy(line);
     let text = serde_json::to_string(&text).unwrap_or_default();
-    let _ = writeln!(out, r#"{{"log":{text},"stream":"{}","time":"{}"}}"#, stream.name(), now.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"));
+    let _ = writeln!(
+        out,
+        r#"{{"log":{text},"stream":"{}","time":"{}"}}"#,
+        stream.name(),
+        now.strftime("%Y-%m-%dT%H:%M:%S.%9fZ")
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(format: Format, max: Option<u64>, parts: &[(Stream, &str)]) -> (String, Option<String>) {
-        let dir = std::env::temp_dir().join(format!("coracle-log-{}", crate::id::random_hex::<8>()));
+    fn written(
+        format: Format,
+        max: Option<u64>,
+        parts: &[(Stream, &str)],
+    ) -> (String, Option<String>) {
+        let dir =
+            std::env::temp_dir().join(format!("coracle-log-{}", crate::id::random_hex::<8>()));
         let path = dir.join("ctr.log");
         let mut log = Log::open(format, &path, max).unwrap();
         for (stream, text) in parts {
@@ -192,20 +212,40 @@ mod tests {
 
     /// The log's lines without their times.
     fn untimed(text: &str) -> Vec<&str> {
-        text.lines().map(|line| line.split_once(' ').unwrap().1).collect()
+        text.lines()
+            .map(|line| line.split_once(' ').unwrap().1)
+            .collect()
     }
 
     #[test]
     fn lines_and_parts_of_lines_are_told_apart() {
-        let (text, _) = written(Format::K8sFile, None, &[(Stream::Stdout, "a\nb"), (Stream::Stderr, "e\n"), (Stream::Stdout, "c\n")]);
-        assert_eq!(untimed(&text), ["stdout F a", "stdout P b", "stderr F e", "stdout F c"]);
+        let (text, _) = written(
+            Format::K8sFile,
+            None,
+            &[
+                (Stream::Stdout, "a\nb"),
+                (Stream::Stderr, "e\n"),
+                (Stream::Stdout, "c\n"),
+            ],
+        );
+        assert_eq!(
+            untimed(&text),
+            ["stdout F a", "stdout P b", "stderr F e", "stdout F c"]
+        );
     }
 
     #[test]
     fn a_full_log_is_rotated_between_lines() {
-        let (text, old) = written(Format::K8sFile, Some(120), &[(Stream::Stdout, "one\ntwo\nthree\n")]);
+        let (text, old) = written(
+            Format::K8sFile,
+            Some(120),
+            &[(Stream::Stdout, "one\ntwo\nthree\n")],
+        );
         let all = format!("{}{text}", old.unwrap());
-        assert_eq!(untimed(&all), ["stdout F one", "stdout F two", "stdout F three"]);
+        assert_eq!(
+            untimed(&all),
+            ["stdout F one", "stdout F two", "stdout F three"]
+        );
         assert!(text.len() <= 120);
     }
 

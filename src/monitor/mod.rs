@@ -42,7 +42,10 @@ pub struct Handle {
 pub fn spawn(proof: SoleThread, keep: &[i32], work: impl FnOnce(OwnedFd)) -> Result<Handle> {
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
-        Fork::Parent(process) => Ok(Handle { process, control: ours }),
+        Fork::Parent(process) => Ok(Handle {
+            process,
+            control: ours,
+        }),
         Fork::Child => {
             detach(&theirs, keep);
             work(theirs);
@@ -54,16 +57,31 @@ pub fn spawn(proof: SoleThread, keep: &[i32], work: impl FnOnce(OwnedFd)) -> Res
 /// Lets go of what the forking process was part of.
 fn detach(control: &OwnedFd, keep: &[i32]) {
     let _ = rustix::process::setsid();
-    let mut kept: Vec<i32> = keep.iter().copied().chain([control.as_raw_fd()]).filter(|fd| *fd > 2).collect();
+    let mut kept: Vec<i32> = keep
+        .iter()
+        .copied()
+        .chain([control.as_raw_fd()])
+        .filter(|fd| *fd > 2)
+        .collect();
     kept.sort_unstable();
     process::close_all_but(&kept);
-    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+    if let Ok(null) = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
         for number in 0..3 {
             let _ = process::place_fd(std::os::fd::AsFd::as_fd(&null), number);
         }
     }
     crate::sys::signal::reset();
-    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+    for signal in [
+        libc::SIGPIPE,
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+    ] {
         crate::sys::signal::ignore(signal);
     }
     // What made the caller slow or big is no business of a process that stays.

@@ -19,7 +19,11 @@ pub enum Request {
     Mapped,
     /// Carry these streams; the pipes come beside it in this order: the end you
     /// read stdin from, the ends you write stdout and stderr to.
-    Attach { stdin: bool, stdout: bool, stderr: bool },
+    Attach {
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+    },
     /// No more stdin will come once its pipe is empty.
     StdinEnds,
     /// The client's window has this size.
@@ -28,7 +32,10 @@ pub enum Request {
     Signal(i32),
     /// End the container: its stop signal (or this one), after `timeout` seconds
     /// SIGKILL. No restart.
-    Stop { signal: Option<i32>, timeout: Option<u32> },
+    Stop {
+        signal: Option<i32>,
+        timeout: Option<u32>,
+    },
     /// End it likewise, then remove it.
     Remove { timeout: Option<u32>, volumes: bool },
     /// Let an init go that `init` has made.
@@ -66,7 +73,10 @@ pub struct Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or(0) as u8;
+        let kind = KINDS
+            .iter()
+            .position(|kind| *kind == error.kind())
+            .unwrap_or(0) as u8;
         Self {
             message: error.to_string(),
             hint: error.hint_line().map(str::to_owned),
@@ -78,7 +88,10 @@ impl From<&Error> for Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let kind = KINDS.get(usize::from(failure.kind)).copied().unwrap_or(Kind::Other);
+        let kind = KINDS
+            .get(usize::from(failure.kind))
+            .copied()
+            .unwrap_or(Kind::Other);
         let error = Error::new(kind, failure.message);
         match failure.hint {
             Some(hint) => error.hint(hint),
@@ -101,11 +114,19 @@ const KINDS: [Kind; 9] = [
 
 /// Says `value` to the other side.
 pub fn say<T: Serialize>(socket: &impl AsFd, value: &T, fds: &[BorrowedFd<'_>]) -> Result<()> {
-    Ok(socket::send(socket.as_fd(), &serde_json::to_vec(value)?, fds)?)
+    Ok(socket::send(
+        socket.as_fd(),
+        &serde_json::to_vec(value)?,
+        fds,
+    )?)
 }
 
 /// Waits for the other side to say something; `None` if it is gone.
 pub fn hear<T: for<'a> Deserialize<'a>>(socket: &impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>> {
     let (message, fds) = socket::receive(socket)?;
-    if message.is_empty() { Ok(None) } else { Ok(Some((serde_json::from_slice(&message)?, fds))) }
+    if message.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some((serde_json::from_slice(&message)?, fds)))
+    }
 }

@@ -19,7 +19,11 @@ pub enum Terminal {
     /// The master of its pty.
     Pty(OwnedFd),
     /// The pipes of its streams; a missing one is /dev/null.
-    Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
+    Pipes {
+        stdin: Option<OwnedFd>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    },
 }
 
 /// Somebody at the control socket.
@@ -36,7 +40,14 @@ pub struct Client {
 
 impl Client {
     pub fn new(control: OwnedFd) -> Self {
-        Self { control, stdin: None, stdin_ends: false, outputs: [None, None], taken: [0, 0], gone: false }
+        Self {
+            control,
+            stdin: None,
+            stdin_ends: false,
+            outputs: [None, None],
+            taken: [0, 0],
+            gone: false,
+        }
     }
 
     /// Says something; a client that is gone hears nothing, which is no error.
@@ -50,7 +61,14 @@ impl Client {
 
     /// Connects the pipes of an `Attach`.
     pub fn attach(&mut self, request: &Request, fds: Vec<OwnedFd>) {
-        let Request::Attach { stdin, stdout, stderr } = *request else { return };
+        let Request::Attach {
+            stdin,
+            stdout,
+            stderr,
+        } = *request
+        else {
+            return;
+        };
         let mut fds = fds.into_iter();
         let mut next = |wanted: bool| {
             let fd = if wanted { fds.next() } else { None };
@@ -123,14 +141,19 @@ impl Supervisor<'_> {
             if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
                 break;
             }
-            let wait = kill_at.filter(|_| !over).map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = kill_at
+                .filter(|_| !over)
+                .map(|at| at.saturating_duration_since(Instant::now()));
             let ready = self.wait(&sources, input.as_ref(), &pending, over, wait)?;
             if !over && kill_at.is_some_and(|at| Instant::now() >= at) {
                 kill_at = None;
                 let _ = self.init.signal(libc::SIGKILL);
             }
             // Requests first, so that StdinEnds is known before the pipe's end is.
-            for who in ready.iter().filter(|who| matches!(who, Who::Control(_) | Who::Listener)) {
+            for who in ready
+                .iter()
+                .filter(|who| matches!(who, Who::Control(_) | Who::Listener))
+            {
                 match *who {
                     Who::Listener => {
                         if let Ok(control) = socket::accept(self.listener.as_fd()) {
@@ -182,8 +205,20 @@ impl Supervisor<'_> {
 
     /// The init's outputs and its input.
     fn split(&mut self) -> io::Result<(Vec<Source>, Option<OwnedFd>)> {
-        let source = |fd, stream| Source { fd, stream, buffer: vec![0; BUFFER].into_boxed_slice(), filled: 0 };
-        let ends = std::mem::replace(&mut self.terminal, Terminal::Pipes { stdin: None, stdout: None, stderr: None });
+        let source = |fd, stream| Source {
+            fd,
+            stream,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            filled: 0,
+        };
+        let ends = std::mem::replace(
+            &mut self.terminal,
+            Terminal::Pipes {
+                stdin: None,
+                stdout: None,
+                stderr: None,
+            },
+        );
         match ends {
             Terminal::Pty(master) => {
                 file::set_nonblocking(&master, true)?;
@@ -192,7 +227,11 @@ impl Supervisor<'_> {
                 self.terminal = Terminal::Pty(master.try_clone()?);
                 Ok((vec![source(master, Stream::Stdout)], Some(input)))
             }
-            Terminal::Pipes { stdin, stdout, stderr } => {
+            Terminal::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            } => {
                 if let Some(stdin) = &stdin {
                     file::set_nonblocking(stdin, true)?;
                 }
@@ -251,17 +290,27 @@ impl Supervisor<'_> {
                 }
             }
         }
-        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: i64::from(t.subsec_nanos()) });
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: t.as_secs() as i64,
+            tv_nsec: i64::from(t.subsec_nanos()),
+        });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(fds.iter().zip(&who).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, &who)| who).collect())
+        Ok(fds
+            .iter()
+            .zip(&who)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, &who)| who)
+            .collect())
     }
 
     /// Takes what an output holds, logs it, and hands it round.
     fn read(&mut self, sources: &mut Vec<Source>, at: usize) -> io::Result<()> {
-        let Some(source) = sources.get_mut(at) else { return Ok(()) };
+        let Some(source) = sources.get_mut(at) else {
+            return Ok(());
+        };
         match rustix::io::read(&source.fd, &mut *source.buffer) {
             Ok(0) | Err(rustix::io::Errno::IO) => {
                 let stream = sources.remove(at).stream;
@@ -286,7 +335,9 @@ impl Supervisor<'_> {
 
     /// Takes what a client types.
     fn take_input(&mut self, at: usize, pending: &mut Pending, input: &mut Option<OwnedFd>) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         let Some(stdin) = &client.stdin else { return };
         if !pending.is_empty() {
             return;
@@ -334,7 +385,9 @@ impl Supervisor<'_> {
             Request::Start => {
                 if let Some(release) = self.release.take() {
                     let event = match release() {
-                        Ok(()) => Event::Started { pid: self.init.pid() },
+                        Ok(()) => Event::Started {
+                            pid: self.init.pid(),
+                        },
                         Err(error) => Event::Failed((&error).into()),
                     };
                     self.clients[at].say(&event);
@@ -348,7 +401,11 @@ impl Supervisor<'_> {
     fn stop(&self, signal: Option<i32>, timeout: Option<u32>) -> u32 {
         let timeout = timeout.unwrap_or(self.stop_timeout);
         // Podman with a timeout of 0 does not ask first.
-        let signal = if timeout == 0 { libc::SIGKILL } else { signal.unwrap_or(self.stop_signal) };
+        let signal = if timeout == 0 {
+            libc::SIGKILL
+        } else {
+            signal.unwrap_or(self.stop_signal)
+        };
         let _ = self.init.signal(signal);
         timeout
     }
@@ -365,7 +422,9 @@ impl Client {
 fn give(client: &mut Client, source: &Source) {
     let output = source.stream as usize;
     while client.taken[output] < source.filled {
-        let Some(fd) = &client.outputs[output] else { return };
+        let Some(fd) = &client.outputs[output] else {
+            return;
+        };
         match rustix::io::write(fd, &source.buffer[client.taken[output]..source.filled]) {
             Ok(written) => client.taken[output] += written,
             Err(rustix::io::Errno::INTR) => {}
@@ -378,8 +437,14 @@ fn give(client: &mut Client, source: &Source) {
 
 /// Whether any output still holds bytes, after the init has ended.
 fn readable(sources: &[Source]) -> bool {
-    let mut fds: Vec<PollFd<'_>> = sources.iter().map(|source| PollFd::new(&source.fd, PollFlags::IN)).collect();
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds: Vec<PollFd<'_>> = sources
+        .iter()
+        .map(|source| PollFd::new(&source.fd, PollFlags::IN))
+        .collect();
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     poll(&mut fds, Some(&now)).is_ok() && fds.iter().any(|fd| !fd.revents().is_empty())
 }
 

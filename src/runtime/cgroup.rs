@@ -36,7 +36,9 @@ pub fn hierarchy() -> Hierarchy {
 pub fn show_unified_only() -> Result<()> {
     match hierarchy() {
         Hierarchy::Unified => Ok(()),
-        Hierarchy::Hybrid => mount::bind(&unified(), Path::new(ROOT)).tried(|| "show the unified cgroups"),
+        Hierarchy::Hybrid => {
+            mount::bind(&unified(), Path::new(ROOT)).tried(|| "show the unified cgroups")
+        }
         // An init without a cgroup namespace of its own makes do with any.
         Hierarchy::Legacy => {
             let made = mount::make("cgroup2", &[], rustix::mount::MountAttrFlags::empty())

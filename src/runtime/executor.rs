@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
-use libcontainer::workload::{Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use libcontainer::workload::{
+    Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
 
-use super::capability::{Capabilities, Capability, CapSet};
-use super::report::{self, Failed, Report};
+use super::capability::{CapSet, Capabilities, Capability};
 use super::init;
+use super::report::{self, Failed, Report};
 use super::seccomp::Filter;
 use crate::error::{Error, Result};
 use crate::sys::{SoleThread, process, pty, signal};
@@ -46,7 +48,10 @@ impl Executor {
         init: bool,
         report: &OwnedFd,
     ) -> Result<Self> {
-        let process = spec.process_mut().as_mut().ok_or_else(|| Error::other("the spec has no process"))?;
+        let process = spec
+            .process_mut()
+            .as_mut()
+            .ok_or_else(|| Error::other("the spec has no process"))?;
         let mut until_exec = wanted.with_setup();
         // To make /dev/console in a /dev that is root's.
         let dac = CapSet::of(&[Capability::DAC_OVERRIDE]);
@@ -70,13 +75,18 @@ impl Executor {
 
     /// Before the init waits: everything that may fail where the user should hear of it.
     fn prepare(&self, spec: &Spec) -> Result<(), Failed> {
-        let report = self.report().ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
+        let report = self
+            .report()
+            .ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
         process::die_with_parent(libc::SIGKILL);
         if !report::is_heard(&report) {
             // The monitor died before the line above could see it.
             process::exit_now(137);
         }
-        let process = spec.process().as_ref().ok_or_else(|| failed(125, "the spec has no process"))?;
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or_else(|| failed(125, "the spec has no process"))?;
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
         let program = find_program(args.first().map_or("", String::as_str), &env)?;
@@ -98,15 +108,20 @@ impl Executor {
 
     /// The way into the container's command; comes back with what went wrong.
     fn become_command(&self, spec: &Spec) -> Failed {
-        let Some(process) = spec.process().as_ref() else { return failed(125, "the spec has no process") };
+        let Some(process) = spec.process().as_ref() else {
+            return failed(125, "the spec has no process");
+        };
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
-        let Some(program) = self.program.borrow().clone() else { return failed(125, "no program was found") };
+        let Some(program) = self.program.borrow().clone() else {
+            return failed(125, "no program was found");
+        };
         signal::reset();
         if !self.init {
             return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
         }
-        let proof = match confine(&self.wanted, self.filter.as_deref()).map(|()| SoleThread::take()) {
+        let proof = match confine(&self.wanted, self.filter.as_deref()).map(|()| SoleThread::take())
+        {
             Ok(Ok(proof)) => proof,
             Ok(Err(error)) => return failed(125, &error.to_string()),
             Err(failed) => return failed,
@@ -147,7 +162,9 @@ fn confine(wanted: &Capabilities, filter: Option<&Filter>) -> Result<(), Failed>
     {
         return Err(failed(125, &error.to_string()));
     }
-    wanted.apply().map_err(|error| failed(125, &format!("drop capabilities: {error}")))
+    wanted
+        .apply()
+        .map_err(|error| failed(125, &format!("drop capabilities: {error}")))
 }
 
 /// Becomes `program`; comes back only with what went wrong.
@@ -155,7 +172,10 @@ fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
     let error = process::exec(program.as_os_str(), args, env);
     match error.raw_os_error() {
         Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
-        _ => failed(126, &format!("exec {}: {error}: OCI permission denied", program.display())),
+        _ => failed(
+            126,
+            &format!("exec {}: {error}: OCI permission denied", program.display()),
+        ),
     }
 }
 
@@ -182,7 +202,11 @@ impl Workload for Executor {
 /// The sets in the runtime-spec's words.
 fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
     let names = |set: CapSet| -> Result<HashSet<OciCapability>> {
-        let names = set.names().into_iter().map(serde_json::Value::from).collect::<Vec<_>>();
+        let names = set
+            .names()
+            .into_iter()
+            .map(serde_json::Value::from)
+            .collect::<Vec<_>>();
         Ok(serde_json::from_value(names.into())?)
     };
     let mut spec = LinuxCapabilities::default();
@@ -195,7 +219,10 @@ fn to_spec(sets: Capabilities) -> Result<LinuxCapabilities> {
 }
 
 fn failed(exit_code: u8, message: &str) -> Failed {
-    Failed { message: message.to_owned(), exit_code }
+    Failed {
+        message: message.to_owned(),
+        exit_code,
+    }
 }
 
 /// What execvp(3) would run, in the container's root and working directory.
@@ -205,11 +232,18 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
         Ok(found) => Some(found.permissions().mode() & 0o111 != 0),
         Err(_) => None,
     };
-    let refused = || failed(126, &format!("open executable `{name}`: Permission denied: OCI permission denied"));
+    let refused = || {
+        failed(
+            126,
+            &format!("open executable `{name}`: Permission denied: OCI permission denied"),
+        )
+    };
     let missing = || {
         failed(
             127,
-            &format!("executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"),
+            &format!(
+                "executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"
+            ),
         )
     };
     if name.contains('/') {
@@ -220,7 +254,10 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
             None => Err(missing()),
         };
     }
-    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = env
+        .iter()
+        .find_map(|variable| variable.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
     let mut seen = false;
     if !name.is_empty() {
         for dir in std::env::split_paths(OsStr::new(path)) {
@@ -241,7 +278,11 @@ fn open_pty(report: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
     let slave = pty_for(report, rows, columns)?;
     let path = pty::path(&slave)?;
     let console = Path::new("/dev/console");
-    let _ = std::fs::File::options().create(true).truncate(false).write(true).open(console);
+    let _ = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(console);
     // A read-only or host's /dev has no place for it: the terminal works without.
     let _ = crate::sys::mount::bind(&path, console);
     Ok(())

@@ -89,7 +89,10 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         }
     }
     if let Err(error) = rustix::process::chdir(plan.workdir.as_str()) {
-        return failed(&format!("chdir to `{}`", plan.workdir), &std::io::Error::from(error));
+        return failed(
+            &format!("chdir to `{}`", plan.workdir),
+            &std::io::Error::from(error),
+        );
     }
     let become_user = || -> Result<()> {
         process::set_groups(&plan.groups)?;
@@ -103,9 +106,13 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         return failed("become the user", &error);
     }
     match find_program(plan.argv.first().map_or("", String::as_str), &plan.env) {
-        Ok(program) => {
-            enter_command(&program, &plan.argv, &plan.env, &plan.capabilities, plan.filter.as_ref())
-        }
+        Ok(program) => enter_command(
+            &program,
+            &plan.argv,
+            &plan.env,
+            &plan.capabilities,
+            plan.filter.as_ref(),
+        ),
         Err(failed) => failed,
     }
 }

@@ -71,14 +71,24 @@ pub struct Created {
 
 /// Makes the init: namespaces, mounts, root, everything but execve.
 pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
-    let Plan { id, dir, mut spec, capabilities, filter, tty, init, stdio } = plan;
+    let Plan {
+        id,
+        dir,
+        mut spec,
+        capabilities,
+        filter,
+        tty,
+        init,
+        stdio,
+    } = plan;
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
     report::capture_into(&theirs);
     let executor = Executor::new(&mut spec, capabilities, filter, tty, init, &theirs)?;
     let dir = dir.join("oci");
     std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
     let config = dir.join("config.json");
-    write_whole(&config, &serde_json::to_vec(&spec)?, Durable::No).tried(|| format!("write {}", config.display()))?;
+    write_whole(&config, &serde_json::to_vec(&spec)?, Durable::No)
+        .tried(|| format!("write {}", config.display()))?;
 
     let built = ContainerBuilder::new(id.to_owned(), SyscallType::Linux)
         .with_executor(executor)
@@ -96,7 +106,13 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
             }
             builder
         })
-        .and_then(|builder| builder.as_init(&dir).with_systemd(false).with_detach(true).build());
+        .and_then(|builder| {
+            builder
+                .as_init(&dir)
+                .with_systemd(false)
+                .with_detach(true)
+                .build()
+        });
     // libcontainer makes us undumpable, which shuts us out of our own /proc/self.
     crate::sys::process::set_dumpable();
     report::capture_nothing();
@@ -108,7 +124,10 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
             return Err(report::why(&report, &chain(&error)));
         }
     };
-    let pid = container.pid().ok_or_else(|| Error::other("libcontainer gave no pid"))?.as_raw();
+    let pid = container
+        .pid()
+        .ok_or_else(|| Error::other("libcontainer gave no pid"))?
+        .as_raw();
     let init = Process::of_child(pid)?;
     let master = match tty {
         None => None,
@@ -120,15 +139,24 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
             _ => return Err(Error::other("the container's init gave no pty")),
         },
     };
-    Ok(Created { init, master, notify: dir.join(id).join("notify.sock"), dir, report })
+    Ok(Created {
+        init,
+        master,
+        notify: dir.join(id).join("notify.sock"),
+        dir,
+        report,
+    })
 }
 
 impl Created {
     /// Lets the init go, and waits until it has become the container's command
     /// or has said why it cannot.
     pub fn start(&self) -> Result<()> {
-        let started = libcontainer::notify_socket::NotifySocket::new(&self.notify).notify_container_start();
-        started.map_err(|error| Error::other(format!("start the container's init: {}", chain(&error))))?;
+        let started =
+            libcontainer::notify_socket::NotifySocket::new(&self.notify).notify_container_start();
+        started.map_err(|error| {
+            Error::other(format!("start the container's init: {}", chain(&error)))
+        })?;
         let answer = report::hear(&self.report)?;
         let _ = std::fs::remove_dir_all(&self.dir);
         match answer {

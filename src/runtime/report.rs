@@ -55,7 +55,12 @@ pub(super) fn hear(socket: &OwnedFd) -> Result<Option<(Report, Option<OwnedFd>)>
         match message.first() {
             None => return Ok(None),
             Some(&EVENT) => {}
-            Some(_) => return Ok(Some((serde_json::from_slice(&message)?, fds.into_iter().next()))),
+            Some(_) => {
+                return Ok(Some((
+                    serde_json::from_slice(&message)?,
+                    fds.into_iter().next(),
+                )));
+            }
         }
     }
 }
@@ -148,8 +153,14 @@ impl tracing::field::Visit for Text {
 
 /// Whether the monitor still listens.
 pub(super) fn is_heard(socket: &impl AsFd) -> bool {
-    let mut fds = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::empty())];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [rustix::event::PollFd::new(
+        socket,
+        rustix::event::PollFlags::empty(),
+    )];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     let _ = rustix::event::poll(&mut fds, Some(&now));
     !fds[0].revents().contains(rustix::event::PollFlags::HUP)
 }

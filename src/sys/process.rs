@@ -499,9 +499,16 @@ pub fn duplicate(number: i32) -> Option<OwnedFd> {
 /// Gives the pipe or terminal at a standard stream to `uid`, so that it can be
 /// opened anew by /dev/stdout; what is neither is left alone.
 pub fn give_stream(number: i32, uid: u32) {
-    let Some(stream) = duplicate(number) else { return };
-    let Ok(found) = rustix::fs::fstat(&stream) else { return };
-    if matches!(rustix::fs::FileType::from_raw_mode(found.st_mode), rustix::fs::FileType::Fifo) {
+    let Some(stream) = duplicate(number) else {
+        return;
+    };
+    let Ok(found) = rustix::fs::fstat(&stream) else {
+        return;
+    };
+    if matches!(
+        rustix::fs::FileType::from_raw_mode(found.st_mode),
+        rustix::fs::FileType::Fifo
+    ) {
         let _ = rustix::fs::fchown(&stream, Some(rustix::fs::Uid::from_raw(uid)), None);
     }
 }
@@ -546,7 +553,13 @@ pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let limit = |value| (value != u64::MAX).then_some(value);
-    Ok(setrlimit(resource, Rlimit { current: limit(soft), maximum: limit(hard) })?)
+    Ok(setrlimit(
+        resource,
+        Rlimit {
+            current: limit(soft),
+            maximum: limit(hard),
+        },
+    )?)
 }
 
 /// Gives a terminal of ours to `uid`.

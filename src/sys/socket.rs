@@ -126,5 +126,10 @@ pub fn send_raw(fd: i32, slices: &[IoSlice<'_>]) {
     // closed, the kernel says so and nothing happens.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let mut ancillary = SendAncillaryBuffer::default();
-    let _ = rustix::net::sendmsg(fd, slices, &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = rustix::net::sendmsg(
+        fd,
+        slices,
+        &mut ancillary,
+        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+    );
 }

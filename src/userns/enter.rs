@@ -93,7 +93,11 @@ pub fn helper(name: &str) -> Option<PathBuf> {
 /// Leaves the caller's supplementary groups behind, once the map is written and
 /// where that is allowed: they would leak into the container.
 pub fn leave_groups(map: &IdMap) -> Result<()> {
-    if map.is_single() { Ok(()) } else { process::set_groups(&[]).tried(|| "leave supplementary groups") }
+    if map.is_single() {
+        Ok(())
+    } else {
+        process::set_groups(&[]).tried(|| "leave supplementary groups")
+    }
 }
 
 /// Becomes root of the user namespace we are in, once its map is written.

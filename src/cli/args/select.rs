@@ -44,22 +44,36 @@ impl Select {
             return Err(Error::usage("--all and --latest cannot be used together"));
         }
         if (self.all || self.latest || !filters.is_empty()) && !self.names.is_empty() {
-            let flag = if self.latest { "--latest" } else if self.all { "--all" } else { "--filter" };
+            let flag = if self.latest {
+                "--latest"
+            } else if self.all {
+                "--all"
+            } else {
+                "--filter"
+            };
             return Err(Error::usage(format!("no arguments are needed with {flag}")));
         }
         if self.latest {
             let found = container::find(&engine.storage, &latest(engine)?)?;
             let typed = found.record.id.to_string();
-            return Ok(vec![Chosen { container: found, typed }]);
+            return Ok(vec![Chosen {
+                container: found,
+                typed,
+            }]);
         }
         if self.all || !filters.is_empty() {
-            if !filters.is_empty() { return Err(Error::unsupported("--filter")); }
+            if !filters.is_empty() {
+                return Err(Error::unsupported("--filter"));
+            }
             let mut all = container::list(&engine.storage)?;
             all.retain(|it| suits(it));
             all.sort_by(|a, b| a.record.created.cmp(&b.record.created));
             return Ok(all
                 .into_iter()
-                .map(|container| Chosen { typed: container.record.id.to_string(), container })
+                .map(|container| Chosen {
+                    typed: container.record.id.to_string(),
+                    container,
+                })
                 .collect());
         }
         let mut names = self.names.clone();
@@ -67,7 +81,9 @@ impl Select {
             match std::fs::read_to_string(file) {
                 Ok(text) => names.push(text.lines().next().unwrap_or("").trim().to_owned()),
                 Err(_) if ignore => {}
-                Err(error) => return Err(error).tried(|| format!("reading CIDFile {}", file.display())),
+                Err(error) => {
+                    return Err(error).tried(|| format!("reading CIDFile {}", file.display()));
+                }
             }
         }
         if names.is_empty() {

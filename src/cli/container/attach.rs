@@ -32,8 +32,10 @@ pub struct Args {
     latest: bool,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle attach --no-stdin web", does: "Watch what the container web prints." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle attach --no-stdin web",
+    does: "Watch what the container web prints.",
+}];
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     let name = if args.latest {
@@ -45,7 +47,10 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
     if found.status.state != State::Running {
-        return Err(Error::new(Kind::State, "you can only attach to running containers"));
+        return Err(Error::new(
+            Kind::State,
+            "you can only attach to running containers",
+        ));
     }
     let options = &found.record.options;
     let wanted = carry::Wanted {
@@ -57,5 +62,9 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
         sig_proxy: args.sig_proxy,
     };
     let outcome = carry::attach(engine, &found, &wanted)?;
-    Session { wanted, detached: false }.code(engine, &found.record, outcome)
+    Session {
+        wanted,
+        detached: false,
+    }
+    .code(engine, &found.record, outcome)
 }

@@ -68,13 +68,23 @@ pub struct Args {
     workdir: Option<String>,
 
     /// CONTAINER [COMMAND [ARG...]]
-    #[arg(value_name = "CONTAINER COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "CONTAINER COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     operands: Vec<OsString>,
 }
 
 pub const EXAMPLES: &[Example] = &[
-    Example { line: "coracle exec web ls /", does: "List the root of the container web." },
-    Example { line: "coracle exec --interactive --user 1000 web sh", does: "Give commands to a shell in it, as user 1000." },
+    Example {
+        line: "coracle exec web ls /",
+        does: "List the root of the container web.",
+    },
+    Example {
+        line: "coracle exec --interactive --user 1000 web sh",
+        does: "Give commands to a shell in it, as user 1000.",
+    },
 ];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
@@ -87,16 +97,23 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut operands = args
         .operands
         .into_iter()
-        .map(|text| text.into_string().map_err(|text| Error::usage(format!("{text:?} is not UTF-8"))))
+        .map(|text| {
+            text.into_string()
+                .map_err(|text| Error::usage(format!("{text:?} is not UTF-8")))
+        })
         .collect::<Result<Vec<_>>>()?;
     let name = if args.latest {
         crate::cli::args::select::latest(engine)?
     } else if operands.is_empty() {
-        return Err(Error::usage("exec requires the name or ID of a container or the --latest flag"));
+        return Err(Error::usage(
+            "exec requires the name or ID of a container or the --latest flag",
+        ));
     } else {
         operands.remove(0)
     };
-    at_least(1, operands.len()).map_err(|_| Error::usage("must provide a non-empty command to start an exec session: invalid argument"))?;
+    at_least(1, operands.len()).map_err(|_| {
+        Error::usage("must provide a non-empty command to start an exec session: invalid argument")
+    })?;
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
     let wanted = Wanted {

@@ -15,12 +15,16 @@ pub struct Args {
     select: Select,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle init web", does: "Prepare the container web; its command does not run yet." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle init web",
+    does: "Prepare the container web; its command does not run yet.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let all = args.select.all;
-    let chosen = args.select.containers(engine, &[], &[], false, |it| it.status.state == State::Created)?;
+    let chosen = args.select.containers(engine, &[], &[], false, |it| {
+        it.status.state == State::Created
+    })?;
     each(chosen, output, |container, output, typed| {
         match container.status.state {
             State::Created | State::Exited => {}
@@ -36,7 +40,15 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 ));
             }
         }
-        start::start(engine, &container.record, start::Launch { hold: true, ..Default::default() }, || {})?;
+        start::start(
+            engine,
+            &container.record,
+            start::Launch {
+                hold: true,
+                ..Default::default()
+            },
+            || {},
+        )?;
         output.line(typed);
         Ok(())
     })

@@ -25,12 +25,16 @@ pub struct Args {
     cidfile: Vec<PathBuf>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle kill --signal HUP web", does: "Have the container web read its configuration again." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle kill --signal HUP web",
+    does: "Have the container web read its configuration again.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let signal = parse_signal(&args.signal)?;
-    let chosen = args.select.containers(engine, &[], &args.cidfile, false, |it| it.status.is_up())?;
+    let chosen = args
+        .select
+        .containers(engine, &[], &args.cidfile, false, |it| it.status.is_up())?;
     each(chosen, output, |container, output, typed| {
         stop::kill(container, signal)?;
         output.line(typed);

@@ -28,7 +28,12 @@ pub struct Args {
     until: Option<String>,
 
     /// Only the last N lines; -1 is all
-    #[arg(long, value_name = "N", default_value = "-1", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "-1",
+        allow_negative_numbers = true
+    )]
     tail: i64,
 
     /// Begin each line with the time it was printed
@@ -48,12 +53,19 @@ pub struct Args {
     latest: bool,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle logs --tail 10 --timestamps web", does: "Show the last ten lines of the container web." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle logs --tail 10 --timestamps web",
+    does: "Show the last ten lines of the container web.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let names = if args.latest { vec![latest(engine)?] } else { args.names };
-    at_least(1, names.len()).map_err(|_| Error::usage("specify at least one container name or ID to log"))?;
+    let names = if args.latest {
+        vec![latest(engine)?]
+    } else {
+        args.names
+    };
+    at_least(1, names.len())
+        .map_err(|_| Error::usage("specify at least one container name or ID to log"))?;
     container::sweep(engine)?;
     let mut containers = Vec::new();
     for name in &names {
@@ -61,8 +73,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let now = jiff::Timestamp::now();
     let options = Options {
-        since: args.since.as_deref().map(|text| logs::parse_time(text, now)).transpose()?,
-        until: args.until.as_deref().map(|text| logs::parse_time(text, now)).transpose()?,
+        since: args
+            .since
+            .as_deref()
+            .map(|text| logs::parse_time(text, now))
+            .transpose()?,
+        until: args
+            .until
+            .as_deref()
+            .map(|text| logs::parse_time(text, now))
+            .transpose()?,
         tail: usize::try_from(args.tail).ok(),
         follow: args.follow,
     };

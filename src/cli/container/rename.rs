@@ -14,8 +14,10 @@ pub struct Args {
     names: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle rename web old-web", does: "Rename the container web to old-web." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle rename web old-web",
+    does: "Rename the container web to old-web.",
+}];
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     exactly(2, args.names.len())?;

@@ -22,7 +22,12 @@ pub struct Args {
     running: bool,
 
     /// Seconds to wait before SIGKILL; -1 waits for ever
-    #[arg(long, short = 't', value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short = 't',
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     time: Option<i64>,
 
     /// Select containers as `ps --filter` does
@@ -34,8 +39,10 @@ pub struct Args {
     cidfile: Vec<PathBuf>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle restart --time 2 web", does: "Stop and start the container web." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle restart --time 2 web",
+    does: "Stop and start the container web.",
+}];
 
 pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.running {
@@ -43,8 +50,11 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let timeout = seconds(args.time)?;
     let running = args.running;
-    let chosen =
-        args.select.containers(engine, &args.filter, &args.cidfile, false, |it| !running || it.status.is_up())?;
+    let chosen = args
+        .select
+        .containers(engine, &args.filter, &args.cidfile, false, |it| {
+            !running || it.status.is_up()
+        })?;
     each(chosen, output, |container, output, typed| {
         stop::stop(engine, container, None, timeout)?;
         let stopped = container::find(&engine.storage, container.record.id.as_str())?;

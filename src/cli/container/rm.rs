@@ -30,7 +30,12 @@ pub struct Args {
     volumes: bool,
 
     /// Seconds to let a container end before SIGKILL; -1 waits for ever
-    #[arg(long, short = 't', value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short = 't',
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     time: Option<i64>,
 
     /// Remove what depends on the containers too
@@ -46,17 +51,28 @@ pub struct Args {
     cidfile: Vec<PathBuf>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle rm --force --volumes web", does: "Remove web and its anonymous volumes, running or not." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle rm --force --volumes web",
+    does: "Remove web and its anonymous volumes, running or not.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.time.is_some() && !args.force {
-        return Err(Error::usage("--force option must be specified to use the --time option"));
+        return Err(Error::usage(
+            "--force option must be specified to use the --time option",
+        ));
     }
-    let how = Removal { force: args.force, timeout: seconds(args.time)?, volumes: args.volumes };
+    let how = Removal {
+        force: args.force,
+        timeout: seconds(args.time)?,
+        volumes: args.volumes,
+    };
     let ignore = args.ignore || args.force;
     let mut code = 0;
-    let chosen = match args.select.containers(engine, &args.filter, &args.cidfile, ignore, |_| true) {
+    let chosen = match args
+        .select
+        .containers(engine, &args.filter, &args.cidfile, ignore, |_| true)
+    {
         Ok(chosen) => chosen,
         // Podman's exit code for a container that is not there is 1 here.
         Err(error) if error.kind() == Kind::NotFound => {

@@ -18,7 +18,13 @@ pub struct Session {
 impl Session {
     /// Starts the container of `record` and stays with it unless detached. Gives
     /// the exit code.
-    pub fn start(&self, engine: &Engine, record: &Record, fresh: bool, output: &mut Output) -> Result<u8> {
+    pub fn start(
+        &self,
+        engine: &Engine,
+        record: &Record,
+        fresh: bool,
+        output: &mut Output,
+    ) -> Result<u8> {
         self.start_with(engine, record, fresh, output, |_| {}, || {})
     }
 
@@ -33,7 +39,11 @@ impl Session {
         started: impl FnOnce(&mut Output),
         created: impl FnOnce(),
     ) -> Result<u8> {
-        let launch = Launch { fresh, size: window(), ..Launch::default() };
+        let launch = Launch {
+            fresh,
+            size: window(),
+            ..Launch::default()
+        };
         if self.detached {
             let running = start(engine, record, launch, created)?;
             warn(&running, output);
@@ -41,11 +51,20 @@ impl Session {
             return Ok(0);
         }
         let (ours, theirs) = pipes(&self.wanted)?;
-        let running = start(engine, record, Launch { attach: Some(theirs), ..launch }, created)?;
+        let running = start(
+            engine,
+            record,
+            Launch {
+                attach: Some(theirs),
+                ..launch
+            },
+            created,
+        )?;
         warn(&running, output);
         started(output);
         output.flush();
-        let outcome = Carrier::new(Peer::Monitor(running.monitor.control), ours, &self.wanted)?.carry()?;
+        let outcome =
+            Carrier::new(Peer::Monitor(running.monitor.control), ours, &self.wanted)?.carry()?;
         self.code(engine, record, outcome)
     }
 
@@ -56,7 +75,10 @@ impl Session {
             Outcome::Detached => Ok(0),
             Outcome::Lost => {
                 container::sweep(engine)?;
-                Err(Error::other(format!("the monitor of container {} was killed, and the container with it", record.id.short())))
+                Err(Error::other(format!(
+                    "the monitor of container {} was killed, and the container with it",
+                    record.id.short()
+                )))
             }
         }
     }

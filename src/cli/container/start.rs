@@ -1,6 +1,6 @@
 use crate::cli::Example;
-use crate::cli::args::select::{Select, each};
 use crate::cli::args::detach_keys;
+use crate::cli::args::select::{Select, each};
 use crate::cli::container::session::Session;
 use crate::container::attach::Wanted;
 use crate::container::{self, State};
@@ -38,19 +38,29 @@ pub struct Args {
     filter: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle start --attach web", does: "Start the container web again and show what it prints." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle start --attach web",
+    does: "Start the container web again and show what it prints.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.attach && args.select.names.len() > 1 {
-        return Err(Error::usage("you cannot start and attach multiple containers at once"));
+        return Err(Error::usage(
+            "you cannot start and attach multiple containers at once",
+        ));
     }
     if args.sig_proxy == Some(true) && !args.attach {
-        return Err(Error::usage("you cannot use sig-proxy without --attach: invalid argument"));
+        return Err(Error::usage(
+            "you cannot use sig-proxy without --attach: invalid argument",
+        ));
     }
-    let chosen = args.select.containers(engine, &args.filter, &[], false, |it| !it.status.is_up())?;
+    let chosen = args
+        .select
+        .containers(engine, &args.filter, &[], false, |it| !it.status.is_up())?;
     if args.attach || args.interactive {
-        let Some(chosen) = chosen.into_iter().next() else { return Ok(0) };
+        let Some(chosen) = chosen.into_iter().next() else {
+            return Ok(0);
+        };
         let options = &chosen.container.record.options;
         let wanted = Wanted {
             stdin: args.interactive && options.interactive,
@@ -60,7 +70,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             detach_keys: detach_keys(args.detach_keys.as_deref())?,
             sig_proxy: args.sig_proxy.unwrap_or(true),
         };
-        let session = Session { wanted, detached: !args.attach };
+        let session = Session {
+            wanted,
+            detached: !args.attach,
+        };
         if chosen.container.status.state == State::Running {
             let outcome = container::attach::attach(engine, &chosen.container, &session.wanted)?;
             return session.code(engine, &chosen.container.record, outcome);
@@ -83,12 +96,20 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
         other => {
             return Err(Error::new(
                 crate::error::Kind::State,
-                format!("unable to start container {}: container is {}: container state improper", container.record.id, other.word()),
+                format!(
+                    "unable to start container {}: container is {}: container state improper",
+                    container.record.id,
+                    other.word()
+                ),
             ));
         }
     }
-    let running =
-        container::start::start(engine, &container.record, container::start::Launch::default(), || {})?;
+    let running = container::start::start(
+        engine,
+        &container.record,
+        container::start::Launch::default(),
+        || {},
+    )?;
     for warning in &running.warnings {
         output.notice(format_args!("Warning: {warning}"));
     }

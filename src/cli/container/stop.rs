@@ -23,7 +23,12 @@ pub struct Args {
     ignore: bool,
 
     /// Seconds to wait before SIGKILL; -1 waits for ever
-    #[arg(long, short = 't', value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short = 't',
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     time: Option<i64>,
 
     /// Select containers as `ps --filter` does
@@ -35,11 +40,17 @@ pub struct Args {
     cidfile: Vec<PathBuf>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle stop --time 2 web", does: "Stop the container web, with SIGKILL after 2 seconds." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle stop --time 2 web",
+    does: "Stop the container web, with SIGKILL after 2 seconds.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let chosen = args.select.containers(engine, &args.filter, &args.cidfile, args.ignore, |it| it.status.is_up())?;
+    let chosen =
+        args.select
+            .containers(engine, &args.filter, &args.cidfile, args.ignore, |it| {
+                it.status.is_up()
+            })?;
     let timeout = seconds(args.time)?;
     let by_name = !args.select.all && args.filter.is_empty();
     each(chosen, output, |container, output, typed| {
@@ -70,7 +81,9 @@ pub fn seconds(time: Option<i64>) -> Result<Option<u32>> {
         None => Ok(None),
         Some(-1) => Ok(Some(u32::MAX)),
         Some(time) => u32::try_from(time).map(Some).map_err(|_| {
-            Error::usage(format!("invalid argument \"{time}\" for \"-t, --time\" flag: not a number of seconds"))
+            Error::usage(format!(
+                "invalid argument \"{time}\" for \"-t, --time\" flag: not a number of seconds"
+            ))
         }),
     }
 }

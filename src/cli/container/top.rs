@@ -15,7 +15,11 @@ use crate::output::{Output, table};
 #[derive(clap::Args)]
 pub struct Args {
     /// CONTAINER [COLUMN...]
-    #[arg(value_name = "CONTAINER COLUMN", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "CONTAINER COLUMN",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     operands: Vec<String>,
 
     /// The container created last
@@ -23,14 +27,17 @@ pub struct Args {
     latest: bool,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle top web pid user args", does: "Show the processes of the container web." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle top web pid user args",
+    does: "Show the processes of the container web.",
+}];
 
 pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let name = if args.latest {
         latest(engine)?
     } else {
-        at_least(1, args.operands.len()).map_err(|_| Error::usage("you must provide the name or id of a running container"))?;
+        at_least(1, args.operands.len())
+            .map_err(|_| Error::usage("you must provide the name or id of a running container"))?;
         args.operands.remove(0)
     };
     if args.operands.iter().any(|word| word.starts_with('-')) {
@@ -47,13 +54,26 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
     if found.status.state != State::Running {
-        return Err(Error::new(Kind::State, "top can only be used on running containers"));
+        return Err(Error::new(
+            Kind::State,
+            "top can only be used on running containers",
+        ));
     }
-    let mut text = wanted.iter().map(|it| it.header()).collect::<Vec<_>>().join("\t");
+    let mut text = wanted
+        .iter()
+        .map(|it| it.header())
+        .collect::<Vec<_>>()
+        .join("\t");
     text.push('\n');
     let mut users: BTreeMap<u32, String> = BTreeMap::new();
     for process in processes(engine, &found, &mut users)? {
-        text.push_str(&wanted.iter().map(|it| it.value(&process)).collect::<Vec<_>>().join("\t"));
+        text.push_str(
+            &wanted
+                .iter()
+                .map(|it| it.value(&process))
+                .collect::<Vec<_>>()
+                .join("\t"),
+        );
         text.push('\n');
     }
     output.text(&table::align(&text));

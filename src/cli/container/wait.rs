@@ -31,8 +31,10 @@ pub struct Args {
     latest: bool,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle wait web", does: "Wait for the container web and print its exit code." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle wait web",
+    does: "Wait for the container web and print its exit code.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     for condition in &args.condition {
@@ -41,7 +43,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             other => return Err(Error::unsupported(format_args!("--condition={other}"))),
         }
     }
-    let names = if args.latest { vec![crate::cli::args::select::latest(engine)?] } else { args.names };
+    let names = if args.latest {
+        vec![crate::cli::args::select::latest(engine)?]
+    } else {
+        args.names
+    };
     at_least(1, names.len())?;
     for name in names {
         let code = match container::find(&engine.storage, &name) {
