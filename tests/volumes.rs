@@ -333,7 +333,7 @@ fn volume_ls_is_a_table() {
     world.coracle("volume create one").ok();
     crate::assert_snapshot!(world.coracle("volume ls"), @"
     DRIVER  VOLUME NAME
-    local   one
+    local  one
     ");
     assert_eq!(
         world

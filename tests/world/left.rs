@@ -27,7 +27,7 @@ pub struct Process {
     pub command: String,
 }
 
-/// The processes that carry `mark`. Zombies have no limits and are not seen.
+/// The processes that carry `mark` and have not ended.
 pub fn processes(mark: u64) -> Vec<Process> {
     let mark = mark.to_string();
     names(Path::new("/proc"))
@@ -52,6 +52,11 @@ fn describe(pid: i32) -> Option<Process> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim_end_matches("kB").split_whitespace().last())
     };
+    // What has ended and is not reaped yet is its parent's.
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    if state.is_some_and(|it| it.trim_start().starts_with(['Z', 'X'])) {
+        return None;
+    }
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     Some(Process {
         pid,

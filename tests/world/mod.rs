@@ -192,10 +192,10 @@ impl Drop for World {
         let failing = std::thread::panicking();
         if is_podman() {
             self.coracle("rm -fa -t 0").run();
-            left::kill(self.mark);
             self.shell("cd /; exec coracle unshare rm -rf \"$0\"")
                 .arg(&self.dir)
                 .run();
+            left::kill(self.mark);
             return;
         }
         let mut wrong = Vec::new();
