@@ -22,6 +22,7 @@ pub mod create;
 pub mod exec;
 mod host;
 pub mod logs;
+pub mod name;
 pub mod options;
 mod record;
 mod release;
@@ -42,8 +43,6 @@ pub use release::release;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;
-
-use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -126,35 +125,4 @@ pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId
     Ok(ids
         .filter(|id| storage.container(id).join("container.json").exists())
         .collect())
-}
-
-/// Which containers mount which volumes. Reads the records' mounts alone.
-pub fn volume_users(storage: &Storage) -> Result<BTreeMap<Name, Vec<ContainerId>>> {
-    #[derive(serde::Deserialize)]
-    struct Mounting {
-        options: Mounts,
-    }
-    #[derive(serde::Deserialize)]
-    struct Mounts {
-        mounts: Vec<options::Mount>,
-    }
-    let mut users: BTreeMap<Name, Vec<ContainerId>> = BTreeMap::new();
-    for id in storage.list(&storage.containers())? {
-        let Ok(id) = id.parse::<ContainerId>() else {
-            continue;
-        };
-        let record = storage.container(&id).join("container.json");
-        let Some(record) = read_json::<Mounting>(&record)? else {
-            continue;
-        };
-        for mount in record.options.mounts {
-            if let options::MountKind::Volume { name, .. } = mount.kind {
-                let of = users.entry(name).or_default();
-                if !of.contains(&id) {
-                    of.push(id.clone());
-                }
-            }
-        }
-    }
-    Ok(users)
 }

@@ -251,65 +251,45 @@ pub enum Removed {
     InUse(Vec<ContainerId>),
 }
 
-/// How many volumes are held at once while they are removed: each is a
-/// descriptor.
-const AT_ONCE: usize = 128;
-
-/// Removes volumes, in the order given. `users` tells who uses what: it is asked
-/// once for many volumes, while they are all held, so that no container can begin
-/// to use one of them in between.
+/// Removes volumes, in the order given. `users` tells who uses one: it is asked
+/// while the volume is held, so that no container can begin to use it in between.
 pub fn remove(
     engine: &Engine,
     names: &[Name],
-    users: impl Fn() -> Result<BTreeMap<Name, Vec<ContainerId>>>,
+    users: impl Fn(&Name) -> Result<Vec<ContainerId>>,
 ) -> Result<Vec<Removed>> {
+    let staging = engine.storage.stage()?;
     let mut results = Vec::with_capacity(names.len());
-    let mut retired = Vec::new();
-    for names in names.chunks(AT_ONCE) {
-        let held: Vec<Option<Locked>> = names
-            .iter()
-            .map(|name| storage::lock_alone(&engine.storage.volume(name)).ok())
-            .collect();
-        let mut users = users()?;
-        let staging = engine.storage.stage()?;
-        for (name, held) in names.iter().zip(&held) {
-            if let Some(users) = users.remove(name) {
-                results.push(Removed::InUse(users));
-                continue;
-            }
-            let dir = engine.storage.volume(name);
-            // What another took away while we waited is not there any more.
-            let result = match held.as_ref().filter(|held| is_same(held, &dir)) {
-                None => Removed::Missing,
-                Some(_) => {
-                    std::fs::rename(&dir, staging.path().join(name))
-                        .tried(|| format!("remove volume {name}"))?;
-                    Removed::Gone
-                }
-            };
-            results.push(result);
-        }
-        retired.push(staging);
+    for name in names {
+        let dir = engine.storage.volume(name);
+        // What another took away while we waited is not there any more.
+        let held = storage::lock_alone(&dir).ok();
+        let Some(_held) = held.filter(|held| is_same(held, &dir)) else {
+            results.push(Removed::Missing);
+            continue;
+        };
+        let users = users(name)?;
+        results.push(if users.is_empty() {
+            std::fs::rename(&dir, staging.path().join(name))
+                .tried(|| format!("remove volume {name}"))?;
+            Removed::Gone
+        } else {
+            Removed::InUse(users)
+        });
     }
-    discard(engine, retired)?;
+    discard(engine, &staging)?;
     Ok(results)
 }
 
 /// Deletes what has been taken out of sight; in the user namespace, once for
 /// all, if there are files of other ids.
-fn discard(engine: &Engine, retired: Vec<Staging>) -> Result<()> {
-    let mut left = retired;
-    left.retain(|staging| storage::remove_tree(staging.path()).is_err());
-    if left.is_empty() {
+fn discard(engine: &Engine, retired: &Staging) -> Result<()> {
+    let path = retired.path();
+    if storage::remove_tree(path).is_ok() {
         return Ok(());
     }
-    engine.in_namespace(|| {
-        for staging in &left {
-            storage::remove_tree(staging.path())
-                .tried(|| format!("remove {}", staging.path().display()))?;
-        }
-        Ok(())
-    })
+    engine
+        .in_namespace(|| storage::remove_tree(path).tried(|| format!("remove {}", path.display())))
 }
 
 #[cfg(test)]
@@ -427,8 +407,8 @@ mod tests {
         let settings = crate::settings::Settings::read(&Default::default()).unwrap();
         let mut engine = Engine::open(settings, thread).unwrap();
         engine.storage = storage.clone();
-        let results = remove(&engine, &[name("a"), name("b"), name("c")], || {
-            Ok([(name("b"), vec![user.clone()])].into())
+        let results = remove(&engine, &[name("a"), name("b"), name("c")], |it| {
+            Ok(Vec::from_iter((*it == name("b")).then(|| user.clone())))
         })
         .unwrap();
         assert!(matches!(

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::container::options::{MountKind, RestartPolicy};
+use crate::container::{self, Container, State};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::network::NetworkMode;
 
 /// The filters of a command line, in order.
 #[derive(Debug, Default)]
@@ -53,7 +57,8 @@ impl Filters {
     /// The compiled patterns of `key`, for the names that Podman matches so.
     pub fn patterns(&self, key: &str) -> Result<Vec<regex::Regex>> {
         let compiled = self.values(key).map(|pattern| {
-            regex::Regex::new(pattern)
+            // Docker's names begin with a slash.
+            regex::Regex::new(pattern.strip_prefix('/').unwrap_or(pattern))
                 .map_err(|error| Error::usage(format!("invalid {key} filter {pattern:?}: {error}")))
         });
         compiled.collect()
@@ -79,6 +84,211 @@ impl Filters {
             .last()
             .map(|value| moment(value, Timestamp::now()))
             .transpose()
+    }
+}
+
+/// `--filter` of containers, with what it has to look at.
+#[derive(Debug)]
+pub struct ContainerFilters {
+    filters: Filters,
+    ids: Vec<regex::Regex>,
+    names: Vec<regex::Regex>,
+    images: Vec<regex::Regex>,
+    commands: Vec<regex::Regex>,
+    states: Vec<State>,
+    exited: Vec<i32>,
+    before: Option<Timestamp>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    on_boot: Option<bool>,
+}
+
+/// Reads the filters of a command about containers.
+pub fn containers(engine: &Engine, given: &[String]) -> Result<ContainerFilters> {
+    let filters = Filters::parse(given, |filter| {
+        Error::usage(format!("invalid filter {filter:?}"))
+    })?;
+    if let Some(unknown) = filters.unknown(CONTAINER_KEYS) {
+        return Err(Error::usage(format!("{unknown} is an invalid filter")));
+    }
+    if filters.values("pod").any(str::is_empty) {
+        return Err(Error::usage("name or ID cannot be empty"));
+    }
+    for policy in filters.values("restart-policy") {
+        if !["no", "on-failure", "always", "unless-stopped"].contains(&policy) {
+            return Err(Error::usage(format!("{policy} invalid restart policy")));
+        }
+    }
+    let exited = filters.values("exited").map(|code| {
+        code.parse().map_err(|_| {
+            Error::usage(format!(
+                "exited code out of range '\\x00': strconv.ParseInt: parsing {code:?}: invalid syntax"
+            ))
+        })
+    });
+    let made = |name: &str| -> Result<Timestamp> {
+        Ok(container::find(&engine.storage, name)?.record.created)
+    };
+    // Of several the narrowest counts.
+    let before = filters
+        .values("before")
+        .map(made)
+        .collect::<Result<Vec<_>>>()?;
+    let since = filters
+        .values("since")
+        .map(made)
+        .collect::<Result<Vec<_>>>()?;
+    Ok(ContainerFilters {
+        ids: filters.patterns("id")?,
+        names: filters.patterns("name")?,
+        images: filters.patterns("ancestor")?,
+        commands: filters.patterns("command")?,
+        states: filters.values("status").map(state).collect::<Result<_>>()?,
+        exited: exited.collect::<Result<_>>()?,
+        before: before.into_iter().min(),
+        since: since.into_iter().max(),
+        until: filters.until()?,
+        on_boot: filters.boolean("should-start-on-boot")?,
+        filters,
+    })
+}
+
+const CONTAINER_KEYS: &[&str] = &[
+    "ancestor",
+    "before",
+    "command",
+    "exited",
+    "health",
+    "id",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "pod",
+    "restart-policy",
+    "should-start-on-boot",
+    "since",
+    "status",
+    "until",
+    "volume",
+];
+
+fn state(word: &str) -> Result<State> {
+    Ok(match word {
+        "created" => State::Created,
+        "initialized" => State::Initialized,
+        "running" => State::Running,
+        "paused" => State::Paused,
+        "stopped" | "exited" => State::Exited,
+        "removing" => State::Removing,
+        // What Podman has this word for cannot be here.
+        "unknown" => State::Removing,
+        _ => {
+            return Err(Error::usage(format!(
+                "unknown container state: {word}: invalid argument"
+            )));
+        }
+    })
+}
+
+impl ContainerFilters {
+    /// Whether a state is asked for, which makes `ps` look at all containers.
+    pub fn has_status(&self) -> bool {
+        !self.states.is_empty()
+    }
+
+    /// Whether the container passes all of them.
+    pub fn matches(&self, container: &Container) -> bool {
+        let Container { record, status } = container;
+        let options = &record.options;
+        let id = record.id.as_str();
+        let is_id = |value: &str| {
+            let prefix = crate::id::is_hex(value) && id.starts_with(value);
+            prefix || self.ids.iter().any(|pattern| pattern.is_match(id))
+        };
+        let is_image = |value: &str| {
+            let by_id = value.len() >= 3 && record.image.id.as_str().starts_with(value);
+            by_id || self.is_image(&record.image.name)
+        };
+        let has_health = |value: &str| value == "none";
+        let filters = &self.filters;
+        (filters.values("id").next().is_none() || filters.any("id", is_id))
+            && passes(&self.names, record.name.as_str())
+            && passes(
+                &self.commands,
+                options.argv.first().map_or("", String::as_str),
+            )
+            && filters.any("ancestor", is_image)
+            && filters.labels(&options.labels)
+            && (self.states.is_empty() || self.states.contains(&status.state))
+            && (self.exited.is_empty() || self.exited.contains(&exit_code(container)))
+            && self.before.is_none_or(|before| record.created < before)
+            && self.since.is_none_or(|since| record.created > since)
+            && self.until.is_none_or(|until| record.created < until)
+            && filters.any("volume", |value| has_volume(container, value))
+            && filters.any("network", |value| has_network(&options.network, value))
+            && filters.any("health", has_health)
+            && filters.any("pod", |_| false)
+            && filters.any("restart-policy", |value| policy(&options.restart) == value)
+            && self
+                .on_boot
+                .is_none_or(|wanted| wanted == starts_on_boot(container))
+    }
+
+    /// A pattern is for the whole name, or for all before `:latest`.
+    fn is_image(&self, name: &str) -> bool {
+        let untagged = name.strip_suffix(":latest");
+        let is = |name| self.images.iter().any(|pattern| pattern.is_match(name));
+        is(name) || untagged.is_some_and(is)
+    }
+}
+
+fn passes(patterns: &[regex::Regex], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_match(text))
+}
+
+/// The exit code of one that has ended; no code is -1.
+fn exit_code(container: &Container) -> i32 {
+    let ended = container.status.state == State::Exited;
+    let exit = container.status.exit.as_ref().filter(|_| ended);
+    exit.map_or(-1, |exit| exit.code)
+}
+
+fn has_volume(container: &Container, wanted: &str) -> bool {
+    let (wanted, path) = wanted.split_once(':').unwrap_or((wanted, ""));
+    container.record.options.mounts.iter().any(|mount| {
+        let is = match &mount.kind {
+            MountKind::Volume { name, .. } => name.as_str() == wanted,
+            MountKind::Bind { source } => source.as_os_str() == wanted,
+            _ => false,
+        };
+        is && (path.is_empty() || mount.destination.as_os_str() == path)
+    })
+}
+
+fn has_network(network: &NetworkMode, wanted: &str) -> bool {
+    match (network, wanted.strip_prefix("container:")) {
+        (NetworkMode::Container(id), Some(other)) => id.starts_with(other),
+        _ => false,
+    }
+}
+
+/// Podman's name of a restart policy.
+pub fn policy(restart: &RestartPolicy) -> &'static str {
+    match restart {
+        RestartPolicy::No => "no",
+        RestartPolicy::Always => "always",
+        RestartPolicy::UnlessStopped => "unless-stopped",
+        RestartPolicy::OnFailure { .. } => "on-failure",
+    }
+}
+
+fn starts_on_boot(container: &Container) -> bool {
+    let exit = container.status.exit.as_ref();
+    match container.record.options.restart {
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !exit.is_some_and(|exit| exit.stopped_by_user),
+        RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
     }
 }
 

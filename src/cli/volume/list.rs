@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::inspect::VolumeRow;
@@ -109,8 +107,7 @@ pub struct VolumeFilters {
     names: Vec<regex::Regex>,
     anonymous: Option<bool>,
     dangling: Option<bool>,
-    /// The volumes containers use, if that is asked.
-    used: BTreeSet<Name>,
+    storage: Storage,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -147,16 +144,12 @@ impl VolumeFilters {
             since = since.max(Some(after));
         }
         let dangling = filters.boolean("dangling")?;
-        let used = match dangling {
-            Some(_) => container::volume_users(storage)?.into_keys().collect(),
-            None => BTreeSet::new(),
-        };
         Ok(Self {
             names: filters.patterns("name")?,
             anonymous: filters.boolean("anonymous")?,
             until: filters.until()?,
             dangling,
-            used,
+            storage: storage.clone(),
             since,
             filters,
         })
@@ -182,7 +175,7 @@ impl VolumeFilters {
                 .is_none_or(|wanted| wanted == volume.anonymous)
             && self
                 .dangling
-                .is_none_or(|wanted| wanted != self.used.contains(&volume.name))
+                .is_none_or(|wanted| wanted != is_used(&self.storage, &volume.name))
             && self.since.is_none_or(|since| volume.created > since)
             && self.until.is_none_or(|until| volume.created < until)
     }
@@ -191,4 +184,9 @@ impl VolumeFilters {
     pub fn all(&self) -> Result<bool> {
         Ok(self.filters.boolean("all")?.unwrap_or(false))
     }
+}
+
+/// Whether a container uses the volume. One that cannot be found out is used.
+pub fn is_used(storage: &Storage, name: &Name) -> bool {
+    container::users_of_volume(storage, name).map_or(true, |users| !users.is_empty())
 }

@@ -1,4 +1,4 @@
-use super::list::VolumeFilters;
+use super::list::{VolumeFilters, is_used};
 use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
@@ -45,11 +45,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let storage = &engine.storage;
     let filters = VolumeFilters::parse(storage, &args.filter)?;
     let all = args.all || filters.all()?;
-    let used = container::volume_users(storage)?;
     let unused: Vec<Name> = volume::list(storage)?
         .into_iter()
         .filter(|volume| all || volume.anonymous)
-        .filter(|volume| !used.contains_key(&volume.name) && filters.pass(volume))
+        .filter(|volume| filters.pass(volume) && !is_used(storage, &volume.name))
         .map(|volume| volume.name)
         .collect();
     if args.dry_run {
@@ -61,7 +60,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.force && !confirmed(output, all, &unused) {
         return Ok(0);
     }
-    let results = volume::remove(engine, &unused, || container::volume_users(storage))?;
+    let results = volume::remove(engine, &unused, |name| {
+        container::users_of_volume(storage, name)
+    })?;
     for (name, result) in unused.iter().zip(results) {
         // One that a container has begun to use since is not unused any more.
         if let Removed::Gone = result {

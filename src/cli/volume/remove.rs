@@ -1,5 +1,6 @@
 use crate::cli::Example;
 use crate::container;
+use crate::container::remove::{self, Removal};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -62,17 +63,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             Err(error) => errors.push(near(storage, text, error)?),
         }
     }
-    let results = volume::remove(engine, &names, || container::volume_users(storage))?;
+    if args.force {
+        remove_users(engine, &names, args.time)?;
+    }
+    let users = |name: &Name| container::users_of_volume(storage, name);
+    let results = volume::remove(engine, &names, users)?;
     for (name, result) in names.iter().zip(results) {
         match result {
             Removed::Gone => output.line(name),
             Removed::Missing if args.all || args.force => {}
             Removed::Missing => errors.push(volume::no_such(name.as_str())),
-            Removed::InUse(_) if args.force => {
-                return Err(Error::unsupported(format!(
-                    "removing the containers that use volume {name}"
-                )));
-            }
             Removed::InUse(users) => errors.push(in_use(name, &users)),
         }
     }
@@ -85,6 +85,25 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         output.error(error);
     }
     Ok(code)
+}
+
+/// Removes the containers that use the volumes.
+fn remove_users(engine: &Engine, names: &[Name], timeout: Option<i64>) -> Result<()> {
+    // Podman: a negative timeout waits for ever.
+    let timeout = timeout.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    for name in names {
+        for id in container::users_of_volume(&engine.storage, name)? {
+            let how = Removal {
+                force: true,
+                timeout,
+                volumes: false,
+            };
+            if let Some(user) = container::load(&engine.storage, &id)? {
+                remove::remove(engine, &user, how)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn in_use(name: &Name, users: &[ContainerId]) -> Error {
