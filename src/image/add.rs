@@ -334,12 +334,9 @@ fn publish(
             continue;
         };
         // The same image by another manifest: both are true of it.
-        if known.digest != image.digest {
+        if !known.digests().any(|digest| *digest == image.digest) {
             write_whole(&target.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
-            known.other_digests.retain(|digest| *digest != image.digest);
-            known.other_digests.push(known.digest);
-            known.digest = image.digest.clone();
-            known.manifest_type = image.manifest_type.clone();
+            known.other_digests.push(image.digest.clone());
             crate::storage::write_json(&target.join("image.json"), &known, Durable::Yes)?;
         }
         return Ok((known, lock));
