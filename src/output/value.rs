@@ -358,7 +358,14 @@ const NIL: &str = "nil";
 /// `#[serde(rename = "define.Driver", rename_all = "PascalCase")]` names them.
 struct Struct {
     name: &'static str,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<Field>,
+}
+
+struct Field {
+    name: &'static str,
+    value: Value,
+    /// Left out of JSON (`skip_serializing_if`), but there for a template.
+    hidden: bool,
 }
 
 impl Row for Struct {
@@ -367,17 +374,25 @@ impl Row for Struct {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
-        let found = self.fields.iter().find(|(field, _)| *field == name);
-        found.map(|(_, value)| value.clone())
+        let of = |name: &str| self.fields.iter().find(|field| field.name == name);
+        // Some fields have another name in JSON: `Id` is ID, `lockNumber` LockNumber.
+        let mut lower = name.to_owned();
+        if let Some(first) = lower.get_mut(..1) {
+            first.make_ascii_lowercase();
+        }
+        let other = if name == "ID" { "Id" } else { &lower };
+        of(name)
+            .or_else(|| of(other))
+            .map(|field| field.value.clone())
     }
 
     fn print(&self) -> String {
         let mut text = String::from("{");
-        for (i, (_, value)) in self.fields.iter().enumerate() {
+        for (i, field) in self.fields.iter().enumerate() {
             if i > 0 {
                 text.push(' ');
             }
-            text.push_str(&value.to_string());
+            text.push_str(&field.value.to_string());
         }
         text.push('}');
         text
@@ -386,7 +401,8 @@ impl Row for Struct {
     fn json(&self) -> serde_json::Value {
         self.fields
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.json()))
+            .filter(|field| !field.hidden)
+            .map(|field| (field.name.to_owned(), field.value.json()))
             .collect::<serde_json::Map<_, _>>()
             .into()
     }
@@ -651,7 +667,7 @@ impl ser::SerializeMap for MapMaker {
 
 struct StructMaker {
     name: &'static str,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<Field>,
 }
 
 macro_rules! fields {
@@ -665,7 +681,20 @@ macro_rules! fields {
                 name: &'static str,
                 value: &T,
             ) -> Result<(), Problem> {
-                self.fields.push((name, value.serialize(Maker)?));
+                self.fields.push(Field {
+                    name,
+                    value: value.serialize(Maker)?,
+                    hidden: false,
+                });
+                Ok(())
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result<(), Problem> {
+                self.fields.push(Field {
+                    name,
+                    value: Value::Nil,
+                    hidden: true,
+                });
                 Ok(())
             }
 
@@ -690,6 +719,8 @@ mod tests {
         name: String,
         labels: BTreeMap<String, String>,
         none: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hidden: Option<u32>,
         empty: NilIfEmpty<Vec<u32>>,
         at: Time,
     }
@@ -700,13 +731,14 @@ mod tests {
             name: "n".into(),
             labels: [("b".into(), "2".into()), ("a".into(), "1".into())].into(),
             none: None,
+            hidden: None,
             empty: NilIfEmpty(vec![]),
             at: Time(None),
         })
         .unwrap();
         assert_eq!(
             value.to_string(),
-            "{n map[a:1 b:2] <nil> [] 0001-01-01 00:00:00 +0000 UTC}"
+            "{n map[a:1 b:2] <nil> <nil> [] 0001-01-01 00:00:00 +0000 UTC}"
         );
         assert_eq!(
             value.json().to_string(),
