@@ -119,9 +119,7 @@ pub fn change(config: &mut ImageConfig, change: &str) -> Result<()> {
     };
     match key.as_str() {
         "USER" if value.is_empty() => {
-            return Err(wrong(
-                "no value provided for instruction \"USER\"".to_owned(),
-            ));
+            return Err(wrong("must provide a value to USER".to_owned()));
         }
         "USER" => config.user = value.to_owned(),
         "EXPOSE" => {
