@@ -12,7 +12,7 @@ use crate::id::ContainerId;
 use crate::image;
 use crate::output::value::{Row, Time, Value};
 use crate::output::{Listing, Output, human};
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 
 /// List containers
 ///
@@ -223,7 +223,7 @@ fn choose(args: &Args, engine: &Engine) -> Result<Vec<Container>> {
         running(&engine.storage)?
     };
     found.retain(|container| filters.matches(container));
-    found.sort_by(|a, b| a.record.created.cmp(&b.record.created));
+    found.sort_by_key(|it| it.record.created);
     if let Ok(last @ 1..) = usize::try_from(last) {
         found.drain(..found.len().saturating_sub(last));
     }
@@ -321,7 +321,7 @@ fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<Container
     let own: Vec<u64> = if dirs.is_empty() {
         Vec::new()
     } else {
-        engine.in_namespace(|| Ok(dirs.iter().map(|dir| storage::disk_usage(dir).0).collect()))?
+        engine.in_namespace(|| Ok(dirs.iter().map(|dir| container_size(dir)).collect()))?
     };
     let mut sizes = BTreeMap::new();
     for (container, own) in containers.iter().zip(own) {
@@ -333,6 +333,20 @@ fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<Container
         sizes.insert(container.record.id.clone(), size);
     }
     Ok(sizes)
+}
+
+/// The bytes in a container's own files, as Podman counts them: folders are
+/// nothing.
+pub fn container_size(upper: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = std::collections::HashSet::new();
+    let files = walkdir::WalkDir::new(upper).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|found| found.is_file() || found.is_symlink())
+        .filter(|found| found.nlink() == 1 || seen.insert((found.dev(), found.ino())))
+        .map(|found| found.len())
+        .sum()
 }
 
 fn sort(containers: &mut [Container], by: &str, sizes: &BTreeMap<ContainerId, Size>) {
