@@ -4,10 +4,20 @@
 mod world;
 
 mod completion;
+mod crash;
+mod detached;
+mod exec;
 mod generated;
+mod images;
 mod layers;
+mod look;
+mod network;
+mod refused;
+mod run;
+mod streams;
 mod unshare;
 mod usage;
+mod volumes;
 
 /// `autotests` is off, so a file that is not named above would never run.
 #[test]

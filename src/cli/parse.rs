@@ -101,10 +101,7 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     let Some((command, used)) = find(&words) else {
         return unknown(&words, rest);
     };
-    let definition = definition(command, command.names[command.names.len() - 1]);
-    let operands = rest[used..].iter().cloned();
-    let name = OsString::from(format!("coracle {}", words[..used].join(" ")));
-    match definition.try_get_matches_from(std::iter::once(name).chain(operands)) {
+    match matches(command, &words[..used].join(" "), &rest[used..]) {
         Ok(matches) => {
             let mut overrides = globals.overrides;
             for (id, slot) in [
@@ -121,11 +118,82 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
                 overrides,
             })
         }
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp) => Ok(Parsed::Print(
-            help::of_command(command, &words[..used].join(" ")),
-        )),
-        Err(error) => Err(as_podman(&error, &words[..used].join(" "))),
+        Err(Unread::Help) => Ok(Parsed::Print(help::of_command(
+            command,
+            &words[..used].join(" "),
+        ))),
+        Err(Unread::Wrong(error)) => Err(error),
     }
+}
+
+/// Why a command line gives no matches.
+pub enum Unread {
+    /// Its help is asked for.
+    Help,
+    Wrong(Error),
+}
+
+/// What the words after a command's name say. `typed` is that name.
+pub fn matches(command: &Command, typed: &str, words: &[OsString]) -> Result<ArgMatches, Unread> {
+    let mut definition = definition(command, command.names[command.names.len() - 1]);
+    let mut line = vec![OsString::from(format!("coracle {typed}"))];
+    line.extend_from_slice(words);
+    if let Some(first) = first_operand(&definition, words) {
+        line.insert(first + 1, "--".into());
+    }
+    let last = words.last().map(|word| word.to_string_lossy());
+    definition
+        .try_get_matches_from_mut(line)
+        .map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => Unread::Help,
+            _ => Unread::Wrong(as_podman(
+                &error,
+                &definition,
+                typed,
+                &last.unwrap_or_default(),
+            )),
+        })
+}
+
+/// Where the operands begin, for a command that hands on all that follows its first
+/// operand: from there on, what looks like a flag is none of ours.
+fn first_operand(definition: &clap::Command, words: &[OsString]) -> Option<usize> {
+    if !definition
+        .get_positionals()
+        .any(Arg::is_trailing_var_arg_set)
+    {
+        return None;
+    }
+    let takes_value = |arg: &Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        let word = word.to_string_lossy();
+        let value_follows = if word == "--" {
+            return None;
+        } else if let Some(long) = word.strip_prefix("--") {
+            let known = definition.get_arguments().find(|arg| {
+                arg.get_long() == Some(long)
+                    || arg.get_all_aliases().is_some_and(|all| all.contains(&long))
+            });
+            known.is_some_and(takes_value)
+        } else if word.len() > 1 && word.starts_with('-') {
+            // Of `-itv`, the first that takes a value has the rest, or the next word.
+            let letters: Vec<char> = word.chars().skip(1).collect();
+            letters
+                .iter()
+                .position(|&letter| {
+                    let known = definition
+                        .get_arguments()
+                        .find(|arg| arg.get_short() == Some(letter));
+                    known.is_some_and(takes_value)
+                })
+                .is_some_and(|position| position + 1 == letters.len())
+        } else {
+            return Some(at);
+        };
+        at += if value_follows { 2 } else { 1 };
+    }
+    None
 }
 
 /// The row for the first one or two words, and how many words it took.
@@ -173,6 +241,13 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
         > 1;
     let mut definition = definition.mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => go_boolean(arg),
+        // Operands begin where [`first_operand`] says, so what looks like a flag
+        // before them is one.
+        _ if arg.is_positional() => arg.allow_hyphen_values(false),
+        // pflag takes the next word as the value, whatever it looks like.
+        ArgAction::Set | ArgAction::Append if !arg.is_require_equals_set() => {
+            arg.allow_hyphen_values(true)
+        }
         _ => arg,
     });
     if has_h {
@@ -350,7 +425,7 @@ pub fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Turns clap's error into pflag's and cobra's words.
-fn as_podman(error: &clap::Error, command: &str) -> Error {
+fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, last: &str) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -373,12 +448,27 @@ fn as_podman(error: &clap::Error, command: &str) -> Error {
             argument.chars().nth(1).unwrap_or('-')
         )),
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
-            Error::usage(format!("flag needs an argument: {flag}"))
+            // Only the last word can be a flag that lacks its value.
+            let letter = last.chars().next_back().filter(|_| !last.starts_with("--"));
+            match letter {
+                Some(letter) => {
+                    Error::usage(format!("flag needs an argument: {letter:?} in -{letter}"))
+                }
+                None => Error::usage(format!("flag needs an argument: {flag}")),
+            }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error)
                 .map(ToString::to_string)
                 .unwrap_or_default();
+            let short = definition
+                .get_arguments()
+                .find(|arg| arg.get_long() == flag.strip_prefix("--"))
+                .and_then(Arg::get_short);
+            let flag = match short {
+                Some(short) => format!("-{short}, {flag}"),
+                None => flag,
+            };
             invalid(&text(ContextKind::InvalidValue), &flag, &why)
         }
         _ => Error::usage(

@@ -136,6 +136,15 @@ pub fn cgroup() -> Cgroup {
     }
 }
 
+/// The host's file of a time zone, if there is one: UTC needs none.
+fn zone_file(zone: &str) -> Option<PathBuf> {
+    let path = match zone {
+        "local" => PathBuf::from("/etc/localtime"),
+        name => Path::new("/usr/share/zoneinfo").join(name),
+    };
+    path.is_file().then_some(path)
+}
+
 /// Makes the files that are mounted in. What depends on the network is empty yet:
 /// see [`write_network_files`].
 pub fn make_files(
@@ -160,6 +169,7 @@ pub fn make_files(
         record.name, record.id, record.image.name, record.image.id
     );
     files.containerenv = make("containerenv", if options.privileged { &about } else { "" })?;
+    files.localtime = options.timezone.as_deref().and_then(zone_file);
     if !options.hosts.no_hostname {
         files.hostname = make("hostname", &network::hostname_file(hostname))?;
     }

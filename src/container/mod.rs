@@ -22,6 +22,7 @@ pub mod create;
 pub mod exec;
 mod host;
 pub mod logs;
+pub mod name;
 pub mod options;
 mod record;
 mod release;

@@ -52,6 +52,9 @@ pub struct Options {
     pub security: Security,
     pub devices: Vec<Device>,
     pub ulimits: Vec<Ulimit>,
+    /// `--ulimit=host`: the caller's limits as they are, `ulimits` being empty.
+    #[serde(default)]
+    pub host_ulimits: bool,
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of /dev/shm.
     pub shm_size: u64,
@@ -83,6 +86,12 @@ pub struct Options {
     pub create_command: Vec<String>,
     /// `--oom-score-adj`
     pub oom_score_adj: Option<i32>,
+    /// `--tz`: `local` or a name below the host's zoneinfo folder.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
+    #[serde(default)]
+    pub volumes_from: Vec<String>,
 }
 
 /// One entry of the container's mount table.
@@ -92,7 +101,9 @@ pub struct Mount {
     /// Absolute and clean, as the container sees it.
     pub destination: PathBuf,
     pub read_only: bool,
-    /// Mount flags in mount(8)'s words (`nosuid`, `noexec`, `rbind`, `rprivate`…).
+    /// As `inspect` shows them: those given in their order (`ro`, `z`, `U`, `nocopy`,
+    /// `size=1m` among them), then Podman's defaults. Those that mount(8) knows as flags
+    /// (`nosuid`, `rbind`, `rprivate`…) are the mount's flags.
     pub options: Vec<String>,
     /// `U`: give the source to the container's user.
     pub chown: bool,

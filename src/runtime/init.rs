@@ -4,13 +4,16 @@
 //! It is a fork of ours inside the container, not a program mounted in, so nothing
 //! has to be installed. **Invariant:** it holds no descriptor but the standard
 //! streams, and cannot be looked into from the container (its memory is a copy of
-//! the monitor's, and /proc/1/exe is our own binary).
+//! the monitor's, its environment the caller's, and /proc/1/exe our own binary).
 
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::sys::{SoleThread, process, signal};
+
+/// What `ps` shows of it in the container.
+const NAME: &str = "coracle-init";
 
 /// What tells that init itself went wrong.
 const FAILED: i32 = 125;
@@ -41,6 +44,8 @@ pub fn run(proof: SoleThread, exec: impl FnOnce() -> i32) -> ! {
         Ok(signals) => signals,
         Err(_) => process::exit_now(FAILED),
     };
+    // Anyone may read a command line: ours names the caller's folders.
+    let _ = process::show_command_line(proof, NAME);
     let _ = rustix::thread::set_name(c"coracle-init");
     if rustix::process::getpid().as_raw_pid() != 1 {
         // In a pid namespace of others we are asked to reap all the same.
@@ -188,6 +193,9 @@ mod tests {
             numbers.sort();
             assert_eq!(numbers, ["0", "1", "2", "3"]);
         }
+        let shown = std::fs::read(format!("/proc/{}/cmdline", init.pid())).unwrap();
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert_eq!(shown.trim_end_matches('\0'), NAME);
         init.signal(libc::SIGTERM).unwrap();
         assert_eq!(init.reap().unwrap(), 143);
     }

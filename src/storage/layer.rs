@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -123,9 +124,16 @@ pub fn unpack(
     // Modes are the archive's, not the caller's taste.
     rustix::process::umask(Mode::empty());
     let make = |error: io::Error| Error::from(error).tried(format_args!("make {}", into.display()));
-    std::fs::create_dir(into).map_err(make)?;
+    // Whoever could enter could run a setuid program that is the caller's.
+    let private = std::fs::DirBuilder::new().mode(0o700).create(into);
+    private.map_err(make)?;
     let root = new_root(&into.join("diff")).map_err(make)?;
-    let headers = File::create_new(into.join("headers.zst")).map_err(make)?;
+    let headers = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(into.join("headers.zst"))
+        .map_err(make)?;
     let record = zstd::stream::Encoder::new(BufWriter::with_capacity(PIECE, headers), 1)?;
 
     let (id, size, entries) = std::thread::scope(|scope| {

@@ -31,6 +31,7 @@ pub mod tar;
 mod tree;
 
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use lock::Locked;
@@ -77,6 +78,12 @@ impl Storage {
     }
 
     fn make(&self, format: &Path) -> Result<()> {
+        // Nobody else may come near files of our ids, setuid ones above all.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .tried(|| format!("make {}", self.root.display()))?;
         for dir in [
             "images",
             "refs",
@@ -225,7 +232,7 @@ pub fn lock_shared(dir: &Path) -> Result<Locked> {
     lock::shared(dir)
 }
 
-/// Opens a folder, waits until nobody uses it, and locks it.
+/// Opens a folder and locks it alone, when all others have let go.
 pub fn lock_alone(dir: &Path) -> Result<Locked> {
     lock::alone(dir)
 }

@@ -240,6 +240,32 @@ pub fn hide() -> io::Result<()> {
     )?)
 }
 
+/// Shows `text` as this process's command line, in place of the one it was started
+/// with, as far as there is room (proc_pid_cmdline(5)). Nothing may ask for the
+/// arguments after it.
+pub fn show_command_line(_proof: SoleThread, text: &str) -> io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // Fields 48 and 49 say where the arguments lie; the name may hold spaces.
+    let fields = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let mut places = fields.split_whitespace().skip(45).map(str::parse::<usize>);
+    let (Some(Ok(start)), Some(Ok(end))) = (places.next(), places.next()) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    if start == 0 || end <= start {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let length = text.len().min(end - start - 1);
+    // SAFETY: the kernel put the arguments at `start..end` of this process's stack,
+    // writable and there for its whole life. No reference to them exists: std gives
+    // out copies, the proof says no other thread makes one now.
+    unsafe {
+        let place = std::ptr::with_exposed_provenance_mut::<u8>(start);
+        std::ptr::write_bytes(place, 0, end - start);
+        std::ptr::copy_nonoverlapping(text.as_ptr(), place, length);
+    }
+    Ok(())
+}
+
 /// Makes this process, in a group of its own, the one that the controlling
 /// terminal's keys go to, where there is a terminal.
 pub fn take_foreground(terminal: BorrowedFd<'_>) -> io::Result<()> {

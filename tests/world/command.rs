@@ -127,6 +127,13 @@ impl<'w> Cmd<'w> {
         }
     }
 
+    /// Starts it with a stdout that nobody reads but the caller.
+    pub fn unread(&self) -> Child {
+        let mut command = self.command(&[]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// Runs it to its end.
     pub fn run(&self) -> Done {
         let mut running = self.spawn();

@@ -22,10 +22,12 @@ pub struct Process {
     pub parent: i32,
     /// Its pid in the innermost pid namespace: 1 is a container's init.
     pub inner: i32,
+    /// The most memory it has held.
+    pub peak_kb: u64,
     pub command: String,
 }
 
-/// The processes that carry `mark`. Zombies have no limits and are not seen.
+/// The processes that carry `mark` and have not ended.
 pub fn processes(mark: u64) -> Vec<Process> {
     let mark = mark.to_string();
     names(Path::new("/proc"))
@@ -48,13 +50,19 @@ fn describe(pid: i32) -> Option<Process> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().last()?.parse().ok())
+        line.and_then(|rest| rest.trim_end_matches("kB").split_whitespace().last())
     };
+    // What has ended and is not reaped yet is its parent's.
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    if state.is_some_and(|it| it.trim_start().starts_with(['Z', 'X'])) {
+        return None;
+    }
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     Some(Process {
         pid,
-        parent: field("PPid:")?,
-        inner: field("NSpid:")?,
+        parent: field("PPid:")?.parse().ok()?,
+        inner: field("NSpid:")?.parse().ok()?,
+        peak_kb: field("VmHWM:").and_then(|kb| kb.parse().ok()).unwrap_or(0),
         command: String::from_utf8_lossy(&words)
             .replace('\0', " ")
             .trim()
@@ -63,7 +71,7 @@ fn describe(pid: i32) -> Option<Process> {
 }
 
 /// Waits for the processes of a world to leave, and names those that do not.
-fn lingering(mark: u64) -> Vec<Process> {
+pub fn lingering(mark: u64) -> Vec<Process> {
     let end = Instant::now() + PATIENCE;
     loop {
         let left = processes(mark);

@@ -1,5 +1,6 @@
 //! `--network` and its like, of `run` and `create`.
 
+use crate::cli::args::csv;
 use crate::error::{Error, Result};
 use crate::network::{
     Hosts, NetworkMode, PortMapping, parse_exposed, parse_published, publish_exposed,
@@ -95,14 +96,14 @@ impl NetworkArgs {
         let mode = NetworkMode::parse(&self.network)?;
         let hosts = self.hosts(&mode)?;
         let mut exposed = Vec::new();
-        for text in list(&self.expose, "--expose")?.iter().chain(image) {
+        for text in csv::all("--expose", &self.expose)?.iter().chain(image) {
             for port in parse_exposed(text)? {
                 if !exposed.contains(&port) {
                     exposed.push(port);
                 }
             }
         }
-        let mut ports = parse_published(&list(&self.publish, "-p, --publish")?)?;
+        let mut ports = parse_published(&csv::all("-p, --publish", &self.publish)?)?;
         let mut warning = None;
         if !mode.is_pasta() {
             if !ports.is_empty() {
@@ -149,18 +150,18 @@ impl NetworkArgs {
 
     fn hosts(&self, mode: &NetworkMode) -> Result<Hosts> {
         let wrong = |words: String| Err(Error::usage(words));
-        let add = list(&self.add_host, "--add-host")?;
+        let add = csv::all("--add-host", &self.add_host)?;
         for entry in &add {
             check_host(entry)?;
         }
-        let mut dns = list(&self.dns, "--dns")?;
+        let mut dns = csv::all("--dns", &self.dns)?;
         let no_resolv_conf = dns.iter().any(|server| server == "none");
         if no_resolv_conf && dns.len() > 1 {
             return wrong(
                 "none is not allowed to be specified with other DNS ip addresses".to_owned(),
             );
         }
-        let dns_search = list(&self.dns_search, "--dns-search")?;
+        let dns_search = csv::all("--dns-search", &self.dns_search)?;
         if dns_search.len() > 1 && dns_search.iter().any(|domain| domain == ".") {
             return wrong(
                 "cannot pass additional search domains when also specifying '.'".to_owned(),
@@ -169,7 +170,7 @@ impl NetworkArgs {
         if let Some(domain) = dns_search.iter().find(|domain| !is_domain(domain)) {
             return wrong(format!("{domain} is not a valid domain"));
         }
-        let dns_options = list(&self.dns_option, "--dns-option")?;
+        let dns_options = csv::all("--dns-option", &self.dns_option)?;
         let says_dns = !dns.is_empty() || !dns_search.is_empty() || !dns_options.is_empty();
         if no_resolv_conf {
             dns.clear();
@@ -257,71 +258,6 @@ fn is_domain(text: &str) -> bool {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
-}
-
-/// The values of a flag that takes several in one, as pflag's StringSlice reads
-/// them: fields of a CSV line.
-fn list(values: &[String], flag: &str) -> Result<Vec<String>> {
-    let mut fields = Vec::new();
-    for value in values {
-        csv_line(value, &mut fields).map_err(|why| {
-            Error::usage(format!(
-                "invalid argument {value:?} for {flag:?} flag: {why}"
-            ))
-        })?;
-    }
-    Ok(fields)
-}
-
-/// Go's encoding/csv on one line; an empty one has no field.
-fn csv_line(line: &str, fields: &mut Vec<String>) -> Result<(), String> {
-    if line.is_empty() {
-        return Ok(());
-    }
-    let wrong = |at: usize, what: &str| {
-        Err(format!(
-            "parse error on line 1, column {}: {what}",
-            line[..at].len() + 1
-        ))
-    };
-    let mut at = 0;
-    loop {
-        let rest = &line[at..];
-        if rest.starts_with('"') {
-            let mut field = String::new();
-            at += 1;
-            loop {
-                let Some(length) = line[at..].find('"') else {
-                    return wrong(line.len(), "extraneous or missing \" in quoted-field");
-                };
-                field.push_str(&line[at..at + length]);
-                at += length + 1;
-                match line[at..].chars().next() {
-                    Some('"') => {
-                        field.push('"');
-                        at += 1;
-                    }
-                    None | Some(',') => break,
-                    Some(_) => {
-                        return wrong(at - 1, "extraneous or missing \" in quoted-field");
-                    }
-                }
-            }
-            fields.push(field);
-        } else {
-            let length = rest.find(',').unwrap_or(rest.len());
-            if let Some(quote) = rest[..length].find('"') {
-                return wrong(at + quote, "bare \" in non-quoted-field");
-            }
-            fields.push(rest[..length].to_owned());
-            at += length;
-        }
-        if at >= line.len() {
-            return Ok(());
-        }
-        // Over the comma; after the last one there is an empty field.
-        at += 1;
-    }
 }
 
 #[cfg(test)]
@@ -513,37 +449,6 @@ mod tests {
             &["--dns=none"],
         ] {
             assert!(parse(flags).is_ok(), "{flags:?}");
-        }
-    }
-
-    #[test]
-    fn a_list_is_a_line_of_csv() {
-        for (line, fields) in [
-            ("a", Ok(vec!["a"])),
-            ("a,b", Ok(vec!["a", "b"])),
-            ("a,", Ok(vec!["a", ""])),
-            ("\"a,b\",c", Ok(vec!["a,b", "c"])),
-            ("\"a\"\"b\"", Ok(vec!["a\"b"])),
-            ("\"\"", Ok(vec![""])),
-            ("", Ok(vec![])),
-            (
-                "\"a",
-                Err("parse error on line 1, column 3: extraneous or missing \" in quoted-field"),
-            ),
-            (
-                "\"a\"b",
-                Err("parse error on line 1, column 3: extraneous or missing \" in quoted-field"),
-            ),
-        ] {
-            let mut found = Vec::new();
-            let result = csv_line(line, &mut found);
-            match fields {
-                Ok(fields) => {
-                    result.unwrap();
-                    assert_eq!(found, fields, "{line:?}");
-                }
-                Err(why) => assert_eq!(result.unwrap_err(), why, "{line:?}"),
-            }
         }
     }
 }

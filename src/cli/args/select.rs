@@ -62,11 +62,9 @@ impl Select {
             }]);
         }
         if self.all || !filters.is_empty() {
-            if !filters.is_empty() {
-                return Err(Error::unsupported("--filter"));
-            }
+            let filters = super::filter::containers(engine, filters)?;
             let mut all = container::list(&engine.storage)?;
-            all.retain(|it| suits(it));
+            all.retain(|it| suits(it) && filters.matches(it));
             all.sort_by(|a, b| a.record.created.cmp(&b.record.created));
             return Ok(all
                 .into_iter()

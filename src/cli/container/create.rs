@@ -1,9 +1,10 @@
+use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
-use crate::cli::container::run::{make_record, write_cidfile};
+use crate::cli::args::refused::RefusedByCreate;
 use crate::container::create::{publish, use_volumes};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::output::Output;
 
 /// Create but do not start a container
@@ -14,17 +15,40 @@ use crate::output::Output;
 pub struct Args {
     #[command(flatten)]
     create: CreateArgs,
+    #[command(flatten)]
+    refused: RefusedByCreate,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle create --name web busybox sleep 1000", does: "Make a container; `coracle start web` runs it." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle create --name web busybox sleep 1000",
+    does: "Make a container; `coracle start web` runs it.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let made = make_record(engine, &args.create, output)?;
-    publish(&engine.storage, &made.record)?;
-    use_volumes(&engine.storage, &made.record)?;
-    drop(made.image);
-    write_cidfile(&made.record)?;
-    output.line(&made.record.id);
+    args.refused.check()?;
+    let Made {
+        mut record,
+        mut image,
+    } = make(engine, &args.create, output)?;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match publish(&engine.storage, &record) {
+            Err(error)
+                if error.kind() == Kind::Exists
+                    && args.create.lifetime.name()?.is_none()
+                    && attempt < 8 =>
+            {
+                Made { record, image } = renamed(engine, record, attempt)?;
+            }
+            result => break result?,
+        }
+    }
+    use_volumes(&engine.storage, &record)?;
+    drop(image);
+    if let Some(path) = &record.options.cidfile {
+        write_cidfile(path, &record.id)?;
+    }
+    output.line(&record.id);
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use super::{Command, command};
 
 mod attach;
+mod create;
 mod exec;
 mod exists;
 mod init;
@@ -10,7 +11,9 @@ mod inspect;
 mod inspected;
 mod kill;
 mod logs;
+mod made;
 mod port;
+mod prune;
 mod ps;
 mod rename;
 mod restart;
@@ -24,6 +27,7 @@ mod wait;
 
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
+    command!(create, "container create", "create"),
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
     command!(init, "container init", "init"),
@@ -33,6 +37,7 @@ pub const COMMANDS: &[Command] = &[
     command!(logs, "container logs", "logs"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
+    command!(prune, "container prune"),
     command!(rename, "container rename", "rename"),
     command!(restart, "container restart", "restart"),
     command!(rm, "container rm", "rm"),

@@ -20,13 +20,16 @@ pub struct Args {
     filter: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle container prune --force", does: "Remove every container that does not run." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle container prune --force",
+    does: "Remove every container that does not run.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.force {
-        output.text("WARNING! This will remove all non running containers.\n");
-        if !output.confirm("Are you sure you want to continue? [y/N] ")? {
+        let warning = "WARNING! This will remove all non running containers.
+";
+        if !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
             return Ok(0);
         }
     }
@@ -51,6 +54,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             }
         }
     }
-    output.notice(format_args!("Total reclaimed space: {}", human::size(bytes as i64)));
+    output.notice(format_args!(
+        "Total reclaimed space: {}",
+        human::size(bytes, 4)
+    ));
     Ok(code)
 }

@@ -1,156 +1,94 @@
-//! temporary
+use super::made::{Made, make};
 use super::session::Session;
 use crate::cli::Example;
-use crate::container::options::*;
-use crate::container::*;
+use crate::cli::args::create::{CreateArgs, RunArgs};
+use crate::container::attach::Wanted;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
-use std::ffi::OsString;
+
 /// Run a command in a new container
+///
+/// Makes a container from IMAGE and runs COMMAND in it, or what the image says.
+/// In the foreground its output is ours and so is its exit code; 125 means that
+/// coracle itself failed, 126 that the command cannot be invoked, 127 that there
+/// is none.
 #[derive(clap::Args)]
 pub struct Args {
-    #[arg(long)]
-    rm: bool,
-    #[arg(long, short = 'd')]
-    detach: bool,
-    #[arg(long, short = 'i')]
-    interactive: bool,
-    #[arg(long, short = 't')]
-    tty: bool,
-    #[arg(long)]
-    init: bool,
-    #[arg(long)]
-    name: Option<String>,
-    #[arg(long, short = 'u', default_value = "")]
-    user: String,
-    #[arg(long, short = 'v')]
-    volume: Vec<String>,
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    operands: Vec<OsString>,
+    #[command(flatten)]
+    create: CreateArgs,
+    #[command(flatten)]
+    run: RunArgs,
 }
-pub const EXAMPLES: &[Example] = &[];
+
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle run --rm busybox echo hello",
+        does: "Run a command and remove the container after it.",
+    },
+    Example {
+        line: "coracle run --rm -v results:/out busybox sh -c 'echo done > /out/log'",
+        does: "Keep what it writes in the named volume results.",
+    },
+    Example {
+        line: "coracle run -d --name web --network none busybox sleep 1000",
+        does: "Run one in the background.",
+    },
+];
+
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let ops: Vec<String> = args
-        .operands
-        .iter()
-        .map(|o| o.to_string_lossy().into_owned())
-        .collect();
-    let image = crate::image::find(&engine.storage, &ops[0])?;
-    let _lock = image.lock(&engine.storage)?;
-    let argv = ops[1..].to_vec();
-    let mut mounts = vec![];
-    for v in &args.volume {
-        let (s, d) = v.split_once(':').unwrap();
-        mounts.push(Mount {
-            kind: if s.starts_with('/') {
-                MountKind::Bind { source: s.into() }
-            } else {
-                MountKind::Volume {
-                    name: s.parse()?,
-                    anonymous: false,
-                    copy: true,
-                }
-            },
-            destination: d.into(),
-            read_only: false,
-            options: vec![],
-            chown: false,
-            subpath: None,
-        });
+    args.run.check()?;
+    if !args.run.descriptors()?.is_empty() {
+        return Err(Error::unsupported("--preserve-fds"));
     }
-    let options = Options {
-        argv: argv.clone(),
-        entrypoint: vec![],
-        command: argv,
-        env: image.config.env.clone(),
-        workdir: "/".into(),
-        user: args.user,
-        hostname: None,
-        labels: Default::default(),
-        annotations: Default::default(),
-        interactive: args.interactive,
-        tty: args.tty,
-        remove: args.rm,
-        read_only: false,
-        read_only_tmpfs: true,
-        mounts,
-        network: crate::network::NetworkMode::None,
-        ports: vec![],
-        exposed: vec![],
-        hosts: Default::default(),
-        init: args.init,
-        privileged: false,
-        cap_add: vec![],
-        cap_drop: vec![],
-        security: Default::default(),
-        devices: vec![],
-        ulimits: vec![],
-        sysctls: Default::default(),
-        shm_size: 65536000,
-        pid: Default::default(),
-        ipc: Default::default(),
-        uts: Default::default(),
-        cgroupns: Default::default(),
-        userns: None,
-        groups: vec![],
-        umask: 0o22,
-        stop_signal: 15,
-        stop_timeout: 10,
-        timeout: 0,
-        restart: RestartPolicy::No,
-        log: Log {
-            driver: LogDriver::K8sFile,
-            path: None,
-            max_size: None,
-            tag: None,
-        },
-        resources: Default::default(),
-        cidfile: None,
-        pidfile: None,
-        monitor_pidfile: None,
-        create_command: vec![],
-        oom_score_adj: None,
+    if args.run.detach && args.create.attach.is_some() {
+        return Err(Error::usage(
+            "invalid flag combination: -a and -d cannot be used together",
+        ));
+    }
+    let streams = args.run.streams(&args.create)?;
+    let detach_keys = args.run.keys()?;
+    let mut made = make(engine, &args.create, output)?;
+    let options = &made.record.options;
+    let wanted = Wanted {
+        stdin: streams.stdin && options.interactive,
+        stdout: streams.stdout || options.tty,
+        stderr: streams.stderr && !options.tty,
+        tty: options.tty,
+        detach_keys,
+        sig_proxy: args.run.sig_proxy,
     };
-    let id = crate::id::ContainerId::random();
-    let record = Record {
-        name: args
-            .name
-            .unwrap_or_else(|| format!("n{}", id.short()))
-            .parse()?,
-        id,
-        created: jiff::Timestamp::now(),
-        image: ImageUse {
-            id: image.id.clone(),
-            name: ops[0].clone(),
-            layers: image.layers.clone(),
-        },
-        options,
-        map: None,
-        map_reason: None,
+    let session = Session {
+        wanted,
+        detached: args.run.detach,
     };
-    crate::container::sweep(engine)?;
-    let wanted = attach::Wanted {
-        stdin: args.interactive,
-        stdout: true,
-        stderr: !args.tty,
-        tty: args.tty,
-        detach_keys: vec![16, 17],
-        sig_proxy: true,
-    };
-    let id = record.id.clone();
-    let use_it = || {};
-    let detached = args.detach;
-    Session { wanted, detached }.start_with(
-        engine,
-        &record,
-        true,
-        output,
-        |o| {
-            if detached {
-                o.line(&id)
+    for attempt in 1.. {
+        let id = made.record.id.clone();
+        let Made { record, image } = made;
+        let mut lock = Some(image);
+        let cidfile = record.options.cidfile.clone();
+        let started = |output: &mut Output| {
+            if args.run.detach {
+                output.line(&id);
             }
-        },
-        use_it,
-    )
+        };
+        let created = || {
+            lock.take();
+            if let Some(path) = &cidfile {
+                let _ = super::made::write_cidfile(path, &id);
+            }
+        };
+        match session.start_with(engine, &record, true, output, started, created) {
+            // A name of our own choosing that somebody has: choose another.
+            Err(error)
+                if error.kind() == Kind::Exists
+                    && args.create.lifetime.name()?.is_none()
+                    && attempt < 8 =>
+            {
+                made = super::made::renamed(engine, record, attempt)?;
+            }
+            result => return result,
+        }
+    }
+    unreachable!("the loop ends by returning")
 }

@@ -14,8 +14,16 @@ use crate::output::Output;
 /// container's output is shown and its exit code is ours.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    select: Select,
+    #[arg(value_name = "CONTAINER")]
+    names: Vec<String>,
+
+    /// All containers that do not run
+    #[arg(long)]
+    all: bool,
+
+    /// The container created last
+    #[arg(long, short = 'l')]
+    latest: bool,
 
     /// Show the container's output and pass signals on
     #[arg(long, short = 'a')]
@@ -44,7 +52,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    if args.attach && args.select.names.len() > 1 {
+    if args.attach && args.names.len() > 1 {
         return Err(Error::usage(
             "you cannot start and attach multiple containers at once",
         ));
@@ -54,9 +62,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "you cannot use sig-proxy without --attach: invalid argument",
         ));
     }
-    let chosen = args
-        .select
-        .containers(engine, &args.filter, &[], false, |it| !it.status.is_up())?;
+    let select = Select {
+        names: args.names,
+        all: args.all,
+        latest: args.latest,
+    };
+    let chosen = select.containers(engine, &args.filter, &[], false, |it| !it.status.is_up())?;
     if args.attach || args.interactive {
         let Some(chosen) = chosen.into_iter().next() else {
             return Ok(0);

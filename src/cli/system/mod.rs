@@ -3,12 +3,14 @@
 use super::{Command, command, completion};
 
 mod info;
+mod reset;
 mod unshare;
 mod version;
 
 pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
     command!(info, "system info", "info"),
+    command!(reset, "system reset"),
     command!(unshare, "unshare"),
     version::COMMAND,
 ];

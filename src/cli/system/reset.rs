@@ -1,6 +1,6 @@
 use crate::cli::Example;
-use crate::container::remove::{Removal, remove};
 use crate::container;
+use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::output::Output;
@@ -32,7 +32,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     let mut code = 0;
     for found in container::list(&engine.storage)? {
-        let how = Removal { force: true, timeout: Some(0), volumes: true };
+        let how = Removal {
+            force: true,
+            timeout: Some(0),
+            volumes: true,
+        };
         if let Err(error) = remove(engine, &found, how) {
             code = 125;
             output.error(&error);

@@ -1,0 +1,836 @@
+//! The flags that `run` and `create` share, and the [`Options`] they come to.
+//!
+//! Pure: every quarrel between flags is found here, before anything is touched.
+//! What can only be known by looking at the host is looked at in [`check_host`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::cli::args::host::{Host, Lookup, clean};
+use crate::cli::args::network::NetworkArgs;
+use crate::cli::args::streams::{self, Streams};
+use crate::cli::args::{
+    csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
+    resources, security,
+};
+use crate::cli::at_least;
+use crate::container::Options;
+use crate::error::{Error, Kind, Result};
+use crate::network::NetworkMode;
+
+/// The flags of `run` and `create`, and IMAGE with what follows it.
+#[derive(clap::Args, Debug, Clone)]
+#[group(skip)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub env: env::Args,
+    #[command(flatten)]
+    pub image: image::Args,
+    #[command(flatten)]
+    pub labels: labels::Args,
+    #[command(flatten)]
+    pub lifetime: lifetime::Args,
+    #[command(flatten)]
+    pub log: log::Args,
+    #[command(flatten)]
+    pub mounts: mounts::Args,
+    #[command(flatten)]
+    pub namespaces: namespaces::Args,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    #[command(flatten)]
+    pub process: process::Args,
+    #[command(flatten)]
+    pub refused: refused::Refused,
+    #[command(flatten)]
+    pub resources: resources::Args,
+    #[command(flatten)]
+    pub security: security::Args,
+
+    /// Carry only these streams: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM")]
+    pub attach: Option<Vec<String>>,
+
+    /// The image, and the command to run in it in place of the image's own
+    #[arg(value_name = "IMAGE [COMMAND [ARG…]]", trailing_var_arg = true)]
+    pub operands: Vec<OsString>,
+}
+
+/// The flags of `run` alone.
+#[derive(clap::Args, Debug, Clone)]
+#[group(skip)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub refused: refused::RefusedByRun,
+
+    /// Leave the container running in the background, and print its id
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Keys that leave a container without ending it; ctrl-p,ctrl-q unless given, '' for none
+    ///
+    /// Single characters and ctrl-X, with commas between them.
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+
+    /// Write the user into the container's /etc/passwd and /etc/group
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true", hide_default_value = true,
+          value_parser = number::boolean, value_name = "BOOL")]
+    pub passwd: bool,
+
+    /// Hand these open descriptors of the caller's to the process
+    #[arg(long, value_name = "FD")]
+    pub preserve_fd: Vec<String>,
+
+    /// Hand this many open descriptors, from 3 on, to the process
+    #[arg(long, value_name = "NUMBER", value_parser = number::unsigned_32)]
+    pub preserve_fds: Option<u32>,
+
+    /// Hand the signals that the command gets to the container
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "true", default_missing_value = "true", hide_default_value = true,
+          value_parser = number::boolean, value_name = "BOOL")]
+    pub sig_proxy: bool,
+}
+
+/// What an image's config says of its containers.
+#[derive(Debug, Clone, Default)]
+pub struct ImageDefaults {
+    /// `NAME=VALUE`
+    pub env: Vec<String>,
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+    pub user: String,
+    pub workdir: String,
+    pub volumes: Vec<String>,
+    /// `80/tcp`
+    pub exposed: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    pub stop_signal: String,
+}
+
+/// What the flags come to.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub options: Options,
+    /// What the user is told of flags that have no effect.
+    pub warning: Option<String>,
+}
+
+impl CreateArgs {
+    /// IMAGE as it was typed.
+    pub fn image(&self) -> Result<&str> {
+        at_least(1, self.operands.len())?;
+        text(&self.operands[0])
+    }
+
+    /// The container's options. Nothing is touched; see [`check_host`] for the rest.
+    pub fn options(
+        &self,
+        image: &ImageDefaults,
+        host: &dyn Host,
+        lookup: &dyn Lookup,
+    ) -> Result<Asked> {
+        self.refused.check()?;
+        // Checked with the rest, so that the error comes before anything is done.
+        self.image()?;
+        self.image.pull_policy()?;
+        self.image.wanted_platform()?;
+        self.lifetime.name()?;
+        self.process.check_systemd()?;
+        let operands: Vec<String> = self.operands[1..]
+            .iter()
+            .map(|word| text(word).map(str::to_owned))
+            .collect::<Result<_>>()?;
+        let command = self
+            .process
+            .command(&image.entrypoint, &image.command, &operands)?;
+        let mut network = self.network.options(&image.exposed)?;
+        if let NetworkMode::Container(name) = &mut network.mode {
+            *name = lookup
+                .container(name)
+                .map_err(|error| error.tried("looking up container to share net namespace with"))?
+                .id;
+        }
+        let modes = self.namespaces.modes(lookup)?;
+        let (cap_add, cap_drop) = self.security.capabilities()?;
+        let (ulimits, host_ulimits) = self.security.ulimits()?;
+        let given = |flag: &Option<String>, image: &str| {
+            flag.clone()
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| image.to_owned())
+        };
+        let options = Options {
+            argv: command.argv,
+            entrypoint: command.entrypoint,
+            command: command.command,
+            env: self.env.environment(&image.env, self.process.tty, host)?,
+            workdir: workdir(
+                self.process.workdir.as_deref().unwrap_or(""),
+                &image.workdir,
+            )?,
+            user: given(&self.process.user, &image.user),
+            hostname: self.process.host_name(&modes.uts)?,
+            labels: self.labels.labels(&image.labels, host)?,
+            annotations: self.labels.annotations()?,
+            interactive: self.process.interactive,
+            tty: self.process.tty,
+            remove: self.lifetime.rm,
+            read_only: self.mounts.read_only,
+            read_only_tmpfs: self.mounts.read_only_tmpfs,
+            mounts: self.mounts.mounts(&image.volumes, host, lookup)?,
+            init: self.process.has_init(&modes.pid)?,
+            privileged: self.security.privileged,
+            cap_add,
+            cap_drop,
+            security: self.security.security(host)?,
+            devices: self.security.devices()?,
+            ulimits,
+            host_ulimits,
+            sysctls: self.security.sysctls(&network.mode, &modes.ipc)?,
+            shm_size: self.process.shm_bytes(&modes.ipc)?,
+            network: network.mode,
+            ports: network.ports,
+            exposed: network.exposed,
+            hosts: network.hosts,
+            pid: modes.pid,
+            ipc: modes.ipc,
+            uts: modes.uts,
+            cgroupns: modes.cgroup,
+            userns: self.namespaces.user(host)?,
+            groups: self.process.groups()?,
+            umask: self.process.umask_bits()?,
+            stop_signal: self.lifetime.stop_signal_number(&image.stop_signal)?,
+            stop_timeout: self.lifetime.stop_seconds(),
+            timeout: self.lifetime.seconds(),
+            restart: self.lifetime.restart_policy()?,
+            log: self.log.log(host)?,
+            resources: self.resources.resources()?,
+            cidfile: self.lifetime.cidfile_path(host),
+            pidfile: self.lifetime.pidfile_path(host),
+            monitor_pidfile: self.lifetime.monitor_pidfile_path(host),
+            create_command: host.argv().to_vec(),
+            oom_score_adj: self.resources.oom_score()?,
+            timezone: self.process.time_zone(),
+            volumes_from: self.mounts.volumes_from.clone(),
+        };
+        Ok(Asked {
+            options,
+            warning: network.warning,
+        })
+    }
+}
+
+impl RunArgs {
+    /// Says what of these flags is not there yet.
+    pub fn check(&self) -> Result<()> {
+        self.refused.check()?;
+        if self.passwd {
+            Ok(())
+        } else {
+            Err(Error::unsupported("--passwd=false"))
+        }
+    }
+
+    /// The streams to carry in the foreground.
+    pub fn streams(&self, create: &CreateArgs) -> Result<Streams> {
+        streams::streams(create.attach.as_deref(), create.process.interactive)
+    }
+
+    /// The keys that detach, as a terminal sends them; none to have none.
+    pub fn keys(&self) -> Result<Vec<u8>> {
+        streams::detach_keys(self.detach_keys.as_deref())
+    }
+
+    /// The numbers of the caller's descriptors that the process gets, each once. That
+    /// they are open is for the caller to see, with [`fd_missing`]'s words.
+    pub fn descriptors(&self) -> Result<Vec<u32>> {
+        let mut numbers: Vec<u32> = (3..3 + self.preserve_fds.unwrap_or(0).min(1 << 20)).collect();
+        for text in csv::all("--preserve-fd", &self.preserve_fd)? {
+            let number = number::unsigned_32(&text).map_err(|why| {
+                Error::usage(format!(
+                    "invalid argument {text:?} for \"--preserve-fd\" flag: {why}"
+                ))
+            })?;
+            if number < 3 {
+                return Err(Error::new(
+                    Kind::CannotInvoke,
+                    format!(
+                        "cannot preserve FD {number}, consider using the passthrough log-driver \
+                         to pass STDIO streams into the container: invalid argument"
+                    ),
+                ));
+            }
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Podman's words for a descriptor of [`Self::descriptors`] that is not open.
+    pub fn fd_missing(&self, number: u32) -> Error {
+        let flag = if number < 3 + self.preserve_fds.unwrap_or(0) {
+            "preserve-fds"
+        } else {
+            "preserve-fd"
+        };
+        Error::usage(format!(
+            "file descriptor {number} is not available - \
+             the {flag} option requires that file descriptors must be passed"
+        ))
+    }
+}
+
+/// Looks whether what the options name on the host is there, and puts the devices of
+/// a folder in its place. Not pure.
+pub fn check_host(options: &mut Options) -> Result<()> {
+    mounts::check_sources(&options.mounts)?;
+    options.devices = security::expand_devices(&options.devices)?;
+    namespaces::check_paths(options)?;
+    security::check_profile(&options.security.seccomp)?;
+    process::check_time_zone(options.timezone.as_deref())
+}
+
+fn text(word: &OsString) -> Result<&str> {
+    word.to_str()
+        .ok_or_else(|| Error::usage(format!("{word:?} is not UTF-8")))
+}
+
+/// The folder the process begins in: the flag's, else the image's, else the root.
+fn workdir(flag: &str, image: &str) -> Result<String> {
+    if !flag.is_empty() && !flag.starts_with('/') {
+        // Podman finds out when it starts the container, hence 126.
+        return Err(Error::new(
+            Kind::CannotInvoke,
+            format!("workdir {flag:?} does not exist on container: not an absolute path"),
+        ));
+    }
+    let chosen = if flag.is_empty() { image } else { flag };
+    let clean = clean(&Path::new("/").join(chosen));
+    Ok(clean.to_str().expect("made of a text").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+    use crate::cli::args::host::tests::Fake;
+    use crate::cli::{Command, parse};
+
+    /// Run a command in a new container
+    #[derive(clap::Args, Debug)]
+    struct Run {
+        #[command(flatten)]
+        create: CreateArgs,
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[derive(clap::Args, Debug)]
+    struct Create {
+        #[command(flatten)]
+        create: CreateArgs,
+        #[command(flatten)]
+        refused: refused::RefusedByCreate,
+    }
+
+    const RUN: Command = Command {
+        names: &["run"],
+        define: || Run::augment_args(clap::Command::new("")),
+        run: |_, _| Ok(0),
+        examples: &[],
+    };
+
+    const CREATE: Command = Command {
+        names: &["create"],
+        define: || Create::augment_args(clap::Command::new("")),
+        run: |_, _| Ok(0),
+        examples: &[],
+    };
+
+    fn run(line: &[&str]) -> Result<Run, String> {
+        let words: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let matches = parse::matches(&RUN, "run", &words).map_err(|why| match why {
+            parse::Unread::Help => "help".to_owned(),
+            parse::Unread::Wrong(error) => error.to_string(),
+        })?;
+        Ok(Run::from_arg_matches(&matches).unwrap())
+    }
+
+    fn options(line: &[&str]) -> Result<Options, String> {
+        let fake = Fake::default();
+        let run = run(line)?;
+        run.run
+            .check()
+            .and_then(|()| run.create.options(&image(), &fake, &fake))
+            .map(|asked| asked.options)
+            .map_err(|error| error.to_string())
+    }
+
+    fn image() -> ImageDefaults {
+        ImageDefaults {
+            env: vec!["PATH=/bin".into()],
+            entrypoint: Vec::new(),
+            command: vec!["sh".into()],
+            user: "5:6".into(),
+            workdir: "wd".into(),
+            volumes: vec!["/iv".into()],
+            exposed: vec!["80/tcp".into()],
+            labels: BTreeMap::from([("l".into(), "img".into())]),
+            stop_signal: "SIGINT".into(),
+        }
+    }
+
+    #[test]
+    fn lines_are_read_as_pflag_does() {
+        for (line, tty, interactive, remove, operands) in [
+            (
+                &["-it", "i", "sh", "-c", "x"][..],
+                true,
+                true,
+                false,
+                "i sh -c x",
+            ),
+            (&["-itd", "i"], true, true, false, "i"),
+            (
+                &["--rm=true", "-t=false", "-i=1", "i"],
+                false,
+                true,
+                true,
+                "i",
+            ),
+            (&["-it=false", "i"], false, true, false, "i"),
+            (&["--rm=False", "i", "--rm"], false, false, false, "i --rm"),
+            (&["i", "-v"], false, false, false, "i -v"),
+            (&["i", "--", "x"], false, false, false, "i -- x"),
+            (&["--", "i", "-t"], false, false, false, "i -t"),
+            (
+                &["--rm", "--", "i", "--", "x"],
+                false,
+                false,
+                true,
+                "i -- x",
+            ),
+            (&["-v=/a", "-v", "/b", "i"], false, false, false, "i"),
+            (
+                &["-e", "A", "-e", "B=", "--env", "C=D", "i"],
+                false,
+                false,
+                false,
+                "i",
+            ),
+            (&["--name", "--rm", "i"], false, false, false, "i"),
+            (&["-tw", "-x", "i"], true, false, false, "i"),
+            (&["--memory-swap", "-1", "i"], false, false, false, "i"),
+        ] {
+            let run = run(line).unwrap_or_else(|why| panic!("{line:?}: {why}"));
+            let process = &run.create.process;
+            let words: Vec<_> = run
+                .create
+                .operands
+                .iter()
+                .map(|it| it.to_str().unwrap())
+                .collect();
+            assert_eq!(
+                (
+                    process.tty,
+                    process.interactive,
+                    run.create.lifetime.rm,
+                    words.join(" ")
+                ),
+                (tty, interactive, remove, operands.to_owned()),
+                "{line:?}"
+            );
+        }
+        let run = run(&[
+            "-itd",
+            "-h",
+            "x",
+            "-v=/a",
+            "-ve",
+            "--env-file=",
+            "-l=a=b",
+            "i",
+        ])
+        .unwrap();
+        assert!(run.run.detach && run.run.sig_proxy && run.create.env.http_proxy);
+        assert_eq!(run.create.process.hostname.as_deref(), Some("x"));
+        assert_eq!(run.create.mounts.volume, ["/a", "e"]);
+        assert_eq!(run.create.env.env_file, [""]);
+        assert_eq!(run.create.labels.label, ["a=b"]);
+    }
+
+    #[test]
+    fn help_is_the_commands_own() {
+        let help = parse::definition(&RUN, "run").render_help().to_string();
+        assert!(
+            help.starts_with("Run a command in a new container\n"),
+            "{help}"
+        );
+        assert!(!help.contains("--pod"), "{help}");
+    }
+
+    #[test]
+    fn bad_lines_have_pflags_words() {
+        for (line, why) in [
+            (&["--nosuchflag", "i"][..], "unknown flag: --nosuchflag"),
+            (&["-itX", "i"], "unknown shorthand flag: 'X' in -X"),
+            (&["--name"], "flag needs an argument: --name"),
+            (&["-ite"], "flag needs an argument: 'e' in -e"),
+            (
+                &["--rm=foo", "i"],
+                "invalid argument \"foo\" for \"--rm\" flag: \
+                 strconv.ParseBool: parsing \"foo\": invalid syntax",
+            ),
+            (
+                &["--cpu-shares=-1", "i"],
+                "invalid argument \"-1\" for \"-c, --cpu-shares\" flag: \
+                 strconv.ParseUint: parsing \"-1\": invalid syntax",
+            ),
+            (
+                &["--http-proxy=x", "i"],
+                "invalid argument \"x\" for \"--http-proxy\" flag: \
+                 strconv.ParseBool: parsing \"x\": invalid syntax",
+            ),
+            (
+                &["--cpus", "foo", "i"],
+                "invalid argument \"foo\" for \"--cpus\" flag: \
+                 strconv.ParseFloat: parsing \"foo\": invalid syntax",
+            ),
+            (
+                &["--stop-timeout=", "i"],
+                "invalid argument \"\" for \"--stop-timeout\" flag: \
+                 strconv.ParseUint: parsing \"\": invalid syntax",
+            ),
+            (&[], "requires at least 1 arg(s), only received 0"),
+        ] {
+            assert_eq!(options(line).unwrap_err(), why, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_the_images_and_the_flags() {
+        let plain = options(&["i"]).unwrap();
+        assert_eq!(plain.argv, ["sh"]);
+        assert_eq!(plain.workdir, "/wd");
+        assert_eq!(plain.user, "5:6");
+        assert_eq!(plain.stop_signal, 2);
+        assert_eq!(plain.mounts.len(), 1);
+        assert_eq!(plain.labels["l"], "img");
+        assert_eq!(plain.env, ["PATH=/bin", "container=podman"]);
+        let given = options(&[
+            "-u=1000",
+            "-w/x/",
+            "-l=l=mine",
+            "--stop-signal=9",
+            "-e=A=1",
+            "-it",
+            "--rm",
+            "--timeout=3",
+            "--hostname=h",
+            "i",
+            "echo",
+            "-n",
+        ])
+        .unwrap();
+        assert_eq!(given.argv, ["echo", "-n"]);
+        assert_eq!(
+            (given.user.as_str(), given.workdir.as_str()),
+            ("1000", "/x")
+        );
+        assert_eq!(
+            (given.stop_signal, given.timeout, given.stop_timeout),
+            (9, 3, 10)
+        );
+        assert_eq!(
+            given.env,
+            ["PATH=/bin", "container=podman", "TERM=xterm", "A=1"]
+        );
+        assert!(given.remove && given.tty && given.interactive);
+        assert_eq!(given.hostname.as_deref(), Some("h"));
+    }
+
+    #[test]
+    fn quarrels_are_found_before_anything_is_done() {
+        for (line, why) in [
+            (
+                &["--rm", "--restart=always", "i"][..],
+                "the --rm option conflicts with --restart, \
+                 when the restartPolicy is not \"\" and \"no\"",
+            ),
+            (
+                &["--replace", "i"],
+                "cannot replace container without --name being set",
+            ),
+            (&["--pull=foo", "i"], "unsupported pull policy \"foo\""),
+            (
+                &["--pid=foo", "i"],
+                "unrecognized namespace mode foo passed",
+            ),
+            (
+                &["--userns=keep-id", "i"],
+                "--userns=keep-id is not supported by coracle yet",
+            ),
+            (
+                &["--passwd=false", "i"],
+                "--passwd=false is not supported by coracle yet",
+            ),
+            (
+                &["-w=rel", "i"],
+                "workdir \"rel\" does not exist on container: not an absolute path",
+            ),
+        ] {
+            assert_eq!(options(line).unwrap_err(), why, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn descriptors_begin_at_three() {
+        let numbers = |line: &[&str]| {
+            run(line)
+                .unwrap()
+                .run
+                .descriptors()
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            numbers(&["--preserve-fds=2", "--preserve-fd=4,9", "i"]),
+            Ok(vec![3, 4, 9])
+        );
+        assert_eq!(
+            numbers(&["--preserve-fd=1", "i"]).unwrap_err(),
+            "cannot preserve FD 1, consider using the passthrough log-driver \
+             to pass STDIO streams into the container: invalid argument"
+        );
+        assert_eq!(
+            numbers(&["--preserve-fd=x", "i"]).unwrap_err(),
+            "invalid argument \"x\" for \"--preserve-fd\" flag: \
+             strconv.ParseUint: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(
+            run(&["--preserve-fd=9", "i"])
+                .unwrap()
+                .run
+                .fd_missing(9)
+                .to_string(),
+            "file descriptor 9 is not available - \
+             the preserve-fd option requires that file descriptors must be passed"
+        );
+    }
+
+    #[test]
+    fn refused_flags_are_named() {
+        for (line, flag) in [
+            (&["--health-cmd=x", "i"][..], "--health-cmd"),
+            (&["--healthcheck-interval", "5s", "i"], "--health-interval"),
+            (&["--pod", "p", "i"], "--pod"),
+            (&["--oom-kill-disable", "i"], "--oom-kill-disable"),
+            (&["--tls-verify=false", "i"], "--tls-verify"),
+            (&["--rmi", "i"], "--rmi"),
+            (&["--cgroups=split", "i"], "--cgroups"),
+        ] {
+            assert_eq!(
+                options(line).unwrap_err(),
+                format!("{flag} is not supported by coracle yet")
+            );
+        }
+        for line in [
+            &["--health-cmd=none", "--no-healthcheck", "i"][..],
+            &[
+                "--oom-kill-disable=false",
+                "--tls-verify",
+                "--rmi=false",
+                "i",
+            ],
+            &["--cgroups=enabled", "--memory-swappiness=-1", "i"],
+            &["--disable-content-trust", "--kernel-memory=1", "i"],
+        ] {
+            assert!(options(line).is_ok(), "{line:?}");
+        }
+    }
+
+    /// The flags of podman-run(1) and podman-create(1), 5.8.
+    const PODMAN: &[&str] = &[
+        "add-host",
+        "annotation",
+        "arch",
+        "attach",
+        "authfile",
+        "blkio-weight",
+        "blkio-weight-device",
+        "cap-add",
+        "cap-drop",
+        "cert-dir",
+        "cgroup-conf",
+        "cgroup-parent",
+        "cgroupns",
+        "cgroups",
+        "chrootdirs",
+        "cidfile",
+        "conmon-pidfile",
+        "cpu-period",
+        "cpu-quota",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "cpu-shares",
+        "cpus",
+        "cpuset-cpus",
+        "cpuset-mems",
+        "creds",
+        "decryption-key",
+        "device",
+        "device-cgroup-rule",
+        "device-read-bps",
+        "device-read-iops",
+        "device-write-bps",
+        "device-write-iops",
+        "disable-content-trust",
+        "entrypoint",
+        "env",
+        "env-file",
+        "env-host",
+        "env-merge",
+        "gidmap",
+        "gpus",
+        "group-add",
+        "group-entry",
+        "health-cmd",
+        "health-interval",
+        "health-log-destination",
+        "health-max-log-count",
+        "health-max-log-size",
+        "health-on-failure",
+        "health-retries",
+        "health-start-period",
+        "health-startup-cmd",
+        "health-startup-interval",
+        "health-startup-retries",
+        "health-startup-success",
+        "health-startup-timeout",
+        "health-timeout",
+        "help",
+        "hostname",
+        "hostuser",
+        "http-proxy",
+        "image-volume",
+        "init",
+        "init-path",
+        "interactive",
+        "ipc",
+        "label",
+        "label-file",
+        "log-driver",
+        "log-opt",
+        "memory",
+        "memory-reservation",
+        "memory-swap",
+        "memory-swappiness",
+        "mount",
+        "name",
+        "no-healthcheck",
+        "oom-kill-disable",
+        "oom-score-adj",
+        "os",
+        "passwd-entry",
+        "personality",
+        "pid",
+        "pidfile",
+        "pids-limit",
+        "platform",
+        "pod",
+        "pod-id-file",
+        "privileged",
+        "pull",
+        "quiet",
+        "rdt-class",
+        "read-only",
+        "read-only-tmpfs",
+        "replace",
+        "requires",
+        "restart",
+        "retry",
+        "retry-delay",
+        "rm",
+        "rootfs",
+        "sdnotify",
+        "seccomp-policy",
+        "secret",
+        "security-opt",
+        "shm-size",
+        "shm-size-systemd",
+        "stop-signal",
+        "stop-timeout",
+        "subgidname",
+        "subuidname",
+        "sysctl",
+        "systemd",
+        "timeout",
+        "tls-verify",
+        "tmpfs",
+        "tty",
+        "tz",
+        "uidmap",
+        "ulimit",
+        "umask",
+        "unsetenv",
+        "unsetenv-all",
+        "user",
+        "userns",
+        "uts",
+        "variant",
+        "volume",
+        "volumes-from",
+        "workdir",
+        "dns",
+        "dns-option",
+        "dns-search",
+        "expose",
+        "hosts-file",
+        "ip",
+        "ip6",
+        "mac-address",
+        "network",
+        "network-alias",
+        "no-hostname",
+        "no-hosts",
+        "publish",
+        "publish-all",
+    ];
+
+    /// Those of `run` alone.
+    const PODMAN_RUN: &[&str] = &[
+        "detach",
+        "detach-keys",
+        "passwd",
+        "preserve-fd",
+        "preserve-fds",
+        "rmi",
+        "sig-proxy",
+    ];
+
+    #[test]
+    fn every_flag_of_podmans_is_known() {
+        for (command, more) in [(&RUN, PODMAN_RUN), (&CREATE, &["init-ctr"][..])] {
+            let definition = parse::definition(command, "x");
+            definition.clone().debug_assert();
+            let known: Vec<&str> = definition
+                .get_arguments()
+                .filter_map(|arg| arg.get_long())
+                .collect();
+            for flag in PODMAN.iter().chain(more) {
+                assert!(known.contains(flag), "--{flag}");
+            }
+        }
+        let shorts: String = parse::definition(&RUN, "x")
+            .get_arguments()
+            .filter_map(|arg| arg.get_short())
+            .collect();
+        for short in "acdehilmpPqtuvw".chars() {
+            assert!(shorts.contains(short), "-{short}");
+        }
+    }
+}

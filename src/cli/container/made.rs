@@ -1,0 +1,168 @@
+//! From flags to a record: what `run` and `create` share.
+
+use std::path::Path;
+
+use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
+use crate::cli::args::host::{Caller, Lookup, Neighbour};
+use crate::cli::args::image::Pull;
+use crate::container::options::LogDriver;
+use crate::container::remove::{Removal, remove};
+use crate::container::{self, ImageUse, Record, name};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::{ContainerId, ImageId};
+use crate::image::{self, Image};
+use crate::output::Output;
+use crate::storage::{Locked, Storage};
+use crate::sys::file::{Durable, write_whole};
+
+/// A record that is not in place yet, and the image held until it is.
+pub struct Made {
+    pub record: Record,
+    pub image: Locked,
+}
+
+/// Checks everything that can be checked and makes the record. Touches nothing but
+/// a container that `--replace` names.
+pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
+    let wanted = args.image()?;
+    let policy = args.image.pull_policy()?;
+    if matches!(policy, Pull::Always | Pull::Newer) {
+        return Err(Error::unsupported(format_args!(
+            "--pull={}",
+            args.image.pull.as_deref().unwrap_or_default()
+        )));
+    }
+    container::sweep(engine)?;
+    let (image, lock) = hold(&engine.storage, wanted)?;
+    let platform = args.image.wanted_platform()?;
+    if !platform.takes(&image.os, &image.architecture, &image.variant) {
+        return Err(Error::not_found(format!("{wanted}: image not known"))
+            .hint("the image of that name is for another platform, and pulling is not supported by coracle yet"));
+    }
+    let caller = Caller::read()?;
+    let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
+    let mut options = asked.options;
+    check_host(&mut options)?;
+    match options.log.driver {
+        LogDriver::K8sFile | LogDriver::JsonFile | LogDriver::None => {}
+        LogDriver::Journald => return Err(Error::unsupported("--log-driver=journald")),
+        LogDriver::Passthrough => return Err(Error::unsupported("--log-driver=passthrough")),
+        LogDriver::PassthroughTty => {
+            return Err(Error::unsupported("--log-driver=passthrough-tty"));
+        }
+    }
+    if let Some(path) = &options.cidfile
+        && path.exists()
+    {
+        return Err(Error::usage(format!(
+            "container ID file found. Make sure the other container isn't running or delete {}",
+            path.display()
+        )));
+    }
+    if let Some(warning) = asked.warning {
+        output.notice(warning);
+    }
+    let id = ContainerId::random();
+    let given = args.lifetime.name()?;
+    if let (Some(name), true) = (&given, args.lifetime.replace) {
+        match container::find(&engine.storage, name.as_str()) {
+            Ok(old) => remove(
+                engine,
+                &old,
+                Removal {
+                    force: true,
+                    ..Removal::default()
+                },
+            )?,
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let record = Record {
+        name: given.unwrap_or_else(|| name::for_container(&id, 0)),
+        id,
+        created: jiff::Timestamp::now(),
+        image: ImageUse {
+            id: image.id.clone(),
+            name: image
+                .name
+                .as_ref()
+                .map_or_else(|| image.id.to_string(), ToString::to_string),
+            layers: image.layers.clone(),
+        },
+        options,
+        map: None,
+        map_reason: None,
+    };
+    Ok(Made {
+        record,
+        image: lock,
+    })
+}
+
+/// The same record under another name that we choose.
+pub fn renamed(engine: &Engine, mut record: Record, attempt: u32) -> Result<Made> {
+    record.name = name::for_container(&record.id, attempt);
+    let image = image::by_id(&engine.storage, &record.image.id)?
+        .ok_or_else(|| image::no_such(record.image.id.as_str()))?;
+    let lock = image.lock(&engine.storage)?;
+    Ok(Made {
+        record,
+        image: lock,
+    })
+}
+
+/// The image that `wanted` names, held so that it is not removed meanwhile.
+fn hold(storage: &Storage, wanted: &str) -> Result<(Image, Locked)> {
+    let found = image::find(storage, wanted).map_err(|error| match error.kind() {
+        Kind::NotFound => error.hint("pulling from registries is not supported by coracle yet: `coracle load` or `coracle import` brings an image"),
+        _ => error,
+    })?;
+    let lock = found.lock(storage)?;
+    Ok((found, lock))
+}
+
+fn defaults(image: &Image) -> ImageDefaults {
+    let config = &image.config;
+    ImageDefaults {
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        command: config.cmd.clone(),
+        user: config.user.clone(),
+        workdir: config.working_dir.clone(),
+        volumes: config.volumes.clone(),
+        exposed: config.exposed_ports.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+    }
+}
+
+/// Writes `--cidfile`.
+pub fn write_cidfile(path: &Path, id: &ContainerId) -> Result<()> {
+    write_whole(path, id.as_str().as_bytes(), Durable::No)
+        .tried(|| format!("write {}", path.display()))
+}
+
+/// The store, as flags ask of it.
+struct Store<'a>(&'a Storage);
+
+impl Lookup for Store<'_> {
+    fn container(&self, text: &str) -> Result<Neighbour> {
+        let found = container::find(self.0, text)?.record;
+        Ok(Neighbour {
+            id: found.id.to_string(),
+            ipc: found.options.ipc,
+            mounts: found.options.mounts,
+        })
+    }
+
+    fn image(&self, text: &str) -> Result<(ImageId, String)> {
+        let found = image::find(self.0, text)?;
+        let name = found
+            .name
+            .as_ref()
+            .map_or_else(|| found.id.to_string(), ToString::to_string);
+        Ok((found.id, name))
+    }
+}

@@ -1,0 +1,846 @@
+//! The config against what Podman 5.8 was seen to write.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::MountPropagationFlags;
+
+use super::super::options::{Device, Mount, MountKind, Resources, Ulimit};
+use super::masks::{MASKED, READ_ONLY, glob, masked, read_only};
+use super::*;
+use crate::container::options::{Log, LogDriver, RestartPolicy, Security};
+use crate::network::Hosts;
+use crate::userns::IdMap;
+use crate::userns::IdRange;
+
+fn options() -> Options {
+    Options {
+        argv: vec!["sleep".into(), "1".into()],
+        entrypoint: vec![],
+        command: vec!["sleep".into(), "1".into()],
+        env: vec![PATH.into()],
+        workdir: "/".into(),
+        user: String::new(),
+        hostname: None,
+        labels: Default::default(),
+        annotations: Default::default(),
+        interactive: false,
+        tty: false,
+        remove: false,
+        read_only: false,
+        read_only_tmpfs: true,
+        mounts: vec![],
+        network: NetworkMode::PastaDefault,
+        ports: vec![],
+        exposed: vec![],
+        hosts: Hosts::default(),
+        init: false,
+        privileged: false,
+        cap_add: vec![],
+        cap_drop: vec![],
+        security: Security::default(),
+        devices: vec![],
+        ulimits: vec![],
+        sysctls: Default::default(),
+        shm_size: 65_536_000,
+        pid: NamespaceMode::Private,
+        ipc: NamespaceMode::Shareable,
+        uts: NamespaceMode::Private,
+        cgroupns: NamespaceMode::Private,
+        userns: None,
+        groups: vec![],
+        umask: 0o022,
+        stop_signal: 15,
+        stop_timeout: 10,
+        timeout: 0,
+        restart: RestartPolicy::No,
+        log: Log {
+            driver: LogDriver::K8sFile,
+            path: None,
+            max_size: None,
+            tag: None,
+        },
+        resources: Resources::default(),
+        cidfile: None,
+        pidfile: None,
+        monitor_pidfile: None,
+        create_command: vec![],
+        oom_score_adj: None,
+        host_ulimits: false,
+        timezone: None,
+        volumes_from: vec![],
+    }
+}
+
+fn record(options: Options) -> Record {
+    let zero = serde_json::json!({
+        "id": "a".repeat(64), "name": "web", "created": "2025-01-01T00:00:00Z",
+        "image": {"id": "b".repeat(64), "name": "localhost/busybox:latest", "layers": []},
+        "options": options, "map": null, "map_reason": null,
+    });
+    serde_json::from_value(zero).unwrap()
+}
+
+fn host() -> Host {
+    let range = |inside, outside, count| IdRange {
+        inside,
+        outside,
+        count,
+    };
+    let ids = vec![range(0, 1001, 1), range(1, 100_000, 65_536)];
+    let file = |name: &str| Some(PathBuf::from("/files").join(name));
+    Host {
+        machine: Machine {
+            hostname: "vm".into(),
+            capabilities: CapSet::ALL,
+            nofile: (1024, 20_000),
+            nproc: (500, 96_365),
+            oom_score_adj: 0,
+            has_apparmor: false,
+            has_mqueue: false,
+            devices: vec!["/dev/fuse".into(), "/dev/net/tun".into()],
+        },
+        rootfs: "/rootfs".into(),
+        user: User {
+            uid: 0,
+            gid: 0,
+            additional_gids: vec![],
+            home: "/root".into(),
+            name: Some("root".into()),
+        },
+        map: IdMap {
+            uids: ids.clone(),
+            gids: ids,
+        },
+        cgroup: Cgroup {
+            mode: CgroupMode::Unified,
+            path: "/user.slice/x".into(),
+            controllers: HashSet::new(),
+        },
+        files: Files {
+            containerenv: file(".containerenv"),
+            hostname: file("hostname"),
+            hosts: file("hosts"),
+            resolv_conf: file("resolv.conf"),
+            passwd: None,
+            group: None,
+            localtime: None,
+        },
+        sources: vec![],
+        namespaces: Namespaces::default(),
+        shm: None,
+    }
+}
+
+fn made_with(change: impl FnOnce(&mut Options)) -> Spec {
+    let mut options = options();
+    change(&mut options);
+    spec(&record(options), &host()).unwrap()
+}
+
+/// A line for each mount: destination, type, source, options.
+fn table(spec: &Spec) -> Vec<String> {
+    let mounts = spec.mounts().as_ref().unwrap();
+    mounts
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {} {} {}",
+                it.destination().display(),
+                it.typ().as_deref().unwrap(),
+                it.source().as_ref().unwrap().display(),
+                it.options().as_ref().unwrap().join(",")
+            )
+        })
+        .collect()
+}
+
+const BASE: [&str; 11] = [
+    "/proc proc proc nosuid,noexec,nodev",
+    "/dev tmpfs tmpfs nosuid,strictatime,mode=755,size=65536k",
+    "/sys sysfs sysfs nosuid,noexec,nodev,ro",
+    "/dev/pts devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
+    "/dev/mqueue mqueue mqueue nosuid,noexec,nodev",
+    "/run/.containerenv bind /files/.containerenv bind,rprivate",
+    "/etc/hostname bind /files/hostname bind,rprivate",
+    "/etc/resolv.conf bind /files/resolv.conf bind,rprivate",
+    "/etc/hosts bind /files/hosts bind,rprivate",
+    "/dev/shm tmpfs shm nosuid,noexec,nodev,mode=1777,size=65536000",
+    "/sys/fs/cgroup cgroup cgroup rprivate,nosuid,noexec,nodev,relatime,ro",
+];
+
+/// What `change` adds to and takes from the mounts of a container with no flags.
+fn differs(change: impl FnOnce(&mut Options), added: &[&str], gone: &[&str]) {
+    let now = table(&made_with(change));
+    let new: Vec<_> = now
+        .iter()
+        .filter(|it| !BASE.contains(&it.as_str()))
+        .collect();
+    let old: Vec<_> = BASE
+        .iter()
+        .filter(|it| !now.contains(&it.to_string()))
+        .collect();
+    let old: Vec<_> = old.iter().map(|it| it.split(' ').next().unwrap()).collect();
+    assert_eq!(new, added);
+    assert_eq!(old, gone);
+}
+
+fn bind(source: &str, destination: &str, options: &[&str]) -> Mount {
+    Mount {
+        kind: MountKind::Bind {
+            source: source.into(),
+        },
+        destination: destination.into(),
+        read_only: false,
+        options: options.iter().map(|it| (*it).to_owned()).collect(),
+        chown: false,
+        subpath: None,
+    }
+}
+
+fn tmpfs(destination: &str, options: &[&str]) -> Mount {
+    Mount {
+        kind: MountKind::Tmpfs {
+            options: options.iter().map(|it| (*it).to_owned()).collect(),
+            copy_up: true,
+        },
+        ..bind("", destination, &[])
+    }
+}
+
+#[test]
+fn a_container_without_flags() {
+    let spec = made_with(|_| {});
+    assert_eq!(table(&spec), BASE);
+    let json = serde_json::to_value(&spec).unwrap();
+    assert_eq!(
+        json["process"]["env"],
+        serde_json::json!([
+            PATH,
+            "container=podman",
+            "HOME=/root",
+            "HOSTNAME=aaaaaaaaaaaa"
+        ])
+    );
+    assert_eq!(
+        json["process"]["user"],
+        serde_json::json!({"uid": 0, "gid": 0, "umask": 18})
+    );
+    assert_eq!(
+        json["process"]["rlimits"],
+        serde_json::json!([
+            {"type": "RLIMIT_NOFILE", "hard": 20_000, "soft": 20_000},
+            {"type": "RLIMIT_NPROC", "hard": 96_365, "soft": 500},
+        ])
+    );
+    assert_eq!(json["process"]["terminal"], false);
+    for absent in ["noNewPrivileges", "apparmorProfile", "oomScoreAdj"] {
+        assert!(json["process"].get(absent).is_none(), "{absent}");
+    }
+    let linux = &json["linux"];
+    assert_eq!(
+        linux["namespaces"],
+        serde_json::json!([
+            {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
+            {"type": "mount"}, {"type": "cgroup"},
+        ])
+    );
+    assert_eq!(
+        linux["sysctl"],
+        serde_json::json!({"net.ipv4.ping_group_range": "0 0"})
+    );
+    assert_eq!(linux["maskedPaths"], serde_json::json!(MASKED));
+    assert_eq!(linux["readonlyPaths"], serde_json::json!(READ_ONLY));
+    assert_eq!(linux["cgroupsPath"], "/user.slice/x");
+    assert_eq!(linux["rootfsPropagation"], "private");
+    for absent in ["resources", "seccomp", "uidMappings"] {
+        assert!(linux.get(absent).is_none(), "{absent}");
+    }
+    assert_eq!(json["hostname"], "aaaaaaaaaaaa");
+    assert_eq!(
+        json["root"],
+        serde_json::json!({"path": "/rootfs", "readonly": false})
+    );
+}
+
+#[test]
+fn mounts_of_each_flag_are_podmans() {
+    differs(
+        |it| it.network = NetworkMode::Host,
+        &["/sys bind /sys rprivate,nosuid,noexec,nodev,ro,rbind"],
+        &["/sys"],
+    );
+    differs(
+        |it| it.pid = NamespaceMode::Host,
+        &["/proc bind /proc rbind,nosuid,noexec,nodev,rprivate"],
+        &["/proc"],
+    );
+    differs(|it| it.ipc = NamespaceMode::None, &[], &["/dev/shm"]);
+    differs(
+        |it| it.ipc = NamespaceMode::Host,
+        &["/dev/shm bind /dev/shm nosuid,noexec,nodev,bind,rprivate"],
+        &["/dev/mqueue", "/dev/shm"],
+    );
+    differs(
+        |it| it.shm_size = 1024,
+        &["/dev/shm tmpfs shm nosuid,noexec,nodev,mode=1777,size=1024"],
+        &["/dev/shm"],
+    );
+    differs(
+        |it| it.security.proc_opts = vec!["hidepid=2,subset=pid".into()],
+        &["/proc proc proc nosuid,noexec,nodev,hidepid=2,subset=pid"],
+        &["/proc"],
+    );
+    differs(
+        |it| it.privileged = true,
+        &[
+            "/sys sysfs sysfs nosuid,noexec,nodev,rw",
+            "/dev/fuse bind /dev/fuse slave,nosuid,noexec,rw,rbind",
+            "/sys/fs/cgroup cgroup cgroup rprivate,nosuid,noexec,nodev,relatime,rw",
+            "/dev/net/tun bind /dev/net/tun slave,nosuid,noexec,rw,rbind",
+        ],
+        &["/sys", "/sys/fs/cgroup"],
+    );
+    differs(
+        |it| {
+            it.devices = vec![Device {
+                source: "/dev/null".into(),
+                destination: "/dev/xnull".into(),
+                permissions: "r".into(),
+            }];
+        },
+        &["/dev/xnull bind /dev/null slave,nosuid,noexec,ro,rbind"],
+        &[],
+    );
+}
+
+#[test]
+fn a_read_only_root_has_places_to_write() {
+    let files = [
+        "/run/.containerenv",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+        "/etc/hosts",
+    ];
+    let binds = [
+        "/run/.containerenv bind /files/.containerenv bind,rprivate,ro,nosuid,noexec,nodev",
+        "/etc/hostname bind /files/hostname bind,rprivate,ro,nosuid,noexec,nodev",
+        "/etc/resolv.conf bind /files/resolv.conf bind,rprivate,ro,nosuid,noexec,nodev",
+        "/etc/hosts bind /files/hosts bind,rprivate,ro,nosuid,noexec,nodev",
+    ];
+    let mut added = vec![
+        "/run tmpfs tmpfs rprivate,nosuid,nodev",
+        "/tmp tmpfs tmpfs rprivate,nosuid,nodev",
+    ];
+    added.extend(binds);
+    added.push("/var/tmp tmpfs tmpfs rprivate,nosuid,nodev");
+    differs(|it| it.read_only = true, &added, &files);
+    // One of the user's own stands in its place.
+    let spec = made_with(|it| {
+        it.read_only = true;
+        it.mounts = vec![bind("/mine", "/tmp", &[])];
+    });
+    let lines = table(&spec);
+    assert!(lines.contains(&"/tmp bind /mine rprivate,rbind".to_owned()));
+    assert_eq!(lines.iter().filter(|it| it.starts_with("/tmp ")).count(), 1);
+    assert_eq!(spec.root().as_ref().unwrap().readonly(), Some(true));
+    let mut added = vec!["/dev tmpfs tmpfs nosuid,strictatime,mode=755,size=65536k,ro"];
+    added.extend(binds);
+    added.push("/dev/shm tmpfs shm nosuid,noexec,nodev,ro,mode=1777,size=65536000");
+    let mut gone = vec!["/dev"];
+    gone.extend(files);
+    gone.push("/dev/shm");
+    differs(
+        |it| {
+            it.read_only = true;
+            it.read_only_tmpfs = false;
+        },
+        &added,
+        &gone,
+    );
+}
+
+#[test]
+fn mounts_of_the_users_take_the_place_of_ours() {
+    differs(
+        |it| {
+            it.mounts = ["/dev/shm", "/etc/hosts", "/sys/fs/cgroup"]
+                .map(|destination| bind("/b", destination, &[]))
+                .to_vec();
+        },
+        &[
+            "/dev/shm bind /b rprivate,rbind",
+            "/etc/hosts bind /b rprivate,rbind",
+            "/sys/fs/cgroup bind /b rprivate,rbind",
+        ],
+        &["/etc/hosts", "/dev/shm", "/sys/fs/cgroup"],
+    );
+    differs(
+        |it| it.mounts = vec![tmpfs("/dev", &[]), bind("/sys", "/sys", &[])],
+        &[
+            "/dev tmpfs tmpfs rprivate,nosuid,nodev",
+            "/sys bind /sys rprivate,rbind",
+        ],
+        &["/dev", "/sys", "/dev/pts", "/dev/mqueue"],
+    );
+    differs(
+        |it| it.mounts = vec![bind("/b", "/run", &[])],
+        &["/run bind /b rprivate,rbind"],
+        &["/run/.containerenv"],
+    );
+    differs(
+        |it| it.mounts = vec![tmpfs("/run", &["rw"])],
+        &["/run tmpfs tmpfs rw,rprivate,nosuid,nodev"],
+        &[],
+    );
+}
+
+#[test]
+fn options_of_mounts_are_podmans() {
+    let read_only = Mount {
+        read_only: true,
+        ..bind("/b", "/x/y", &[])
+    };
+    differs(
+        |it| {
+            it.mounts = vec![
+                read_only,
+                bind("/b", "/mnt", &[]),
+                bind("/f", "/x/f", &["noexec", "z"]),
+                bind("/b", "/m1", &["bind", "private"]),
+                bind("/b", "/m3", &["rw", "dev", "suid", "exec"]),
+                tmpfs("/t2", &["size=1m", "mode=1777", "noexec"]),
+            ];
+        },
+        &[
+            "/mnt bind /b rprivate,rbind",
+            "/m1 bind /b bind,private",
+            "/m3 bind /b rw,dev,suid,exec,rprivate,rbind",
+            "/t2 tmpfs tmpfs noexec,rprivate,nosuid,nodev,size=1m,mode=1777",
+            "/x/y bind /b ro,rprivate,rbind",
+            "/x/f bind /f noexec,rprivate,rbind",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn what_was_prepared_is_bound() {
+    let volume = |name: &str, read_only, options: &[&str]| Mount {
+        kind: MountKind::Volume {
+            name: name.parse().unwrap(),
+            anonymous: false,
+            copy: true,
+        },
+        read_only,
+        ..bind("", "/v", options)
+    };
+    let mut options = options();
+    options.mounts = vec![
+        volume("one", false, &[]),
+        volume("two", true, &["noexec"]),
+        tmpfs("/t", &["size=1m", "noexec"]),
+    ];
+    let mut host = host();
+    let sources = ["/vol/one", "/vol/two", "/tmpfs"];
+    host.sources = sources.map(|it| Some(PathBuf::from(it))).to_vec();
+    let made = spec(&record(options.clone()), &host).unwrap();
+    let lines: Vec<_> = table(&made)
+        .into_iter()
+        .filter(|it| !BASE.contains(&it.as_str()))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "/v bind /vol/one rprivate,nosuid,nodev,rbind",
+            "/v bind /vol/two noexec,ro,rprivate,nosuid,nodev,rbind",
+            "/t bind /tmpfs noexec,rprivate,nosuid,nodev,rbind",
+        ]
+    );
+    host.sources.clear();
+    let error = spec(&record(options), &host).unwrap_err();
+    assert_eq!(error.to_string(), "nothing was prepared to mount on /v");
+}
+
+#[test]
+fn the_callers_dev_is_not_touched() {
+    let mut options = options();
+    options.mounts = vec![bind("/dev", "/dev", &[])];
+    let error = spec(&record(options), &host()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+}
+
+#[test]
+fn parents_come_before_children() {
+    let spec = made_with(|it| {
+        it.mounts = ["/a/b/c", "/a", "/z/y", "/a/b"]
+            .map(|destination| bind("/s", destination, &[]))
+            .to_vec();
+    });
+    let order: Vec<_> = table(&spec)
+        .iter()
+        .filter(|it| it.contains(" /s "))
+        .map(|it| it.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(order, ["/a", "/z/y", "/a/b", "/a/b/c"]);
+}
+
+#[test]
+fn propagation_is_left_to_the_executor() {
+    let mut options = options();
+    options.mounts = vec![bind("/b", "/x", &["rslave"]), bind("/b", "/y", &[])];
+    assert_eq!(
+        propagation(&options),
+        [
+            (
+                PathBuf::from("/x"),
+                MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC
+            ),
+            (
+                PathBuf::from("/y"),
+                MountPropagationFlags::PRIVATE | MountPropagationFlags::REC
+            ),
+        ]
+    );
+    let spec = spec(&record(options.clone()), &host()).unwrap();
+    let linux = spec.linux().as_ref().unwrap();
+    assert_eq!(linux.rootfs_propagation().as_deref(), Some("slave"));
+    options.mounts.remove(0);
+    assert!(propagation(&options).is_empty());
+}
+
+#[test]
+fn namespaces_are_shared_as_asked() {
+    let json =
+        |spec: &Spec| serde_json::to_value(spec.linux().as_ref().unwrap().namespaces()).unwrap();
+    let spec = made_with(|it| {
+        it.pid = NamespaceMode::Host;
+        it.uts = NamespaceMode::Host;
+        it.cgroupns = NamespaceMode::Host;
+        it.network = NetworkMode::Host;
+    });
+    assert_eq!(
+        json(&spec),
+        serde_json::json!([{"type": "ipc"}, {"type": "mount"}])
+    );
+    assert_eq!(spec.hostname(), &None);
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(linux.sysctl().is_none());
+    assert!(
+        linux
+            .masked_paths()
+            .as_ref()
+            .unwrap()
+            .contains(&"/sys/kernel".to_owned())
+    );
+    assert_eq!(hostname(&record(options()), "vm"), "aaaaaaaaaaaa");
+
+    let mut options = options();
+    options.ipc = NamespaceMode::Container("c".into());
+    let mut host = host();
+    let error = super::spec(&record(options.clone()), &host).unwrap_err();
+    assert!(error.to_string().contains("ipc"), "{error}");
+    host.namespaces.ipc = Some("/proc/self/fd/9".into());
+    host.shm = Some("/proc/7/root/dev/shm".into());
+    let spec = super::spec(&record(options), &host).unwrap();
+    assert!(
+        json(&spec)
+            .to_string()
+            .contains(r#"{"path":"/proc/self/fd/9","type":"ipc"}"#)
+            || json(&spec)
+                .to_string()
+                .contains(r#"{"type":"ipc","path":"/proc/self/fd/9"}"#)
+    );
+    assert!(
+        table(&spec)
+            .iter()
+            .any(|it| it == "/dev/shm bind /proc/7/root/dev/shm nosuid,noexec,nodev,bind,rprivate")
+    );
+}
+
+#[test]
+fn the_environment_is_podmans() {
+    let with = |tty, env: &[&str]| {
+        let mut options = options();
+        options.tty = tty;
+        options.env = env.iter().map(|it| (*it).to_owned()).collect();
+        environment(&options, "web", "/root").join(" ")
+    };
+    let path = PATH;
+    assert_eq!(
+        with(false, &[]),
+        format!("{path} container=podman HOME=/root HOSTNAME=web")
+    );
+    assert_eq!(
+        with(true, &["PATH=/x", "A=1", "HOME=/h", "TERM=foo", "Z="]),
+        "PATH=/x container=podman TERM=foo A=1 HOME=/h Z= HOSTNAME=web"
+    );
+    assert_eq!(
+        with(true, &["container=foo", "HOSTNAME=bar"]),
+        format!("{path} container=foo TERM=xterm HOSTNAME=bar HOME=/root")
+    );
+}
+
+/// As /proc/self/status shows them in Podman's containers.
+#[test]
+fn capabilities_are_podmans() {
+    let of = |change: &dyn Fn(&mut Options)| {
+        let mut options = options();
+        change(&mut options);
+        let it = capabilities(&options, CapSet::ALL).unwrap();
+        [
+            it.inheritable,
+            it.permitted,
+            it.effective,
+            it.bounding,
+            it.ambient,
+        ]
+        .map(CapSet::bits)
+    };
+    let (default, all, admin) = (0x800405fb, 0x1ff_ffff_ffff, 0x1000);
+    let add = |it: &mut Options, name: &str| it.cap_add = vec![name.into()];
+    assert_eq!(of(&|_| {}), [0, default, default, default, 0]);
+    assert_eq!(
+        of(&|it| it.user = "root:5".into()),
+        [0, default, default, default, 0]
+    );
+    assert_eq!(of(&|it| it.user = "1000".into()), [0, 0, 0, default, 0]);
+    assert_eq!(
+        of(&|it| {
+            it.user = "1000".into();
+            add(it, "NET_ADMIN");
+        }),
+        [admin, admin, admin, default | admin, admin]
+    );
+    assert_eq!(
+        of(&|it| {
+            it.user = "bob".into();
+            add(it, "all");
+        }),
+        [all; 5]
+    );
+    assert_eq!(
+        of(&|it| {
+            it.privileged = true;
+            it.cap_drop = vec!["CHOWN".into()];
+        }),
+        [0, all, all, all, 0]
+    );
+    assert_eq!(
+        of(&|it| {
+            it.privileged = true;
+            it.user = "1000".into();
+        }),
+        [0, 0, 0, all, 0]
+    );
+    let spec = made_with(|it| it.user = "1000".into());
+    let json = serde_json::to_value(spec.process()).unwrap();
+    let effective = json["capabilities"]["effective"].as_array().unwrap();
+    assert!(effective.contains(&"CAP_SYS_ADMIN".into()));
+    assert_eq!(json["capabilities"]["ambient"], serde_json::json!([]));
+}
+
+#[test]
+fn paths_are_masked_and_unmasked_as_with_podman() {
+    let of = |mask: &[&str], unmask: &[&str]| {
+        let mut options = options();
+        options.security.mask = mask.iter().map(|it| (*it).to_owned()).collect();
+        options.security.unmask = unmask.iter().map(|it| (*it).to_owned()).collect();
+        (masked(&options), read_only(&options))
+    };
+    let (hidden, kept) = of(&[], &["/proc/acpi:/sys/firmware"]);
+    assert_eq!(hidden.len(), MASKED.len() - 2);
+    assert_eq!(kept.len(), READ_ONLY.len());
+    assert_eq!(of(&[], &["ALL"]), (vec![], vec![]));
+    let (hidden, kept) = of(&[], &["/proc/*"]);
+    assert_eq!(
+        hidden,
+        [
+            "/sys/devices/virtual/powercap",
+            "/sys/firmware",
+            "/sys/fs/selinux"
+        ]
+    );
+    assert!(kept.is_empty());
+    let (hidden, _) = of(&["/etc:/proc/stat", "/proc/acpi"], &[]);
+    assert_eq!(hidden[MASKED.len()..], ["/etc", "/proc/stat"]);
+    let spec = made_with(|it| {
+        it.privileged = true;
+        it.security.mask = vec!["/x".into()];
+    });
+    let linux = spec.linux().as_ref().unwrap();
+    assert_eq!(linux.masked_paths().as_ref().unwrap(), &["/x"]);
+    assert!(linux.readonly_paths().as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn patterns_match_as_gos() {
+    for (pattern, path, matches) in [
+        ("/proc/*", "/proc/acpi", true),
+        ("/proc/*", "/proc/a/b", false),
+        ("/proc/?cpi", "/proc/acpi", true),
+        ("/proc/[a-c]cpi", "/proc/acpi", true),
+        ("/proc/[^a-c]cpi", "/proc/acpi", false),
+        ("/proc/[", "/proc/acpi", false),
+        (r"/proc/\*", "/proc/*", true),
+        ("/*/*", "/proc/acpi", true),
+        ("*", "", true),
+        ("", "", true),
+        ("", "/", false),
+    ] {
+        assert_eq!(glob(pattern, path), matches, "{pattern} {path}");
+    }
+}
+
+#[test]
+fn limits_need_their_controller() {
+    let with = |resources: Resources, mode, controllers: &[&str]| {
+        let cgroup = Cgroup {
+            mode,
+            path: "/x".into(),
+            controllers: controllers.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        super::limits::resources(&resources, &cgroup)
+            .map(|it| serde_json::to_value(it).unwrap())
+            .map_err(|error| error.to_string())
+    };
+    let memory = Resources {
+        memory: Some(1 << 20),
+        ..Resources::default()
+    };
+    let unified = CgroupMode::Unified;
+    assert_eq!(
+        with(memory.clone(), unified, &["cpu"]).unwrap_err(),
+        "the requested cgroup controller `memory` is not available"
+    );
+    assert!(
+        with(memory.clone(), CgroupMode::Legacy, &[])
+            .unwrap()
+            .is_null()
+    );
+    assert_eq!(
+        with(memory, unified, &["memory"]).unwrap()["memory"],
+        serde_json::json!({"limit": 1 << 20, "swap": 2 << 20})
+    );
+    let none = Resources::default();
+    assert!(with(none.clone(), unified, &[]).unwrap().is_null());
+    assert_eq!(
+        with(none, unified, &["pids", "memory"]).unwrap(),
+        serde_json::json!({"pids": {"limit": 2048}})
+    );
+    let unlimited = Resources {
+        pids: Some(0),
+        ..Resources::default()
+    };
+    assert_eq!(
+        with(unlimited.clone(), unified, &["pids"]).unwrap()["pids"]["limit"],
+        -1
+    );
+    assert!(with(unlimited, unified, &[]).unwrap().is_null());
+}
+
+#[test]
+fn the_user_must_be_mapped() {
+    let mut host = host();
+    host.user.additional_gids = vec![5, 70_000];
+    let json = serde_json::to_value(spec(&record(options()), &host).unwrap()).unwrap();
+    assert_eq!(
+        json["process"]["user"]["additionalGids"],
+        serde_json::json!([5])
+    );
+    host.user.uid = 70_000;
+    let error = spec(&record(options()), &host).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "uid 70000 is not mapped in the container's user namespace"
+    );
+    assert_eq!(error.exit_code(), 126);
+    // With one id there are neither groups nor the group tty.
+    host.user.uid = 0;
+    host.user.additional_gids = vec![0];
+    host.map = IdMap::single(1001, 1001);
+    let spec = spec(&record(options()), &host).unwrap();
+    let json = serde_json::to_value(&spec).unwrap();
+    assert!(json["process"]["user"].get("additionalGids").is_none());
+    assert!(
+        table(&spec)
+            .iter()
+            .any(|it| it.starts_with("/dev/pts") && !it.contains("gid="))
+    );
+}
+
+#[test]
+fn small_options_reach_the_config() {
+    let spec = made_with(|it| {
+        it.security.no_new_privileges = true;
+        it.oom_score_adj = Some(-500);
+        it.umask = 0o077;
+        it.annotations.insert("a".into(), "b".into());
+        it.sysctls.insert("kernel.msgmax".into(), "9".into());
+        it.ulimits = vec![
+            Ulimit {
+                name: "RLIMIT_NOFILE".into(),
+                soft: 100,
+                hard: 200,
+            },
+            Ulimit {
+                name: "RLIMIT_CORE".into(),
+                soft: u64::MAX,
+                hard: u64::MAX,
+            },
+        ];
+    });
+    let json = serde_json::to_value(&spec).unwrap();
+    assert_eq!(json["process"]["noNewPrivileges"], true);
+    assert_eq!(json["process"]["oomScoreAdj"], 0);
+    assert_eq!(json["process"]["user"]["umask"], 0o077);
+    assert_eq!(json["annotations"]["a"], "b");
+    assert_eq!(json["linux"]["sysctl"]["kernel.msgmax"], "9");
+    let limits: Vec<_> = json["process"]["rlimits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| format!("{} {} {}", it["type"], it["soft"], it["hard"]))
+        .collect();
+    assert_eq!(
+        limits,
+        [
+            "\"RLIMIT_NOFILE\" 100 200",
+            "\"RLIMIT_CORE\" 18446744073709551615 18446744073709551615",
+            "\"RLIMIT_NPROC\" 500 96365"
+        ]
+    );
+    let mut options = options();
+    options.security.apparmor = Some("foo".into());
+    assert_eq!(
+        super::spec(&record(options), &host())
+            .unwrap_err()
+            .to_string(),
+        "apparmor profile \"foo\" specified, but Apparmor is not enabled on this system"
+    );
+}
+
+#[test]
+fn devices_of_the_machine_leave_out_terminals() {
+    let devices = host_devices(Path::new("/dev"));
+    for not in [
+        "/dev/ptmx",
+        "/dev/tty",
+        "/dev/tty0",
+        "/dev/console",
+        "/dev/null",
+    ] {
+        assert!(!devices.contains(&PathBuf::from(not)), "{not}");
+    }
+    assert!(!devices.iter().any(|it| it.starts_with("/dev/pts")));
+}
+
+#[test]
+fn a_privileged_container_has_no_filter_unless_named() {
+    let mut options = options();
+    assert_eq!(seccomp_profile(&options), Profile::Default);
+    options.privileged = true;
+    assert_eq!(seccomp_profile(&options), Profile::Unconfined);
+    options.security.seccomp = Seccomp::Profile("/p".into());
+    assert_eq!(seccomp_profile(&options), Profile::File(Path::new("/p")));
+}

@@ -1,0 +1,299 @@
+//! `kill -9` at random moments: of the CLI, of the monitor, of the container, of
+//! all at once. After each the whole store is checked, and the next command must
+//! be right about what is there.
+//!
+//! `SEED=n` repeats a run as far as the machine's own timing allows; `KILLS=n`
+//! sets how many there are.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use crate::needs;
+use crate::world::{Process, World, archive, names, store};
+
+/// Marsaglia's xorshift: the same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+        Self(number("SEED").unwrap_or(u64::from(now)).max(1))
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % limit
+    }
+
+    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len() as u64) as usize]
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn kill(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| rustix::process::kill_process(pid, Signal::KILL).is_ok())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Cli,
+    Monitor,
+    Container,
+    All,
+    /// All, and the runtime folder is gone, as after a reboot.
+    Reboot,
+}
+
+/// A container's first process.
+fn is_init(process: &Process) -> bool {
+    process.inner == 1
+}
+
+/// Kills, and gives how many it hit.
+fn strike(world: &World, victim: Victim, cli: i32) -> u64 {
+    let all = world.processes();
+    let hit: Vec<i32> = match victim {
+        Victim::Cli => vec![cli],
+        // What is left when nobody waits for it: it has no parent of this world.
+        Victim::Monitor => all
+            .iter()
+            .filter(|it| it.pid != cli && !is_init(it))
+            .filter(|it| it.command.contains("coracle") && !it.command.contains("pasta"))
+            .map(|it| it.pid)
+            .collect(),
+        Victim::Container => all
+            .iter()
+            .filter(|it| is_init(it))
+            .map(|it| it.pid)
+            .collect(),
+        Victim::All | Victim::Reboot => all.iter().map(|it| it.pid).collect(),
+    };
+    let count = hit.into_iter().filter(|pid| kill(*pid)).count() as u64;
+    if victim == Victim::Reboot {
+        world.kill_all();
+        std::fs::remove_dir_all(world.runtime().join("coracle")).ok();
+    }
+    count
+}
+
+/// What `ps -a` says there is.
+fn containers(world: &World) -> Vec<Value> {
+    let text = world.coracle("ps -a --format json").stdout();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Waits until `ps` and the processes agree: one init for each that runs.
+fn settle(world: &World) -> Result<Vec<Value>, String> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let before: Vec<Process> = world.processes().into_iter().filter(is_init).collect();
+        let all = containers(world);
+        let after: Vec<Process> = world.processes().into_iter().filter(is_init).collect();
+        let mut running: Vec<i64> = all
+            .iter()
+            .filter(|it| it["State"] == "running")
+            .filter_map(|it| it["Pid"].as_i64())
+            .collect();
+        let mut inits: Vec<i64> = after.iter().map(|it| i64::from(it.pid)).collect();
+        running.sort_unstable();
+        inits.sort_unstable();
+        let pids = |all: &[Process]| all.iter().map(|it| it.pid).collect::<Vec<_>>();
+        if pids(&before) == pids(&after) && running == inits {
+            return Ok(all);
+        }
+        if Instant::now() > end {
+            return Err(format!(
+                "ps says {running:?} run, but {inits:?} do: {after:?}"
+            ));
+        }
+    }
+}
+
+/// Removes every container, and names what is left of them.
+fn clear(world: &World) -> Vec<String> {
+    let done = world.coracle("rm -fa -t 0").run();
+    let mut wrong = Vec::new();
+    if done.code != 0 {
+        wrong.push(format!("rm -fa left with {}: {}", done.code, done.stderr()));
+    }
+    wrong.extend(world.left());
+    wrong.extend(store::wrong(world));
+    wrong
+}
+
+#[test]
+fn containers_are_killed_at_any_moment() {
+    let world = World::new();
+    needs!(world, Subuids);
+    world
+        .coracle("run --rm --network=none -v kept:/kept IMAGE sh -c 'echo safe >/kept/file'")
+        .ok();
+    let mut random = Random::new();
+    let seed = random.0;
+    let wanted = number("KILLS").unwrap_or(240);
+    let mut struck = 0;
+    let mut slowest = Duration::from_millis(60);
+    let mut round = 0;
+    while struck < wanted {
+        round += 1;
+        let removed = random.below(2) == 0;
+        let rm = if removed { "--rm" } else { "" };
+        let flags = format!("{rm} --network=none -v kept:/kept -v /anonymous --name it{round}");
+        let image = *random.of(&["IMAGE", "VOLUME_IMAGE"]);
+        let line = match random.below(4) {
+            0 => format!("run {flags} {image} true"),
+            1 => format!("run -d {flags} {image} sleep 1000"),
+            2 => format!("run {flags} {image} sh -c 'yes >/kept/noise'"),
+            _ => format!("run {flags} --init {image} sh -c 'touch /anonymous/file; sleep 1000'"),
+        };
+        let victim = *random.of(&[
+            Victim::Cli,
+            Victim::Monitor,
+            Victim::Container,
+            Victim::All,
+            Victim::Reboot,
+        ]);
+        let begun = Instant::now();
+        let cli = world.coracle(&line).spawn();
+        // The moment is what is random: this waits for nothing.
+        std::thread::sleep(Duration::from_micros(
+            random.below(slowest.as_micros() as u64),
+        ));
+        let what = format!(
+            "SEED={seed}, round {round}, {victim:?} {:?} after the start of `{line}`",
+            begun.elapsed()
+        );
+        struck += strike(&world, victim, cli.pid());
+        if victim == Victim::Container || victim == Victim::Monitor {
+            // The CLI may be the only one that is left to see it; else it goes on.
+            strike(&world, Victim::Cli, cli.pid());
+        }
+        cli.wait();
+        let all = settle(&world).unwrap_or_else(|error| panic!("{what}: {error}"));
+        for it in &all {
+            assert!(
+                !removed || it["State"] == "running" || it["State"] == "created",
+                "{what}: a container that was to be removed is still there: {it}"
+            );
+        }
+        let wrong = clear(&world);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+        if removed {
+            let volumes = store::anonymous_volumes(&world);
+            assert!(
+                volumes.is_empty(),
+                "{what}: anonymous volumes are left: {volumes:?}"
+            );
+        } else {
+            world.coracle("volume prune -f").ok();
+        }
+        let kept = world.data().join("volumes/kept/_data/file");
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), "safe\n", "{what}");
+        std::fs::remove_file(world.data().join("volumes/kept/_data/noise")).ok();
+        slowest = slowest.max(begun.elapsed().min(Duration::from_millis(120)));
+    }
+    // And all of it still works.
+    let run = "run --rm --network=none -v kept:/kept VOLUME_IMAGE cat /kept/file /data/seed";
+    assert_eq!(world.coracle(run).stdout(), "safe\nseed");
+    world.coracle("volume rm kept").ok();
+}
+
+#[test]
+fn commands_on_the_store_are_killed_at_any_moment() {
+    let world = World::new();
+    let mut random = Random::new();
+    let seed = random.0;
+    let archive = archive().display().to_string();
+    let mut slowest = Duration::from_millis(5);
+    for round in 0..number("KILLS").unwrap_or(240) / 4 {
+        let line = match random.below(8) {
+            0 | 1 => format!("load -q -i {archive}"),
+            2 => "rmi -f test user volume".to_owned(),
+            3 => "volume create some".to_owned(),
+            4 => "volume rm -f some".to_owned(),
+            5 => "create --replace --name it -v /anonymous -v some:/x VOLUME_IMAGE".to_owned(),
+            6 => "rm -v it".to_owned(),
+            _ => "tag test other:1".to_owned(),
+        };
+        let begun = Instant::now();
+        let cli = world.coracle(&line).spawn();
+        std::thread::sleep(Duration::from_micros(
+            random.below(slowest.as_micros() as u64),
+        ));
+        kill(cli.pid());
+        let code = cli.wait().code;
+        let what = format!("SEED={seed}, round {round}, `{line}` ({code})");
+        slowest = slowest.max(begun.elapsed().min(Duration::from_millis(150)));
+        for next in ["images", "volume ls", "ps -a"] {
+            let done = world.coracle(next).run();
+            assert_eq!(done.code, 0, "{what}: {next}: {}", done.stderr());
+        }
+        // What cannot be told apart from what is there is there whole.
+        world.wait_for_processes();
+        world.coracle(&format!("load -q -i {archive}")).ok();
+        let wrong = store::wrong(&world);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+        let run = world
+            .coracle("run --rm --network=none IMAGE echo works")
+            .run();
+        assert_eq!(run.stdout(), "works\n", "{what}: {}", run.stderr());
+    }
+    world.coracle("rm -fa -t 0 -v").ok();
+    world.coracle("volume prune -af").run();
+}
+
+#[test]
+fn a_reboot() {
+    let world = World::new();
+    world
+        .coracle("run -d --name gone --rm -v /anonymous --network=none IMAGE sleep 1000")
+        .ok();
+    world
+        .coracle("run -d --name stays -v named:/x --network=none IMAGE sleep 1000")
+        .ok();
+    assert_eq!(names(&world.data().join("volumes")).len(), 2);
+    world.kill_all();
+    std::fs::remove_dir_all(world.runtime().join("coracle")).ok();
+    let all = world
+        .coracle("ps -a --format '{{.Names}} {{.State}}'")
+        .stdout();
+    assert_eq!(all, "stays exited");
+    assert_eq!(names(&world.data().join("volumes")), ["named"]);
+    assert_eq!(
+        world
+            .coracle("inspect stays --format {{.State.ExitCode}}")
+            .stdout(),
+        "137"
+    );
+    world.coracle("start stays").ok();
+    assert_eq!(world.coracle("exec stays echo up").stdout(), "up");
+    world.coracle("rm -f -t 0 stays").ok();
+    world.coracle("volume rm named").ok();
+}
+
+#[test]
+fn the_container_dies_with_its_monitor() {
+    let world = World::new();
+    world
+        .coracle("run -d --name it --network=none IMAGE sleep 1000")
+        .ok();
+    for process in world.processes().iter().filter(|it| !is_init(it)) {
+        kill(process.pid);
+    }
+    world.wait_for_processes();
+    assert_eq!(
+        world
+            .coracle("ps -a --format '{{.Names}} {{.State}} {{.ExitCode}}'")
+            .stdout(),
+        "it exited 137"
+    );
+    world.coracle("rm it").ok();
+}

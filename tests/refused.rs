@@ -1,0 +1,217 @@
+//! Bad input and bad luck: one clear line, the right exit code, nothing half-made.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::needs;
+use crate::world::{Cmd, World};
+
+/// `coracle` with the words of `line` where `setup` has changed the machine, in
+/// namespaces of its own: there are no other ids there, as newuidmap can give none.
+fn elsewhere<'w>(world: &'w World, setup: &str, line: &str) -> Cmd<'w> {
+    let script = format!("{setup}; exec coracle {line}");
+    world
+        .shell("exec unshare --user --map-current-user --mount --keep-caps bash -ec \"$0\"")
+        .arg(script)
+}
+
+const NO_IDS: &str = "mount --bind /dev/null /etc/subuid; mount --bind /dev/null /etc/subgid";
+
+#[test]
+fn one_line_and_podmans_words() {
+    let world = World::new();
+    for (line, code, words) in [
+        ("run", 125, "requires at least 1 arg(s), only received 0"),
+        ("run --nonsense IMAGE", 125, "unknown flag: --nonsense"),
+        ("run --name", 125, "flag needs an argument: --name"),
+        (
+            "run --rm --name a/b IMAGE true",
+            125,
+            "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument",
+        ),
+        ("run --rm --memory nonsense IMAGE true", 125, "nonsense"),
+        ("run --rm --ulimit nonsense IMAGE true", 125, "nonsense"),
+        (
+            "run --rm --env-file /no/such IMAGE true",
+            125,
+            "no such file or directory",
+        ),
+        ("run --rm --restart nonsense IMAGE true", 125, ""),
+        (
+            "run --rm --restart always IMAGE true",
+            125,
+            "conflicts with --restart",
+        ),
+        ("run --rm --pull nonsense IMAGE true", 125, "nonsense"),
+        (
+            "run --rm --user 99999999999 IMAGE true",
+            126,
+            "uids and gids must be in range 0-2147483647",
+        ),
+        ("run --rm --entrypoint '[\"a' IMAGE", 125, ""),
+        ("run --rm --shm-size nonsense IMAGE true", 125, "nonsense"),
+        ("run --rm --add-host nonsense IMAGE true", 125, "nonsense"),
+        ("run --rm --device /no/such IMAGE true", 125, "/no/such"),
+        (
+            "run --rm --security-opt nonsense IMAGE true",
+            125,
+            "nonsense",
+        ),
+        (
+            "run --rm --stop-signal nonsense IMAGE true",
+            125,
+            "nonsense",
+        ),
+        ("run --rm --sysctl nonsense IMAGE true", 125, "nonsense"),
+        ("run --rm --log-opt nonsense IMAGE true", 125, ""),
+        ("run -d -a stdout IMAGE true", 125, ""),
+        (
+            "stop nosuch",
+            125,
+            "no container with name or ID \"nosuch\" found: no such container",
+        ),
+        (
+            "kill nosuch",
+            125,
+            "no container with name or ID \"nosuch\" found: no such container",
+        ),
+        (
+            "start nosuch",
+            125,
+            "no container with name or ID \"nosuch\" found: no such container",
+        ),
+        (
+            "logs nosuch",
+            125,
+            "no container with name or ID \"nosuch\" found: no such container",
+        ),
+        ("top nosuch", 125, "no such container"),
+        ("attach nosuch", 125, "no such container"),
+        ("rename nosuch x", 125, "no such container"),
+        ("stop", 125, ""),
+        ("rm", 125, ""),
+        ("exec", 125, ""),
+        ("logs", 125, ""),
+        (
+            "volume create a b",
+            125,
+            "accepts at most 1 arg(s), received 2",
+        ),
+        ("ps --format '{{.Nonsense}}'", 125, ""),
+        ("ps --format '{{'", 125, ""),
+        ("volume", 125, "missing command 'coracle volume COMMAND'"),
+    ] {
+        let done = world.coracle(line).fails(code);
+        done.says(words);
+        let errors = done
+            .stderr()
+            .lines()
+            .filter(|line| line.starts_with("Error: "))
+            .count();
+        assert_eq!(errors, 1, "`{line}`: {}", done.stderr());
+        assert!(
+            done.stderr().lines().count() <= 2,
+            "`{line}`: {}",
+            done.stderr()
+        );
+    }
+    assert_eq!(world.coracle("ps -aq").stdout(), "");
+    assert_eq!(world.coracle("volume ls -q").stdout(), "");
+}
+
+#[test]
+fn a_home_that_cannot_be_written() {
+    let world = World::empty();
+    let protect = |mode| {
+        std::fs::set_permissions(world.home(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    protect(0o500);
+    let done = world.coracle("volume create x").fails(125);
+    protect(0o700);
+    done.says("ermission denied");
+    assert_eq!(done.stderr().lines().count(), 1, "{}", done.stderr());
+}
+
+#[test]
+fn a_runtime_folder_of_somebody_else() {
+    let world = World::new();
+    world
+        .coracle("run --rm --network=none IMAGE true")
+        .env("XDG_RUNTIME_DIR", "/")
+        .fails(125);
+}
+
+#[test]
+fn a_store_of_a_later_version_is_refused() {
+    let world = World::empty();
+    world.coracle("volume create x").ok();
+    std::fs::write(world.data().join("format"), "2").unwrap();
+    let done = world.coracle("volume ls").fails(125);
+    done.says("is of format 2");
+    std::fs::write(world.data().join("format"), "1").unwrap();
+    world.coracle("volume rm x").ok();
+}
+
+#[test]
+fn without_other_ids_containers_run_as_the_caller() {
+    let world = World::empty();
+    let archive = crate::world::archive().display().to_string();
+    elsewhere(&world, NO_IDS, &format!("load -q -i {archive}")).ok();
+    let done = elsewhere(
+        &world,
+        NO_IDS,
+        "run --rm --network=none localhost/test id -u",
+    )
+    .ok();
+    assert_eq!(done.stdout(), "0\n");
+    let run = "run --rm --network=none -v ./mine:/mine localhost/test touch /mine/file";
+    world.folder("mine");
+    elsewhere(&world, NO_IDS, run).ok();
+    assert!(world.home().join("mine/file").exists());
+    elsewhere(&world, NO_IDS, "rmi -fa").ok();
+}
+
+#[test]
+fn without_newuidmap() {
+    let world = World::empty();
+    let setup = "for it in newuidmap newgidmap; do mount --bind /dev/null $(command -v $it); done";
+    let archive = crate::world::archive().display().to_string();
+    elsewhere(&world, setup, &format!("load -q -i {archive}")).ok();
+    let done = elsewhere(&world, setup, "run --rm --network=none localhost/test true").ok();
+    done.says("newuidmap");
+    elsewhere(&world, setup, "rmi -fa").ok();
+}
+
+#[test]
+fn without_pasta() {
+    let world = World::empty();
+    needs!(world, Pasta);
+    let setup = format!("{NO_IDS}; mount --bind /dev/null $(readlink -f $(command -v pasta))");
+    let archive = crate::world::archive().display().to_string();
+    elsewhere(&world, &setup, &format!("load -q -i {archive}")).ok();
+    let done = elsewhere(&world, &setup, "run --rm localhost/test true").run();
+    assert!([125, 126].contains(&done.code), "{}", done.code);
+    done.says("pasta");
+    let left = elsewhere(&world, &setup, "ps -aq").ok();
+    assert_eq!(left.stdout(), "");
+    elsewhere(&world, &setup, "rmi -fa").ok();
+}
+
+#[test]
+fn a_full_disk() {
+    let world = World::empty();
+    let data = world.folder(".local/share");
+    let setup = format!(
+        "{NO_IDS}; mount -t tmpfs -o size=700k tmpfs {}",
+        data.display()
+    );
+    let archive = crate::world::archive().display().to_string();
+    // What is left is looked at in the same breath: the tmpfs is gone afterwards.
+    let look = "coracle images -q; ls ~/.local/share/coracle/staging; exit $code";
+    let script = format!("{setup}; code=0; coracle load -i {archive} || code=$?; {look}");
+    let done = world
+        .shell("exec unshare --user --map-current-user --mount --keep-caps bash -ec \"$0\"")
+        .arg(script)
+        .fails(125);
+    done.says("o space left on device");
+    assert_eq!(done.stdout(), "");
+}
