@@ -607,14 +607,14 @@ fn binds(options: &Options) -> Vec<String> {
         if mount.read_only {
             texts.push("ro".to_owned());
         }
-        // The order of what the user gave is not kept; Podman's defaults follow it.
-        let given_propagation = mount.options.contains(&parts.propagation);
-        if given_propagation {
+        // Podman: what was given comes before what is added.
+        let is_given = parts.propagation != "rprivate";
+        if is_given {
             texts.push(parts.propagation.clone());
         }
         texts.extend(Some(parts.label.clone()).filter(|label| !label.is_empty()));
         texts.extend(parts.others.iter().filter(is_before).cloned());
-        if !given_propagation {
+        if !is_given {
             texts.push(parts.propagation.clone());
         }
         texts.extend(parts.others.iter().filter(|it| !is_before(it)).cloned());
@@ -744,10 +744,16 @@ fn config(it: &Container) -> Config {
         options.user.split(':').next(),
         Some("" | "0" | "root") | None
     );
-    // The home of another user is known when it starts.
-    if !is_root || it.status.started.is_none() {
-        env.retain(|variable| !variable.starts_with("HOME=") || options.env.contains(variable));
-    }
+    // What Podman finds out when it starts: another user's home, a given name.
+    let started = it.status.started.is_some();
+    env.retain(|variable| {
+        let later = match variable.split('=').next() {
+            Some("HOME") => !is_root || !started,
+            Some("HOSTNAME") => options.hostname.is_none() && !started,
+            _ => false,
+        };
+        !later || options.env.contains(variable)
+    });
     let published = options
         .ports
         .iter()
