@@ -812,3 +812,88 @@ struct ShownSize {
     root_fs_size: u64,
     rw_size: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::options::Options;
+    use crate::container::{Status, sample};
+    use crate::network::PortMapping;
+
+    fn row(change: impl FnOnce(&mut Options)) -> ContainerRow {
+        let mut options = sample::options();
+        change(&mut options);
+        ContainerRow {
+            container: Container {
+                record: sample::record(options),
+                status: Status {
+                    state: State::Created,
+                    monitor: None,
+                    started: None,
+                    exit: None,
+                },
+            },
+            size: None,
+            namespaces: Namespaces::default(),
+            full: false,
+        }
+    }
+
+    fn port(host_ip: &str, host_port: u16, container_port: u16, protocol: &str) -> PortMapping {
+        PortMapping {
+            host_ip: host_ip.into(),
+            host_port,
+            container_port,
+            protocol: protocol.into(),
+        }
+    }
+
+    #[test]
+    fn ports_are_grouped_as_podman_groups_them() {
+        let row = row(|options| {
+            options.ports = vec![
+                port("", 7000, 7000, "tcp"),
+                port("", 7002, 7001, "tcp"),
+                port("", 8080, 80, "tcp"),
+                port("", 8081, 81, "tcp"),
+                port("", 8082, 82, "tcp"),
+                port("127.0.0.1", 9000, 9000, "udp"),
+            ];
+            options.exposed = ["80/tcp", "81/udp", "82/udp", "999"]
+                .map(str::to_owned)
+                .into();
+        });
+        assert_eq!(
+            row.ports(),
+            "0.0.0.0:7000->7000/tcp, 0.0.0.0:7002->7001/tcp, 0.0.0.0:8080-8082->80-82/tcp, 127.0.0.1:9000->9000/udp, 81-82/udp, 999/tcp"
+        );
+    }
+
+    #[test]
+    fn commands_are_cut_after_seventeen_letters() {
+        let command = |text: &str| {
+            let argv = vec![text.to_owned()];
+            row(|options| options.argv = argv).command()
+        };
+        assert_eq!(command("sleep 100"), "sleep 100");
+        assert_eq!(command("aaaaaaaaaabbbbbbbbbb"), "aaaaaaaaaabbbbbbbbbb");
+        assert_eq!(command("aaaaaaaaaabbbbbbbbbbc"), "aaaaaaaaaabbbbbbb...");
+    }
+
+    #[test]
+    fn json_has_podmans_keys() {
+        let keys = |json: serde_json::Value| {
+            let keys: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
+            keys.join(" ")
+        };
+        let row = row(|_| {});
+        assert_eq!(
+            keys(row.listed()),
+            "AutoRemove Command CreatedAt CIDFile Exited ExitedAt ExitCode ExposedPorts Id Image ImageID IsInfra Labels Mounts Names Namespaces Networks Pid Pod PodName Ports Restarts Size StartedAt State Status Created"
+        );
+        assert_eq!(
+            keys(row.json()),
+            "AutoRemove Command Created CreatedAt CIDFile Exited ExitedAt ExitCode ExposedPorts Id Image ImageID IsInfra Labels Mounts Names Namespaces Networks Pid Pod PodName Ports Restarts Size StartedAt State Status"
+        );
+    }
+}
