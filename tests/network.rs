@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crate::needs;
-use crate::world::World;
+use crate::world::{World, readable};
 
 /// A port that is free now.
 fn free_port() -> u16 {
@@ -13,6 +13,13 @@ fn free_port() -> u16 {
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// The next connection; none is no reason to wait for ever.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let patience = std::time::Duration::from_secs(20);
+    assert!(readable(listener, patience), "nobody has connected");
+    listener.accept().unwrap().0
 }
 
 #[test]
@@ -35,7 +42,7 @@ fn host_is_the_hosts() {
         ))
         .spawn();
     client.write(b"over the host\n");
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     let mut text = [0; 14];
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"over the host\n");
@@ -110,7 +117,7 @@ fn the_hosts_services_are_reached() {
             "run --rm IMAGE nc host.containers.internal {port}"
         ))
         .spawn();
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     stream.write_all(b"from the host\n").unwrap();
     drop(stream);
     assert_eq!(client.wait().stdout(), "from the host\n");
