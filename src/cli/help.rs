@@ -107,6 +107,10 @@ pub fn operands(definition: &clap::Command) -> String {
         };
         let many = arg.get_num_args().is_some_and(|n| n.max_values() > 1);
         let ends = arg.is_trailing_var_arg_set();
+        // One that has brackets says all of it.
+        if name.ends_with(']') {
+            return name;
+        }
         match (arg.is_required_set(), many) {
             (true, _) if ends => format!("{name} [ARG...]"),
             (false, _) if ends => format!("[{name} [ARG...]]"),

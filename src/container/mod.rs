@@ -26,6 +26,8 @@ pub mod name;
 pub mod options;
 mod record;
 mod release;
+#[cfg(test)]
+pub mod sample;
 pub mod remove;
 mod rootfs;
 mod seat;

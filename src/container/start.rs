@@ -202,6 +202,27 @@ impl<'a> Monitor<'a> {
             userns::unshare_user(self.engine.thread)?;
             self.tell(&Event::WantsMap);
         }
+        let seat = match self.take_place(fresh) {
+            Ok(seat) => seat,
+            Err(error) => {
+                // A socket that is closed with words unread loses ours on their way
+                // (unix(7), ECONNRESET): the client says that the map is written.
+                if !joined {
+                    let _ = hear::<Request>(self.clients[0].control());
+                }
+                return Err(error);
+            }
+        };
+        self.tell(&Event::Created);
+        let entered = self.enter_namespaces(joined);
+        if let (Err(_), true) = (&entered, fresh) {
+            let _ = remove::remove_files(self.storage(), self.record, true);
+        }
+        entered.map(|()| seat)
+    }
+
+    /// The seat, and the record in its place.
+    fn take_place(&self, fresh: bool) -> Result<Seat> {
         let Some(seat) = Seat::take(self.storage(), &self.record.id)? else {
             return Err(Error::new(
                 Kind::State,
@@ -213,12 +234,7 @@ impl<'a> Monitor<'a> {
         } else if !self.dir.join("container.json").exists() {
             return Err(super::no_such(self.record.name.as_str()));
         }
-        self.tell(&Event::Created);
-        let entered = self.enter_namespaces(joined);
-        if let (Err(_), true) = (&entered, fresh) {
-            let _ = remove::remove_files(self.storage(), self.record, true);
-        }
-        entered.map(|()| seat)
+        Ok(seat)
     }
 
     fn enter_namespaces(&mut self, joined: bool) -> Result<()> {

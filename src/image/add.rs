@@ -334,12 +334,9 @@ fn publish(
             continue;
         };
         // The same image by another manifest: both are true of it.
-        if known.digest != image.digest {
+        if !known.digests().any(|digest| *digest == image.digest) {
             write_whole(&target.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
-            known.other_digests.retain(|digest| *digest != image.digest);
-            known.other_digests.push(known.digest);
-            known.digest = image.digest.clone();
-            known.manifest_type = image.manifest_type.clone();
+            known.other_digests.push(image.digest.clone());
             crate::storage::write_json(&target.join("image.json"), &known, Durable::Yes)?;
         }
         return Ok((known, lock));
@@ -360,4 +357,154 @@ fn docker_manifest(config: &[u8], ids: &[DiffId], sizes: &[u64]) -> Result<Vec<u
         layers: layers.collect(),
         annotations: Default::default(),
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::image::{find, list, names, tag, untag};
+    use crate::settings::Settings;
+    use crate::storage::tar::building::Builder;
+
+    struct Store(Storage);
+
+    impl Store {
+        fn new() -> Self {
+            let root = std::env::temp_dir()
+                .join(format!("coracle-image-{}", crate::id::random_hex::<8>()));
+            let settings = Settings {
+                uid: 0,
+                gid: 0,
+                home: root.clone(),
+                data: root.join("data"),
+                cache: root.join("cache"),
+                runtime: root.join("run"),
+            };
+            Self(Storage::open(&settings).unwrap())
+        }
+
+        /// An image of one layer with a file of this `content`.
+        fn add(&self, content: &str, names: &[&str]) -> Image {
+            let storage = &self.0;
+            let staging = storage.stage().unwrap();
+            let tar = Builder::default().file("file", content.as_bytes()).end();
+            let into = staging.path().join("layer");
+            let layer = layer::unpack(&into, &tar[..], None, Owners::Single).unwrap();
+            std::fs::rename(&into, staging.path().join(layer.id.hex())).unwrap();
+            let config = format!(
+                r#"{{"os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+                layer.id
+            );
+            let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
+            let commit = Commit {
+                ids: std::slice::from_ref(&layer.id),
+                config: config.as_bytes(),
+                manifest: GivenManifest::Made,
+                names: &names,
+                user_ids: Some((0, 0)),
+            };
+            commit
+                .publish(
+                    storage,
+                    &staging,
+                    std::slice::from_ref(&layer),
+                    &mut HashMap::new(),
+                )
+                .unwrap()
+        }
+    }
+
+    impl Drop for Store {
+        fn drop(&mut self) {
+            let _ = crate::storage::remove_tree(self.0.root().parent().unwrap());
+        }
+    }
+
+    #[test]
+    fn an_image_is_found_by_every_name_it_may_have() {
+        let store = Store::new();
+        let storage = &store.0;
+        let a = store.add("a", &["localhost/a:latest", "quay.io/team/tool:1"]);
+        let b = store.add("b", &["docker.io/library/b:latest"]);
+        let a_digest = format!("quay.io/team/tool@{}", a.digest);
+        for (text, image, name) in [
+            ("a", &a, Some("localhost/a:latest")),
+            ("localhost/a", &a, Some("localhost/a:latest")),
+            ("quay.io/team/tool:1", &a, Some("quay.io/team/tool:1")),
+            ("tool:1", &a, Some("quay.io/team/tool:1")),
+            ("team/tool:1", &a, Some("quay.io/team/tool:1")),
+            (&a_digest, &a, Some(&*a_digest)),
+            ("b", &b, Some("docker.io/library/b:latest")),
+            ("docker.io/b", &b, Some("docker.io/library/b:latest")),
+            (a.id.as_str(), &a, None),
+            (a.id.short(), &a, None),
+            (&format!("sha256:{}", b.id), &b, None),
+        ] {
+            let found = find(storage, text).unwrap();
+            assert_eq!(found.id, image.id, "{text}");
+            let found = found.name.map(|name| name.to_string());
+            assert_eq!(found.as_deref(), name, "{text}");
+        }
+        for text in [
+            "tool",
+            "ool:1",
+            "quay.io/tool:1",
+            "c",
+            "00",
+            &format!("b@{}", a.digest),
+        ] {
+            let error = find(storage, text).unwrap_err();
+            assert_eq!(error.kind(), Kind::NotFound, "{text}");
+            assert_eq!(error.to_string(), format!("{text}: image not known"));
+        }
+        assert_eq!(
+            find(storage, "A").unwrap_err().to_string(),
+            "parsing reference \"A\": repository name must be lowercase"
+        );
+    }
+
+    #[test]
+    fn a_name_moves_from_one_image_to_the_next() {
+        let store = Store::new();
+        let storage = &store.0;
+        let a = store.add("a", &["localhost/it:latest"]);
+        let b = store.add("b", &["localhost/it:latest"]);
+        assert_eq!(find(storage, "it").unwrap().id, b.id);
+        assert!(a.names(storage).unwrap().is_empty());
+        tag(storage, &a, &["x/y".to_owned(), "it".to_owned()]).unwrap();
+        let shown: Vec<String> = a
+            .names(storage)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(shown, ["localhost/it:latest", "localhost/x/y:latest"]);
+        untag(storage, &a, &["x/y".to_owned()]).unwrap();
+        assert!(untag(storage, &a, &["x/y".to_owned()]).is_err());
+        untag(storage, &a, &[]).unwrap();
+        assert!(names(storage).unwrap().is_empty());
+        // The folders of names that are gone are gone.
+        assert!(storage.list(&storage.refs()).unwrap().is_empty());
+        assert_eq!(list(storage).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_same_image_may_come_from_many_at_once() {
+        let store = Store::new();
+        std::thread::scope(|scope| {
+            for at in 0..8 {
+                let store = &store;
+                scope.spawn(move || {
+                    let own = format!("localhost/n{at}:latest");
+                    store.add("same", &["localhost/it:latest", &own])
+                });
+            }
+        });
+        let storage = &store.0;
+        assert_eq!(list(storage).unwrap().len(), 1);
+        assert_eq!(names(storage).unwrap().len(), 9);
+        assert_eq!(storage.list(&storage.layers()).unwrap().len(), 1);
+        assert!(storage.sweep_staging().unwrap().is_empty());
+    }
 }

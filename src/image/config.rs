@@ -45,13 +45,13 @@ pub struct Healthcheck {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     #[serde(skip_serializing_if = "is_zero")]
-    pub interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: i64,
-    #[serde(skip_serializing_if = "is_zero")]
     pub start_period: i64,
     #[serde(skip_serializing_if = "is_zero")]
     pub start_interval: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: i64,
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
 }

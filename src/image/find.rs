@@ -1,8 +1,9 @@
 //! Names and ids to images.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::reference::{DOCKER, LOCALHOST, is_short};
+use super::reference::{self, DOCKER, LOCALHOST, is_short};
 use super::{Image, Reference, no_such};
 use crate::error::{Context, Error, Result};
 use crate::id::{Digest, ImageId};
@@ -16,28 +17,22 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     if let Some(hex) = local.strip_prefix("sha256:") {
         return match hex.parse::<ImageId>() {
             Ok(id) => by_id(storage, &id)?.ok_or_else(|| no_such(text)),
-            Err(_) => Err(no_such(text)),
+            Err(_) => Err(Error::usage(format!(
+                "{text}: invalid format: no 64-byte hexadecimal value"
+            ))),
         };
     }
     if let Ok(id) = local.parse::<ImageId>() {
         return by_id(storage, &id)?.ok_or_else(|| no_such(text));
     }
-    let mut wrong = None;
-    for candidate in candidates(local) {
-        match candidate {
-            Ok(reference) => {
-                if let Some(image) = by_name(storage, &reference)? {
-                    return Ok(image);
-                }
-            }
-            Err(error) => wrong = Some(error),
+    reference::check(local).tried(|| format!("parsing reference {text:?}"))?;
+    for reference in candidates(local).into_iter().flatten() {
+        if let Some(image) = by_name(storage, &reference)? {
+            return Ok(image);
         }
     }
     if let Some(image) = by_prefix(storage, local)? {
         return Ok(image);
-    }
-    if let Some(error) = wrong {
-        return Err(error);
     }
     match by_last_components(storage, local)? {
         Some(image) => Ok(image),
@@ -163,7 +158,7 @@ pub fn list(storage: &Storage) -> Result<Vec<Image>> {
     Ok(images)
 }
 
-/// Every name and the id it stands for, in order.
+/// Every name and the id it stands for, the newest first.
 pub fn names(storage: &Storage) -> Result<Vec<(Reference, ImageId)>> {
     let mut found = Vec::new();
     let mut folders: Vec<(PathBuf, String)> = vec![(storage.refs(), String::new())];
@@ -174,8 +169,10 @@ pub fn names(storage: &Storage) -> Result<Vec<(Reference, ImageId)>> {
                 if let Some((domain, rest)) = name.split_once('/')
                     && let Ok(reference) = Reference::from_parts(domain, rest, &entry)
                     && let Some(id) = read_ref(&path)?
+                    && let Ok(of) = path.metadata()
                 {
-                    found.push((reference, id));
+                    let given = (of.mtime(), of.mtime_nsec());
+                    found.push((std::cmp::Reverse(given), reference, id));
                 }
             } else if name.is_empty() {
                 folders.push((path, entry));
@@ -185,7 +182,7 @@ pub fn names(storage: &Storage) -> Result<Vec<(Reference, ImageId)>> {
         }
     }
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, name, id)| (name, id)).collect())
 }
 
 /// The folder of a repository's tags.

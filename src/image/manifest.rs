@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImageConfig;
 use super::config::or_default;
-use super::{Healthcheck, ImageConfig};
 use crate::error::{Context, Result};
 use crate::id::{DiffId, Digest};
 
@@ -34,6 +34,35 @@ pub struct Manifest {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A manifest as we write one of OCI's: Go's order of keys.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciManifest<'a> {
+    pub schema_version: u32,
+    pub media_type: &'a str,
+    pub config: DescriptorLine<'a>,
+    pub layers: Vec<DescriptorLine<'a>>,
+}
+
+/// A descriptor in OCI's order of keys, which is not Docker's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescriptorLine<'a> {
+    media_type: &'a str,
+    digest: String,
+    size: u64,
+}
+
+impl<'a> DescriptorLine<'a> {
+    pub fn new(media_type: &'a str, digest: &Digest, size: u64) -> Self {
+        Self {
+            media_type,
+            digest: digest.to_string(),
+            size,
+        }
+    }
 }
 
 /// Several manifests.
@@ -156,15 +185,16 @@ pub struct NewConfig<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub author: &'a str,
     pub architecture: &'a str,
+    pub os: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub variant: &'a str,
-    pub os: &'a str,
     pub config: WrittenConfig<'a>,
     pub rootfs: RootFs,
     pub history: Vec<History>,
 }
 
-/// The `config` of a config blob: only what is there.
+/// The `config` of OCI's config blob: only what is there. Docker's additions are
+/// not of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct WrittenConfig<'a> {
@@ -186,12 +216,6 @@ pub struct WrittenConfig<'a> {
     pub labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub stop_signal: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<&'a Healthcheck>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub on_build: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub shell: &'a [String],
 }
 
 impl<'a> From<&'a ImageConfig> for WrittenConfig<'a> {
@@ -206,9 +230,6 @@ impl<'a> From<&'a ImageConfig> for WrittenConfig<'a> {
             working_dir: &config.working_dir,
             labels: &config.labels,
             stop_signal: &config.stop_signal,
-            healthcheck: config.healthcheck.as_ref(),
-            on_build: &config.on_build,
-            shell: &config.shell,
         }
     }
 }

@@ -24,6 +24,7 @@ mod add;
 mod archive;
 mod config;
 mod find;
+mod import;
 mod load;
 pub mod manifest;
 mod name;
@@ -35,8 +36,9 @@ pub use add::{GivenManifest, Incoming, IncomingLayer, add};
 pub use archive::Source;
 pub use config::{Healthcheck, ImageConfig};
 pub use find::{by_id, by_name, find, list, names};
+pub use import::{Import, change, import};
 pub use load::{Input, Loaded, check_path, load};
-pub use name::{tag, untag};
+pub use name::{tag, untag, untag_one};
 pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
 
@@ -51,7 +53,7 @@ use crate::storage::{Locked, Storage};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Image {
     pub id: ImageId,
-    /// Of the manifest it came with last.
+    /// Of the manifest it came with first.
     pub digest: Digest,
     /// Of other manifests it came with.
     #[serde(default)]

@@ -17,10 +17,11 @@ pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
     let references: Vec<Reference> = texts
         .iter()
         .map(|text| {
-            let reference = Reference::local(text)?;
+            let reference =
+                Reference::local(text).tried(|| format!("normalizing name {text:?}"))?;
             match reference.tag() {
                 Some(_) => Ok(reference),
-                None => Err(Error::usage("tag by digest not supported")),
+                None => Err(Error::usage(format!("{text}: tag by digest not supported"))),
             }
         })
         .collect::<Result<_>>()?;
@@ -40,10 +41,12 @@ pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
     for text in texts {
         let reference = Reference::local(text)?;
         if reference.tag().is_none() {
-            return Err(Error::usage("untag by digest not supported"));
+            return Err(Error::usage(format!(
+                "{text}: untag by digest not supported"
+            )));
         }
         if !own.contains(&reference) {
-            return Err(Error::not_found(format!("{text}: tag not known")));
+            return Err(Error::not_found(format!("{reference}: tag not known")));
         }
         remove(storage, &reference)?;
     }
@@ -51,7 +54,7 @@ pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
 }
 
 impl Image {
-    /// Every name of the image, in order.
+    /// Every name of the image, the newest first.
     pub fn names(&self, storage: &Storage) -> Result<Vec<Reference>> {
         Ok(find::names(storage)?
             .into_iter()
@@ -68,7 +71,10 @@ pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> R
     let made = staging.path().join("name");
     let mut file = File::create_new(&made).tried(tried)?;
     file.write_all(id.as_str().as_bytes()).tried(tried)?;
-    file.sync_data().tried(tried)?;
+    // To the nanosecond, where the kernel's own stamp is a tick: it orders names.
+    file.set_modified(std::time::SystemTime::now())
+        .tried(tried)?;
+    file.sync_all().tried(tried)?;
     let target = ref_file(storage, reference);
     let folder = target.parent().unwrap_or(Path::new("/"));
     loop {
@@ -88,6 +94,15 @@ pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> R
         }
     }
     Ok(())
+}
+
+/// Takes the name `reference` from `image`; whether it had it.
+pub fn untag_one(storage: &Storage, image: &Image, reference: &Reference) -> Result<bool> {
+    let own = image.names(storage)?.contains(reference);
+    if own {
+        remove(storage, reference)?;
+    }
+    Ok(own)
 }
 
 /// Takes a name away, whoever has it.

@@ -15,6 +15,8 @@ pub const LOCALHOST: &str = "localhost";
 /// The tag of names that say none.
 pub const LATEST: &str = "latest";
 
+const UPPER_CASE: &str = "repository name must be lowercase";
+
 /// A full name: registry, repository, and a tag, a digest, or both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -43,9 +45,9 @@ impl Reference {
         let name_end = rest.find([':', '@']).unwrap_or(rest.len());
         let (path, suffix) = rest.split_at(name_end);
         if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(Error::usage(
-                "invalid reference format: repository name must be lowercase",
-            ));
+            return Err(Error::usage(format!(
+                "invalid reference format: {UPPER_CASE}"
+            )));
         }
         if !is_domain(domain) || !is_path(path) {
             return Err(invalid());
@@ -73,13 +75,14 @@ impl Reference {
     /// registry is `localhost`'s, one that says neither tag nor digest is
     /// `latest`; of both, the tag counts (podman: libimage, NormalizeName).
     pub fn local(text: &str) -> Result<Self> {
-        let parsed = if is_short(text) {
+        let tried = |error: Error| error.tried(format_args!("normalizing name {text:?}"));
+        check(text).map_err(tried)?;
+        let mut reference = if is_short(text) {
             Self::normalized(&format!("{LOCALHOST}/{text}"))
         } else {
             Self::normalized(text)
-        };
-        let mut reference =
-            parsed.map_err(|error| error.tried(format_args!("normalizing name {text:?}")))?;
+        }
+        .map_err(tried)?;
         if reference.tag.is_some() {
             reference.digest = None;
         }
@@ -145,6 +148,26 @@ impl Reference {
 
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
+    }
+}
+
+/// Whether `text` could be a reference, in the words Podman has for what a user
+/// types (distribution/reference, Parse).
+pub fn check(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::usage(
+            "repository name must have at least one component",
+        ));
+    }
+    // Of what is no registry's, capitals are all that may be wrong.
+    let full = if is_short(text) {
+        format!("{LOCALHOST}/{text}")
+    } else {
+        text.to_owned()
+    };
+    match Reference::normalized(&full) {
+        Err(error) if error.to_string().ends_with(UPPER_CASE) => Err(Error::usage(UPPER_CASE)),
+        result => result.map(drop),
     }
 }
 

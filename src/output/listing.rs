@@ -101,11 +101,9 @@ pub fn print_each(
     Ok(())
 }
 
-/// Prints one value by a template, as `version --format` and `info --format` do.
-pub fn print_one(output: &mut Output, command: &str, format: &str, value: &Value) -> Result<()> {
-    let template = either(command, format, str::to_owned)?;
-    output.text(&template.execute(value)?);
-    Ok(())
+/// What `info --format` and `version --format` make of one value.
+pub fn one(command: &str, format: &str, value: &Value) -> Result<String> {
+    either(command, format, str::to_owned)?.execute(value)
 }
 
 /// The template of a row, repeated for all.

@@ -4,7 +4,7 @@
 //!
 //! - [`Listing`]: tables, `--format` and JSON of a listing; its rows are
 //!   [`value::Row`]s or `Serialize` structs by way of [`value::to_value`].
-//! - [`listing::print_each`], [`listing::print_one`]: `--format` of `inspect`,
+//! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
@@ -15,6 +15,7 @@ pub mod listing;
 pub mod table;
 mod template;
 pub mod value;
+pub mod yaml;
 
 pub use listing::Listing;
 

@@ -374,15 +374,11 @@ impl Row for Struct {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
-        let of = |name: &str| self.fields.iter().find(|field| field.name == name);
-        // Some fields have another name in JSON: `Id` is ID, `lockNumber` LockNumber.
-        let mut lower = name.to_owned();
-        if let Some(first) = lower.get_mut(..1) {
-            first.make_ascii_lowercase();
-        }
-        let other = if name == "ID" { "Id" } else { &lower };
-        of(name)
-            .or_else(|| of(other))
+        // Fields have other letters in JSON: `Id` is ID, `lockNumber` LockNumber.
+        let mut fields = self.fields.iter();
+        let exact = self.fields.iter().find(|field| field.name == name);
+        exact
+            .or_else(|| fields.find(|field| field.name.eq_ignore_ascii_case(name)))
             .map(|field| field.value.clone())
     }
 

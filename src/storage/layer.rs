@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -163,6 +163,31 @@ pub fn unpack(
     // Synced with the whole layer, before it is published.
     super::write_json(&into.join("layer.json"), &layer, Durable::No)?;
     Ok(layer)
+}
+
+/// Writes to `out` the exact tar that was unpacked into the layer's folder `from`.
+/// Must run where all its files can be read.
+pub fn write_tar(from: &Path, out: impl Write) -> Result<()> {
+    let headers = File::open(from.join("headers.zst")).tried(|| "open headers.zst")?;
+    let headers = BufReader::with_capacity(PIECE, zstd::stream::Decoder::new(headers)?);
+    let root = open_dir(&from.join("diff")).tried(|| "open diff")?;
+    let mut archive = Reader::recorded(headers, out);
+    while let Some(entry) = archive.next()? {
+        let path = clean(&entry.path);
+        if entry.kind != Kind::File {
+            continue;
+        }
+        let tried = || shown(&path);
+        if is_unpacked(&path) {
+            let file = open_in_root(&root, raw(&path), OFlags::RDONLY | OFlags::NOFOLLOW);
+            let mut file = File::from(file.tried(tried)?);
+            archive.given_content(&mut file).tried(tried)?;
+        } else {
+            archive.recorded_content().tried(tried)?;
+        }
+    }
+    let (mut out, _) = archive.finish()?;
+    Ok(out.flush()?)
 }
 
 /// The folder that becomes `/`, free of what it could inherit from its parent.
@@ -683,5 +708,244 @@ fn not_owned(entry: &Entry, error: Errno) -> Error {
         ))
     } else {
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::path::PathBuf;
+
+    use super::super::tar::building::Builder;
+    use super::*;
+
+    /// A folder of its own for each test, gone with it.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            let name = format!("coracle-layer-{}", crate::id::random_hex::<8>());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn unpack(&self, tar: &[u8]) -> Result<Layer> {
+            unpack(&self.0.join("layer"), tar, None, Owners::Single)
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.0.join("layer/diff").join(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = super::super::remove_tree(&self.0);
+        }
+    }
+
+    fn attribute(path: &Path, name: &str) -> Option<String> {
+        let mut value = [0; 256];
+        let length = rustix::fs::lgetxattr(path, name, &mut value).ok()?;
+        Some(String::from_utf8_lossy(&value[..length]).into_owned())
+    }
+
+    fn is_whiteout(path: &Path) -> bool {
+        path.symlink_metadata()
+            .is_ok_and(|found| found.file_type().is_char_device() && found.rdev() == 0)
+    }
+
+    #[test]
+    fn a_layer_is_what_its_tar_says() {
+        let tar = Builder::default()
+            .folder("./")
+            .own(0, 0, 0o2755)
+            .folder("d/")
+            .own(5, 6, 0o4711)
+            .pax(&[
+                ("mtime", "99.5"),
+                ("SCHILY.xattr.user.kept", "yes"),
+                ("SCHILY.xattr.user.overlay.opaque", "y"),
+                ("SCHILY.xattr.trusted.overlay.opaque", "y"),
+            ])
+            .own(5, 6, 0o4711)
+            .file("d/file", b"content")
+            .link(b'1', "d/same", "/d/file")
+            .link(b'2', "link", "../../../outside")
+            .entry("fifo", b'6', 0, "")
+            .entry("null", b'3', 0, "")
+            .file("made/for/it", b"x")
+            .end();
+        let dir = Dir::new();
+        let layer = dir.unpack(&tar).unwrap();
+        assert_eq!((layer.size, layer.entries), (tar.len() as u64, 8));
+        let file = dir.at("d/file").symlink_metadata().unwrap();
+        assert_eq!(std::fs::read(dir.at("d/file")).unwrap(), b"content");
+        assert_eq!(file.mode() & 0o7777, 0o4711);
+        assert_eq!((file.mtime(), file.mtime_nsec()), (99, 500_000_000));
+        assert_eq!(file.ino(), dir.at("d/same").metadata().unwrap().ino());
+        assert_eq!(
+            attribute(&dir.at("d/file"), OWNER).as_deref(),
+            Some("5:6:4711")
+        );
+        assert_eq!(
+            attribute(&dir.at("d/file"), "user.kept").as_deref(),
+            Some("yes")
+        );
+        assert_eq!(attribute(&dir.at("d/file"), OPAQUE), None);
+        let folder = dir.at("d").metadata().unwrap();
+        assert_eq!((folder.mode() & 0o7777, folder.mtime()), (0o2755, 10));
+        assert_eq!(attribute(&dir.at("d"), OWNER), None);
+        assert!(
+            dir.at("fifo")
+                .symlink_metadata()
+                .unwrap()
+                .file_type()
+                .is_fifo()
+        );
+        assert!(!dir.at("null").exists());
+        assert_eq!(dir.at("made").metadata().unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(dir.at("").metadata().unwrap().mode() & 0o7777, 0o555);
+    }
+
+    #[test]
+    fn whiteouts_hide_what_lies_below_and_nothing_else() {
+        let tar = Builder::default()
+            .file(".wh.gone", b"")
+            .file("d/.wh..wh..opq", b"")
+            .file(".wh.file", b"said")
+            .file("file", b"x")
+            .file("late", b"x")
+            .file(".wh.late", b"")
+            .file(".wh.new", b"")
+            .folder("new/")
+            .folder("old/")
+            .file(".wh.old", b"")
+            .file(".wh..wh.plnk", b"")
+            .end();
+        let dir = Dir::new();
+        dir.unpack(&tar).unwrap();
+        assert!(is_whiteout(&dir.at("gone")));
+        for opaque in ["d", "new", "old"] {
+            assert_eq!(attribute(&dir.at(opaque), OPAQUE).as_deref(), Some("y"));
+        }
+        assert!(dir.at("file").is_file() && dir.at("late").is_file());
+        assert_eq!(std::fs::read_dir(dir.at("")).unwrap().count(), 6);
+    }
+
+    #[test]
+    fn the_exact_tar_is_given_back() {
+        let tar = Builder::default()
+            .folder("./")
+            .pax(&[("path", "a/long/name")])
+            .file("short", &[7; 1000])
+            .file(".wh.x", b"content nobody reads")
+            .link(b'1', "b", "a/long/name")
+            .entry("dev", b'4', 0, "")
+            .file("empty", b"")
+            .end();
+        let tar = [tar, b"and rubbish behind".to_vec()].concat();
+        let zstd = zstd::stream::encode_all(&tar[..], 1).unwrap();
+        let dir = Dir::new();
+        let layer = dir.unpack(&zstd).unwrap();
+        assert_eq!(layer.id.hex(), crate::id::Digest::of(&tar).hex());
+        let mut again = Vec::new();
+        write_tar(&dir.0.join("layer"), &mut again).unwrap();
+        assert!(again == tar);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        let good = Builder::default().file("a", b"x").end();
+        let wanted = format!("sha256:{:064}", 0).parse().unwrap();
+        let dir = Dir::new();
+        let other = unpack(&dir.0.join("l"), &good[..], Some(&wanted), Owners::Single);
+        assert!(other.unwrap_err().to_string().contains("its digest is"));
+        for (tar, words) in [
+            (
+                Builder::default().file("a", b"").file("./a", b"").end(),
+                "a: the archive has it twice",
+            ),
+            (
+                Builder::default().file("a", b"").folder("a").end(),
+                "a: the archive has it twice",
+            ),
+            (
+                Builder::default().file("a", b"").file("a/b", b"").end(),
+                "a/b: Not a directory",
+            ),
+            (
+                Builder::default()
+                    .link(b'2', "l", "/no")
+                    .file("l/b", b"")
+                    .end(),
+                "l/b: No such file",
+            ),
+            (
+                Builder::default().link(b'1', "h", "/etc/passwd").end(),
+                "h: link to /etc/passwd: No such",
+            ),
+            (
+                Builder::default().file("d/.wh..", b"").end(),
+                "d/.wh..: a whiteout of no name",
+            ),
+            (
+                Builder::default().file("..", b"").end(),
+                "/: it is no folder",
+            ),
+            (good[..600].to_vec(), "unexpected EOF"),
+            (b"\x1f\x8b\x08rubbish".to_vec(), "gzip"),
+        ] {
+            let dir = Dir::new();
+            let error = dir.unpack(&tar).unwrap_err().to_string();
+            assert!(error.contains(words), "{error:?} {words:?}");
+        }
+    }
+
+    /// Random archives of all that could lead out: nothing beside the layer changes.
+    #[test]
+    fn no_tar_writes_outside_its_root() {
+        let names = [
+            "..",
+            ".",
+            "a",
+            "b",
+            "l",
+            "",
+            ".wh.a",
+            ".wh..wh..opq",
+            "outside",
+        ];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize % below
+        };
+        let dir = Dir::new();
+        std::fs::write(dir.0.join("outside"), "kept").unwrap();
+        for round in 0..300 {
+            let mut tar = Builder::default();
+            for _ in 0..8 {
+                let mut path = || {
+                    let parts: Vec<&str> = (0..1 + next(4)).map(|_| names[next(9)]).collect();
+                    parts.join("/")
+                };
+                let (name, to) = (path(), path());
+                tar = match next(5) {
+                    0 => tar.file(&name, b"content"),
+                    1 => tar.folder(&name),
+                    2 => tar.link(b'1', &name, &to),
+                    _ => tar.link(b'2', &name, &to),
+                };
+            }
+            let _ = unpack(&dir.0.join("layer"), &tar.end()[..], None, Owners::Single);
+            super::super::remove_tree(&dir.0.join("layer")).unwrap();
+            let left: Vec<_> = std::fs::read_dir(&dir.0).unwrap().flatten().collect();
+            assert_eq!(left.len(), 1, "round {round}");
+            assert_eq!(std::fs::read(dir.0.join("outside")).unwrap(), b"kept");
+        }
     }
 }

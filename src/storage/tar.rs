@@ -4,7 +4,7 @@
 //! long, and as every byte that is not a file's content is kept, so that the
 //! exact archive can be given back.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use crate::error::{Error, Result};
 
@@ -141,6 +141,17 @@ impl<R: BufRead, W: Write> Reader<R, W> {
         let count = self.content;
         self.content = 0;
         self.record(count)
+    }
+
+    /// Takes the rest of the current entry's content from `given`, as the archive
+    /// has it left out, and hands it to the record.
+    pub fn given_content(&mut self, given: &mut impl Read) -> Result<()> {
+        let count = std::mem::take(&mut self.content);
+        if io::copy(&mut given.by_ref().take(count), &mut self.raw)? == count {
+            Ok(())
+        } else {
+            Err(truncated())
+        }
     }
 
     /// Reads what stands after the end of the archive, and gives the record back.
@@ -460,8 +471,78 @@ fn time(value: &[u8]) -> Result<(i64, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod building {
+    use super::BLOCK;
+
+    /// An archive made for a test.
+    #[derive(Default)]
+    pub struct Builder {
+        pub bytes: Vec<u8>,
+        mode: Option<u32>,
+        owner: (u32, u32),
+    }
+
+    impl Builder {
+        /// The owner and mode of the next entry.
+        pub fn own(mut self, uid: u32, gid: u32, mode: u32) -> Self {
+            self.owner = (uid, gid);
+            self.mode = Some(mode);
+            self
+        }
+
+        pub fn file(self, name: &str, content: &[u8]) -> Self {
+            let mut built = self.entry(name, b'0', content.len() as u64, "");
+            built.bytes.extend(padded(content));
+            built
+        }
+
+        pub fn folder(self, name: &str) -> Self {
+            self.entry(name, b'5', 0, "")
+        }
+
+        pub fn link(self, flag: u8, name: &str, to: &str) -> Self {
+            self.entry(name, flag, 0, to)
+        }
+
+        /// PAX records for the next entry.
+        pub fn pax(self, records: &[(&str, &str)]) -> Self {
+            let mut text = String::new();
+            for (key, value) in records {
+                let bare = key.len() + value.len() + 3;
+                let mut length = bare + 1;
+                while length != bare + length.to_string().len() {
+                    length += 1;
+                }
+                text.push_str(&format!("{length} {key}={value}\n"));
+            }
+            let mut built = self;
+            built
+                .bytes
+                .extend(header("pax", b'x', text.len() as u64, ""));
+            built.bytes.extend(padded(text.as_bytes()));
+            built
+        }
+
+        pub fn entry(mut self, name: &str, flag: u8, size: u64, link: &str) -> Self {
+            let mut block = header(name, flag, size, link);
+            let mode = self
+                .mode
+                .take()
+                .unwrap_or(if flag == b'5' { 0o755 } else { 0o644 });
+            block[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
+            let (uid, gid) = std::mem::take(&mut self.owner);
+            block[108..115].copy_from_slice(format!("{uid:07o}").as_bytes());
+            block[116..123].copy_from_slice(format!("{gid:07o}").as_bytes());
+            seal(&mut block);
+            self.bytes.extend(block);
+            self
+        }
+
+        pub fn end(mut self) -> Vec<u8> {
+            self.bytes.extend([0; 2 * BLOCK]);
+            self.bytes
+        }
+    }
 
     /// A header as ustar writes it.
     pub fn header(name: &str, flag: u8, size: u64, link: &str) -> [u8; BLOCK] {
@@ -479,17 +560,23 @@ mod tests {
         block
     }
 
-    fn seal(block: &mut [u8; BLOCK]) {
+    pub fn seal(block: &mut [u8; BLOCK]) {
         block[148..156].copy_from_slice(b"        ");
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
         block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
     }
 
-    fn padded(bytes: &[u8]) -> Vec<u8> {
+    pub fn padded(bytes: &[u8]) -> Vec<u8> {
         let mut padded = bytes.to_vec();
         padded.resize(bytes.len().next_multiple_of(BLOCK), 0);
         padded
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::building::{header, padded, seal};
+    use super::*;
 
     fn read(bytes: &[u8]) -> Result<(Vec<(Entry, Vec<u8>)>, Vec<u8>)> {
         let mut reader = Reader::recorded(bytes, Vec::new());

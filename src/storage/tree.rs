@@ -1,7 +1,7 @@
 //! Trees of files: deleting and measuring them.
 
 use std::collections::HashSet;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -20,30 +20,55 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let dir = openat(
-        CWD,
-        path,
-        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .or_else(|error| reopen_shut(CWD, path, error))?;
-    empty(dir)?;
-    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
+    loop {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let dir = openat(CWD, path, flags, Mode::empty())
+            .or_else(|error| reopen_shut(CWD, path, error))?;
+        empty(dir)?;
+        match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            // Folders that lay too deep lie here now.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How many levels are held open at once. What lies deeper is moved up to the
+/// top: a container may nest folders by the thousand, more than a process may open.
+const DEEPEST: usize = 64;
+
+/// One level of the walk: an open folder and what is still in it.
+struct Level {
+    fd: OwnedFd,
+    entries: Dir,
+    /// In the level above; none at the top.
+    name: Option<CString>,
+}
+
+impl Level {
+    fn new(dir: OwnedFd, name: Option<CString>) -> io::Result<Self> {
+        Ok(Self {
+            fd: dir.try_clone()?,
+            entries: Dir::new(dir)?,
+            name,
+        })
     }
 }
 
 fn empty(dir: OwnedFd) -> io::Result<()> {
     use rustix::io::Errno;
-    // One level of the walk: an open folder and what is still in it. The list of
-    // open folders is the path, so a deep tree costs heap, not stack.
-    let mut open = vec![(dir.try_clone()?, Dir::new(dir)?, None::<std::ffi::CString>)];
-    while let Some((fd, entries, _)) = open.last_mut() {
-        let Some(entry) = entries.next() else {
-            let (_, _, name) = open.pop().expect("there is a last");
-            if let (Some(name), Some((parent, ..))) = (name, open.last()) {
-                match unlinkat(parent, &name, AtFlags::REMOVEDIR) {
+    let top = dir.try_clone()?;
+    let mut open = vec![Level::new(dir, None)?];
+    loop {
+        let depth = open.len();
+        let Some(level) = open.last_mut() else {
+            return Ok(());
+        };
+        let Some(entry) = level.entries.next() else {
+            let done = open.pop().expect("there is a last");
+            if let (Some(name), Some(above)) = (done.name, open.last()) {
+                match unlinkat(&above.fd, &name, AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -60,30 +85,39 @@ fn empty(dir: OwnedFd) -> io::Result<()> {
         } else {
             AtFlags::empty()
         };
-        match unlinkat(&*fd, name, flags) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                let child = open_child(fd.as_fd(), name)?;
-                let name = name.to_owned();
-                open.push((child.try_clone()?, Dir::new(child)?, Some(name)));
-            }
-            Err(Errno::ISDIR) => unlinkat(&*fd, name, AtFlags::REMOVEDIR)?,
+        let mut removed = unlinkat(&level.fd, name, flags);
+        if removed == Err(Errno::ACCESS) {
             // A folder we may not write to: open it up and try once more.
-            Err(Errno::ACCESS) => {
-                rustix::fs::fchmod(&*fd, Mode::RWXU)?;
-                match unlinkat(&*fd, name, flags) {
-                    Err(Errno::NOTEMPTY) => {
-                        let child = open_child(fd.as_fd(), name)?;
-                        let name = name.to_owned();
-                        open.push((child.try_clone()?, Dir::new(child)?, Some(name)));
-                    }
-                    result => result?,
-                }
+            rustix::fs::fchmod(&level.fd, Mode::RWXU)?;
+            removed = unlinkat(&level.fd, name, flags);
+        }
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) if depth < DEEPEST => {
+                let child = open_child(level.fd.as_fd(), name)?;
+                let level = Level::new(child, Some(name.to_owned()))?;
+                open.push(level);
             }
+            Err(Errno::NOTEMPTY | Errno::EXIST) => move_up(&level.fd, name, &top)?,
+            Err(Errno::ISDIR) => unlinkat(&level.fd, name, AtFlags::REMOVEDIR)?,
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+}
+
+/// Moves the folder `name` to `top`, under a name that nothing has.
+fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd) -> io::Result<()> {
+    use rustix::fs::{RenameFlags, renameat_with};
+    let to = format!(".deep-{}", crate::id::random_hex::<8>());
+    let moved = || renameat_with(from, name, top, to.as_str(), RenameFlags::NOREPLACE);
+    match moved() {
+        // Its `..` changes, so it must be writable itself.
+        Err(rustix::io::Errno::ACCESS) => {
+            rustix::fs::chmodat(from, name, Mode::RWXU, AtFlags::empty())?;
+            Ok(moved()?)
+        }
+        result => Ok(result?),
+    }
 }
 
 fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
@@ -144,6 +178,12 @@ mod tests {
         std::os::unix::fs::symlink(&outside, root.join("a/link")).unwrap();
         for dir in ["a/b/c", "a/b"] {
             std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0)).unwrap();
+        }
+        // Deeper than a process may have files open.
+        let mut deep = openat(CWD, &root, OFlags::PATH, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            deep = openat(&deep, "d", OFlags::PATH, Mode::empty()).unwrap();
         }
         remove_tree(&root).unwrap();
         assert!(!root.exists());

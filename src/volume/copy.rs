@@ -34,7 +34,7 @@ pub fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
 /// Copies what `source` has into the folder `target`, which gets its owner,
 /// mode, times and attributes too.
 pub fn tree(source: &OwnedFd, target: &Path) -> io::Result<()> {
-    let root = open(CWD, &*c_path(target), OFlags::DIRECTORY)?;
+    let root = open(CWD, &c_path(target), OFlags::DIRECTORY)?;
     let mut copier = Copier {
         root,
         links: HashMap::new(),

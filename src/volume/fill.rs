@@ -162,7 +162,7 @@ mod tests {
         drop(big);
         rustix::fs::mknodat(
             rustix::fs::CWD,
-            &image.join("fifo"),
+            image.join("fifo"),
             rustix::fs::FileType::Fifo,
             0o640.into(),
             0,
@@ -170,7 +170,7 @@ mod tests {
         .unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(image.join("socket")).unwrap();
         let xattr = rustix::fs::setxattr(
-            &image.join("file"),
+            image.join("file"),
             "user.test",
             b"value",
             rustix::fs::XattrFlags::empty(),
@@ -220,7 +220,7 @@ mod tests {
         if xattr.is_ok() {
             let mut value = [0; 8];
             let length =
-                rustix::fs::getxattr(&data.join("file"), "user.test", &mut value[..]).unwrap();
+                rustix::fs::getxattr(data.join("file"), "user.test", &mut value[..]).unwrap();
             assert_eq!(&value[..length], b"value");
         }
         assert!(!volume.needs_copy_up(&storage));

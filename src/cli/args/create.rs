@@ -53,7 +53,7 @@ pub struct CreateArgs {
     pub attach: Option<Vec<String>>,
 
     /// The image, and the command to run in it in place of the image's own
-    #[arg(value_name = "IMAGE [COMMAND [ARG…]]", trailing_var_arg = true)]
+    #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true)]
     pub operands: Vec<OsString>,
 }
 

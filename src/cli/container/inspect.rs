@@ -6,9 +6,7 @@ use crate::container::{self, Container};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::image;
-use crate::output::Output;
 use crate::output::value::{Value, to_value};
-use crate::storage;
 use crate::volume;
 
 /// Display the configuration of a container, image or volume
@@ -208,7 +206,7 @@ fn container_row(engine: &Engine, found: &Container, size: bool) -> Result<Value
 
 fn sizes(engine: &Engine, found: &Container) -> Result<Sizes> {
     let upper = engine.storage.container(&found.record.id).join("upper");
-    let own = engine.in_namespace(|| Ok(storage::disk_usage(&upper).0))?;
+    let own = engine.in_namespace(|| Ok(super::ps::container_size(&upper)))?;
     let image = image::by_id(&engine.storage, &found.record.image.id)?;
     Ok(Sizes {
         own,

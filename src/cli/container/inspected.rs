@@ -260,7 +260,7 @@ struct HostConfig {
     auto_remove_image: bool,
     annotations: NilIfEmpty<BTreeMap<String, String>>,
     volume_driver: &'static str,
-    volumes_from: Option<()>,
+    volumes_from: NilIfEmpty<Vec<String>>,
     cap_add: Vec<String>,
     cap_drop: Vec<String>,
     dns: Vec<String>,
@@ -607,14 +607,14 @@ fn binds(options: &Options) -> Vec<String> {
         if mount.read_only {
             texts.push("ro".to_owned());
         }
-        // The order of what the user gave is not kept; Podman's defaults follow it.
-        let given_propagation = mount.options.contains(&parts.propagation);
-        if given_propagation {
+        // Podman: what was given comes before what is added.
+        let is_given = parts.propagation != "rprivate";
+        if is_given {
             texts.push(parts.propagation.clone());
         }
         texts.extend(Some(parts.label.clone()).filter(|label| !label.is_empty()));
         texts.extend(parts.others.iter().filter(is_before).cloned());
-        if !given_propagation {
+        if !is_given {
             texts.push(parts.propagation.clone());
         }
         texts.extend(parts.others.iter().filter(|it| !is_before(it)).cloned());
@@ -744,10 +744,16 @@ fn config(it: &Container) -> Config {
         options.user.split(':').next(),
         Some("" | "0" | "root") | None
     );
-    // The home of another user is known when it starts.
-    if !is_root || it.status.started.is_none() {
-        env.retain(|variable| !variable.starts_with("HOME=") || options.env.contains(variable));
-    }
+    // What Podman finds out when it starts: another user's home, a given name.
+    let started = it.status.started.is_some();
+    env.retain(|variable| {
+        let later = match variable.split('=').next() {
+            Some("HOME") => !is_root || !started,
+            Some("HOSTNAME") => options.hostname.is_none() && !started,
+            _ => false,
+        };
+        !later || options.env.contains(variable)
+    });
     let published = options
         .ports
         .iter()
@@ -812,6 +818,8 @@ fn flags(record: &Record) -> BTreeMap<String, String> {
     };
     let yes = |is: bool| is.then(|| "TRUE".to_owned());
     flag("autoremove", yes(options.remove));
+    let from = options.volumes_from.join(";");
+    flag("volumes-from", Some(from).filter(|from| !from.is_empty()));
     flag("init", yes(options.init));
     flag("privileged", yes(options.privileged));
     flag(
@@ -867,7 +875,7 @@ fn host_config(storage: &Storage, it: &Container) -> HostConfig {
         auto_remove_image: false,
         annotations: NilIfEmpty(annotations(it)),
         volume_driver: "",
-        volumes_from: None,
+        volumes_from: NilIfEmpty(options.volumes_from.clone()),
         cap_add: capabilities(&options.cap_add),
         cap_drop: capabilities(&options.cap_drop),
         dns: hosts.dns.clone(),
@@ -1034,4 +1042,127 @@ fn ulimits(options: &Options) -> Vec<UlimitShown> {
 
 fn path_text(path: Option<&std::path::Path>) -> String {
     path.map_or_else(String::new, |path| path.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::options::MountKind;
+    use crate::container::{Exit, Status, sample};
+
+    fn created(change: impl FnOnce(&mut Options)) -> Container {
+        let mut options = sample::options();
+        change(&mut options);
+        Container {
+            record: sample::record(options),
+            status: Status {
+                state: State::Created,
+                monitor: None,
+                started: None,
+                exit: None,
+            },
+        }
+    }
+
+    fn mount(kind: MountKind, destination: &str, options: &[&str]) -> Mount {
+        Mount {
+            kind,
+            destination: destination.into(),
+            read_only: false,
+            options: options.iter().map(ToString::to_string).collect(),
+            chown: false,
+            subpath: None,
+        }
+    }
+
+    #[test]
+    fn binds_are_podmans() {
+        let volume = |copy| MountKind::Volume {
+            name: "vv".parse().unwrap(),
+            anonymous: false,
+            copy,
+        };
+        let bind = || MountKind::Bind {
+            source: "/src".into(),
+        };
+        let it = created(|options| {
+            options.mounts = vec![
+                Mount {
+                    read_only: true,
+                    ..mount(bind(), "/b", &["rprivate", "rbind"])
+                },
+                mount(bind(), "/c", &["rslave", "z", "rbind"]),
+                Mount {
+                    chown: true,
+                    ..mount(bind(), "/pw", &["Z"])
+                },
+                Mount {
+                    read_only: true,
+                    ..mount(volume(false), "/v", &["rprivate"])
+                },
+                mount(volume(true), "/w", &[]),
+            ];
+        });
+        assert_eq!(
+            binds(&it.record.options),
+            [
+                "vv:/v:ro,nocopy,rprivate,nosuid,nodev,rbind",
+                "vv:/w:rprivate,nosuid,nodev,rbind",
+                "/src:/b:ro,rprivate,rbind",
+                "/src:/c:rslave,z,rbind",
+                "/src:/pw:Z,U,rprivate,rbind",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_program_without_arguments_is_its_own_argument() {
+        let argv = |argv: &[&str], init| {
+            let it = created(|options| {
+                options.argv = argv.iter().map(ToString::to_string).collect();
+                options.init = init;
+            });
+            command(&it.record.options)
+        };
+        assert_eq!(argv(&["true"], false), ("true".into(), vec!["true".into()]));
+        assert_eq!(argv(&["sh", "-c"], false).1, ["-c"]);
+        assert_eq!(
+            argv(&["sh"], true),
+            ("/run/podman-init".into(), vec!["--".into(), "sh".into()])
+        );
+    }
+
+    #[test]
+    fn the_state_has_podmans_keys() {
+        let mut it = created(|_| {});
+        let keys = |it: &Container| {
+            let json = serde_json::to_value(state(it)).unwrap();
+            let keys: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
+            keys.join(" ")
+        };
+        let plain = "OciVersion Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt CheckpointedAt RestoredAt";
+        assert_eq!(keys(&it), plain);
+        it.status.state = State::Exited;
+        it.status.exit = Some(Exit {
+            code: 3,
+            started: None,
+            finished: it.record.created,
+            oom_killed: false,
+            error: None,
+            stopped_by_user: true,
+        });
+        assert_eq!(keys(&it), format!("{plain} StoppedByUser"));
+        let shown = state(&it);
+        assert_eq!((shown.exit_code, shown.status), (3, "exited"));
+        let value = crate::output::value::to_value(&shown).unwrap();
+        let template = |format: &str| crate::output::listing::one("inspect", format, &value);
+        assert_eq!(
+            template("{{.Health}} {{if .Health}}x{{end}}").unwrap(),
+            "<nil> \n"
+        );
+        assert_eq!(
+            template("{{.Foo}}").unwrap_err().to_string(),
+            "template: inspect:1:2: executing \"inspect\" at <.Foo>: can't evaluate field Foo in type *define.InspectContainerState"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use crate::id::ContainerId;
 use crate::image;
 use crate::output::value::{Row, Time, Value};
 use crate::output::{Listing, Output, human};
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 
 /// List containers
 ///
@@ -223,7 +223,7 @@ fn choose(args: &Args, engine: &Engine) -> Result<Vec<Container>> {
         running(&engine.storage)?
     };
     found.retain(|container| filters.matches(container));
-    found.sort_by(|a, b| a.record.created.cmp(&b.record.created));
+    found.sort_by_key(|it| it.record.created);
     if let Ok(last @ 1..) = usize::try_from(last) {
         found.drain(..found.len().saturating_sub(last));
     }
@@ -321,7 +321,7 @@ fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<Container
     let own: Vec<u64> = if dirs.is_empty() {
         Vec::new()
     } else {
-        engine.in_namespace(|| Ok(dirs.iter().map(|dir| storage::disk_usage(dir).0).collect()))?
+        engine.in_namespace(|| Ok(dirs.iter().map(|dir| container_size(dir)).collect()))?
     };
     let mut sizes = BTreeMap::new();
     for (container, own) in containers.iter().zip(own) {
@@ -333,6 +333,20 @@ fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<Container
         sizes.insert(container.record.id.clone(), size);
     }
     Ok(sizes)
+}
+
+/// The bytes in a container's own files, as Podman counts them: folders are
+/// nothing.
+pub fn container_size(upper: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = std::collections::HashSet::new();
+    let files = walkdir::WalkDir::new(upper).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|found| found.is_file() || found.is_symlink())
+        .filter(|found| found.nlink() == 1 || seen.insert((found.dev(), found.ino())))
+        .map(|found| found.len())
+        .sum()
 }
 
 fn sort(containers: &mut [Container], by: &str, sizes: &BTreeMap<ContainerId, Size>) {
@@ -797,4 +811,89 @@ struct Shown<'a> {
 struct ShownSize {
     root_fs_size: u64,
     rw_size: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::options::Options;
+    use crate::container::{Status, sample};
+    use crate::network::PortMapping;
+
+    fn row(change: impl FnOnce(&mut Options)) -> ContainerRow {
+        let mut options = sample::options();
+        change(&mut options);
+        ContainerRow {
+            container: Container {
+                record: sample::record(options),
+                status: Status {
+                    state: State::Created,
+                    monitor: None,
+                    started: None,
+                    exit: None,
+                },
+            },
+            size: None,
+            namespaces: Namespaces::default(),
+            full: false,
+        }
+    }
+
+    fn port(host_ip: &str, host_port: u16, container_port: u16, protocol: &str) -> PortMapping {
+        PortMapping {
+            host_ip: host_ip.into(),
+            host_port,
+            container_port,
+            protocol: protocol.into(),
+        }
+    }
+
+    #[test]
+    fn ports_are_grouped_as_podman_groups_them() {
+        let row = row(|options| {
+            options.ports = vec![
+                port("", 7000, 7000, "tcp"),
+                port("", 7002, 7001, "tcp"),
+                port("", 8080, 80, "tcp"),
+                port("", 8081, 81, "tcp"),
+                port("", 8082, 82, "tcp"),
+                port("127.0.0.1", 9000, 9000, "udp"),
+            ];
+            options.exposed = ["80/tcp", "81/udp", "82/udp", "999"]
+                .map(str::to_owned)
+                .into();
+        });
+        assert_eq!(
+            row.ports(),
+            "0.0.0.0:7000->7000/tcp, 0.0.0.0:7002->7001/tcp, 0.0.0.0:8080-8082->80-82/tcp, 127.0.0.1:9000->9000/udp, 81-82/udp, 999/tcp"
+        );
+    }
+
+    #[test]
+    fn commands_are_cut_after_seventeen_letters() {
+        let command = |text: &str| {
+            let argv = vec![text.to_owned()];
+            row(|options| options.argv = argv).command()
+        };
+        assert_eq!(command("sleep 100"), "sleep 100");
+        assert_eq!(command("aaaaaaaaaabbbbbbbbbb"), "aaaaaaaaaabbbbbbbbbb");
+        assert_eq!(command("aaaaaaaaaabbbbbbbbbbc"), "aaaaaaaaaabbbbbbb...");
+    }
+
+    #[test]
+    fn json_has_podmans_keys() {
+        let keys = |json: serde_json::Value| {
+            let keys: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
+            keys.join(" ")
+        };
+        let row = row(|_| {});
+        assert_eq!(
+            keys(row.listed()),
+            "AutoRemove Command CreatedAt CIDFile Exited ExitedAt ExitCode ExposedPorts Id Image ImageID IsInfra Labels Mounts Names Namespaces Networks Pid Pod PodName Ports Restarts Size StartedAt State Status Created"
+        );
+        assert_eq!(
+            keys(row.json()),
+            "AutoRemove Command Created CreatedAt CIDFile Exited ExitedAt ExitCode ExposedPorts Id Image ImageID IsInfra Labels Mounts Names Namespaces Networks Pid Pod PodName Ports Restarts Size StartedAt State Status"
+        );
+    }
 }

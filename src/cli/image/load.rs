@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::cli::Example;
+use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::image::{self, Input};
@@ -46,6 +47,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
         None => Input::Stdin,
     };
+    container::sweep(engine)?;
     for loaded in image::load(engine, &input)? {
         if loaded.names.is_empty() {
             output.line(format_args!("Loaded image: sha256:{}", loaded.image.id));

@@ -2,6 +2,27 @@
 
 use super::{Command, command};
 
+mod exists;
+mod filter;
+mod history;
+mod import;
+pub mod inspect;
+mod list;
 mod load;
+mod prune;
+mod remove;
+mod tag;
+mod untag;
 
-pub const COMMANDS: &[Command] = &[command!(load, "image load", "load")];
+pub const COMMANDS: &[Command] = &[
+    command!(exists, "image exists"),
+    command!(history, "image history", "history"),
+    command!(import, "image import", "import"),
+    command!(inspect, "image inspect"),
+    command!(list, "image ls", "image list", "images"),
+    command!(load, "image load", "load"),
+    command!(prune, "image prune"),
+    command!(remove, "image rm", "image remove", "rmi"),
+    command!(tag, "image tag", "tag"),
+    command!(untag, "image untag", "untag"),
+];

@@ -2,11 +2,15 @@
 
 use super::{Command, command, completion};
 
+mod info;
 mod reset;
 mod unshare;
+mod version;
 
 pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
+    command!(info, "system info", "info"),
     command!(reset, "system reset"),
     command!(unshare, "unshare"),
+    version::COMMAND,
 ];

@@ -8,78 +8,9 @@ use rustix::mount::MountPropagationFlags;
 use super::super::options::{Device, Mount, MountKind, Resources, Ulimit};
 use super::masks::{MASKED, READ_ONLY, glob, masked, read_only};
 use super::*;
-use crate::container::options::{Log, LogDriver, RestartPolicy, Security};
-use crate::network::Hosts;
+use crate::container::sample::{options, record};
 use crate::userns::IdMap;
 use crate::userns::IdRange;
-
-fn options() -> Options {
-    Options {
-        argv: vec!["sleep".into(), "1".into()],
-        entrypoint: vec![],
-        command: vec!["sleep".into(), "1".into()],
-        env: vec![PATH.into()],
-        workdir: "/".into(),
-        user: String::new(),
-        hostname: None,
-        labels: Default::default(),
-        annotations: Default::default(),
-        interactive: false,
-        tty: false,
-        remove: false,
-        read_only: false,
-        read_only_tmpfs: true,
-        mounts: vec![],
-        network: NetworkMode::PastaDefault,
-        ports: vec![],
-        exposed: vec![],
-        hosts: Hosts::default(),
-        init: false,
-        privileged: false,
-        cap_add: vec![],
-        cap_drop: vec![],
-        security: Security::default(),
-        devices: vec![],
-        ulimits: vec![],
-        sysctls: Default::default(),
-        shm_size: 65_536_000,
-        pid: NamespaceMode::Private,
-        ipc: NamespaceMode::Shareable,
-        uts: NamespaceMode::Private,
-        cgroupns: NamespaceMode::Private,
-        userns: None,
-        groups: vec![],
-        umask: 0o022,
-        stop_signal: 15,
-        stop_timeout: 10,
-        timeout: 0,
-        restart: RestartPolicy::No,
-        log: Log {
-            driver: LogDriver::K8sFile,
-            path: None,
-            max_size: None,
-            tag: None,
-        },
-        resources: Resources::default(),
-        cidfile: None,
-        pidfile: None,
-        monitor_pidfile: None,
-        create_command: vec![],
-        oom_score_adj: None,
-        host_ulimits: false,
-        timezone: None,
-        volumes_from: vec![],
-    }
-}
-
-fn record(options: Options) -> Record {
-    let zero = serde_json::json!({
-        "id": "a".repeat(64), "name": "web", "created": "2025-01-01T00:00:00Z",
-        "image": {"id": "b".repeat(64), "name": "localhost/busybox:latest", "layers": []},
-        "options": options, "map": null, "map_reason": null,
-    });
-    serde_json::from_value(zero).unwrap()
-}
 
 fn host() -> Host {
     let range = |inside, outside, count| IdRange {

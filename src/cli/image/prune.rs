@@ -1,0 +1,108 @@
+use super::filter::ImageFilters;
+use super::remove::made_of;
+use crate::cli::Example;
+use crate::container;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::image::{self, Image};
+use crate::output::Output;
+
+/// Remove unused images
+///
+/// Removes the images that have no name, and with --all those that have, where
+/// no container is made of them. Asks first, unless --force is given.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove images that have names too
+    #[arg(short, long)]
+    all: bool,
+
+    /// Remove the build cache
+    #[arg(long)]
+    build_cache: bool,
+
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Remove images that other programs' containers use
+    #[arg(long)]
+    external: bool,
+
+    /// Remove only images that match, KEY=VALUE: label, until and others as for `images`
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+
+    #[arg(hide = true)]
+    rest: Vec<String>,
+}
+
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle image prune --all --filter until=240h",
+    does: "Remove images older than ten days that no container uses.",
+}];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if !args.rest.is_empty() {
+        return Err(Error::usage("`coracle image prune` takes no arguments"));
+    }
+    if args.build_cache {
+        return Err(Error::unsupported("--build-cache"));
+    }
+    if args.external {
+        return Err(Error::unsupported("--external"));
+    }
+    let filters = ImageFilters::parse(engine, &args.filter)?;
+    if args.dry_run {
+        for image in unused(engine, &filters, args.all)? {
+            output.line(&image.id);
+        }
+        return Ok(0);
+    }
+    let warning = if args.all {
+        "WARNING! This command removes all images without at least one container associated with them.\n"
+    } else {
+        "WARNING! This command removes all dangling images.\n"
+    };
+    if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
+        return Ok(0);
+    }
+    container::sweep(engine)?;
+    for image in unused(engine, &filters, args.all)? {
+        let users = |id: &_| {
+            let containers = made_of(&engine.storage, id)?;
+            Ok(containers.into_iter().map(|it| it.record.id).collect())
+        };
+        match image::remove(engine, &image, &users) {
+            Ok(_) => output.line(&image.id),
+            // Used or taken away since.
+            Err(error) if matches!(error.kind(), Kind::InUse | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    image::collect_layers(engine)?;
+    Ok(0)
+}
+
+fn unused(engine: &Engine, filters: &ImageFilters, all: bool) -> Result<Vec<Image>> {
+    let storage = &engine.storage;
+    let used: Vec<_> = container::list(storage)?
+        .into_iter()
+        .map(|container| container.record.image.id)
+        .collect();
+    let names = image::names(storage)?;
+    let mut images = image::list(storage)?;
+    images.retain(|image| {
+        let own: Vec<_> = names
+            .iter()
+            .filter(|(_, id)| *id == image.id)
+            .map(|(name, _)| name.clone())
+            .collect();
+        (all || own.is_empty()) && !used.contains(&image.id) && filters.pass(image, &own).is_some()
+    });
+    Ok(images)
+}

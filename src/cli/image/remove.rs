@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+
+use crate::cli::Example;
+use crate::container::remove::Removal;
+use crate::container::{self, Container};
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::id::ImageId;
+use crate::image::{self, Done, Image, Reference};
+use crate::output::Output;
+use crate::storage::Storage;
+
+/// Remove one or more images from local storage
+///
+/// An image that has more names than the one given only loses that one. An image
+/// that a container is made of is kept, unless --force is given. Ends with 1 if
+/// there is no such image, with 2 if it is in use.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove all images
+    #[arg(short, long)]
+    all: bool,
+
+    /// Remove the containers made of an image too
+    #[arg(short, long)]
+    force: bool,
+
+    /// A missing image is no error
+    #[arg(short, long)]
+    ignore: bool,
+
+    /// Keep the image's parents that have no name
+    #[arg(long)]
+    no_prune: bool,
+
+    #[arg(value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle rmi app",
+        does: "Remove an image.",
+    },
+    Example {
+        line: "coracle rmi --all --force",
+        does: "Remove every image, and every container.",
+    },
+];
+
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    // No image here has a parent that only it keeps.
+    let _ = args.no_prune;
+    if args.all && !args.names.is_empty() {
+        return Err(Error::usage(
+            "when using the --all switch, you may not pass any images names or IDs",
+        ));
+    }
+    if !args.all && args.names.is_empty() {
+        return Err(Error::usage("image name or ID must be specified"));
+    }
+    container::sweep(engine)?;
+    let mut done = Vec::new();
+    let mut errors = Vec::new();
+    let mut targets = Vec::new();
+    if args.all {
+        let all = image::list(&engine.storage)?;
+        targets.extend(all.into_iter().map(|image| (image, None)));
+    }
+    for text in &args.names {
+        match image::find(&engine.storage, text) {
+            Ok(image) => targets.push((image, Some(text.as_str()))),
+            Err(error) if error.kind() == Kind::NotFound && (args.ignore || args.force) => {}
+            Err(error) if error.kind() == Kind::Usage => return Err(error),
+            Err(error) => errors.push(near(&engine.storage, text, error)?),
+        }
+    }
+    for (image, typed) in &targets {
+        match remove(engine, image, *typed, args.force) {
+            Ok(more) => done.extend(more),
+            // Named twice, or taken away meanwhile by another command.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    image::collect_layers(engine)?;
+    report(output, &done);
+    fail(output, errors)
+}
+
+/// What was untagged, then what was deleted.
+fn report(output: &mut Output, done: &[Done]) {
+    for it in done {
+        if let Done::Untagged(name) = it {
+            output.line(format_args!("Untagged: {name}"));
+        }
+    }
+    for it in done {
+        if let Done::Deleted(id) = it {
+            output.line(format_args!("Deleted: {id}"));
+        }
+    }
+}
+
+fn fail(output: &mut Output, errors: Vec<Error>) -> Result<u8> {
+    let has = |kind| errors.iter().any(|error| error.kind() == kind);
+    let known = |error: &Error| matches!(error.kind(), Kind::NotFound | Kind::InUse);
+    let code = match () {
+        () if errors.is_empty() => 0,
+        () if !errors.iter().all(known) => 125,
+        () if has(Kind::InUse) => 2,
+        () => 1,
+    };
+    match errors.as_slice() {
+        [] => {}
+        [one] => output.error(one),
+        many => {
+            let lines: Vec<String> = many.iter().map(|error| format!("\n\t* {error}")).collect();
+            output.error(&Error::other(format!(
+                "{} errors occurred:{}",
+                many.len(),
+                lines.concat()
+            )));
+        }
+    }
+    Ok(code)
+}
+
+/// Removes one image, or of one with several names that which was `typed`
+/// (libimage, Image.remove).
+fn remove(engine: &Engine, image: &Image, typed: Option<&str>, force: bool) -> Result<Vec<Done>> {
+    let storage = &engine.storage;
+    let names = image.names(storage)?;
+    if let Some(typed) = typed
+        && names.len() > 1
+    {
+        let by_id = |typed: &str| image.id.as_str().starts_with(typed);
+        match &image.name {
+            Some(name) if !by_id(typed) => {
+                let name = untagged(name, &names);
+                if image::untag_one(storage, image, &name)? {
+                    return Ok(vec![Done::Untagged(name.to_string())]);
+                }
+            }
+            _ if force => {}
+            _ => {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                return Err(Error::other(format!(
+                    "unable to delete image \"{}\" by ID with more than one tag ([{}]): please force removal",
+                    image.id,
+                    names.join(" ")
+                )));
+            }
+        }
+    }
+    if force {
+        let how = Removal {
+            force: true,
+            timeout: None,
+            volumes: true,
+        };
+        for container in made_of(storage, &image.id)? {
+            container::remove::remove(engine, &container, how)?;
+        }
+    }
+    image::remove(engine, image, &|id| {
+        let containers = made_of(storage, id)?;
+        Ok(containers.into_iter().map(|it| it.record.id).collect())
+    })
+}
+
+/// The name an image was found by, as it has it: by tag and digest, it is the tag's.
+fn untagged(name: &Reference, names: &[Reference]) -> Reference {
+    let plain = name.without_digest();
+    match names.contains(&plain) {
+        true => plain,
+        false => name.clone(),
+    }
+}
+
+/// The containers that are made of the image `id`.
+pub fn made_of(storage: &Storage, id: &ImageId) -> Result<Vec<Container>> {
+    let mut containers = container::list(storage)?;
+    containers.retain(|container| container.record.image.id == *id);
+    Ok(containers)
+}
+
+/// Adds the name that was meant, if there is one like it.
+fn near(storage: &Storage, text: &str, error: Error) -> Result<Error> {
+    if error.kind() != Kind::NotFound {
+        return Ok(error);
+    }
+    let mut near = BTreeMap::new();
+    for (name, _) in image::names(storage)? {
+        let full = name.to_string();
+        let short = full.rsplit('/').next().unwrap_or(&full);
+        let short = short.strip_suffix(":latest").unwrap_or(short);
+        near.insert(crate::cli::distance(text, short), short.to_owned());
+    }
+    Ok(match near.pop_first() {
+        Some((distance, name)) if distance <= 2 && distance < text.len() => {
+            error.hint(format!("did you mean {name:?}?"))
+        }
+        _ => error,
+    })
+}
