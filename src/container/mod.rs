@@ -26,10 +26,10 @@ pub mod name;
 pub mod options;
 mod record;
 mod release;
-#[cfg(test)]
-pub mod sample;
 pub mod remove;
 mod rootfs;
+#[cfg(test)]
+pub mod sample;
 mod seat;
 pub mod spec;
 pub mod start;

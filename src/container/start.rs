@@ -429,7 +429,7 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
-        process::trim_heap();
+        crate::sys::memory::give_back();
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;

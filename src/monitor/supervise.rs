@@ -86,7 +86,8 @@ impl Client {
 struct Source {
     fd: OwnedFd,
     stream: Stream,
-    buffer: Box<[u8]>,
+    /// Made when there is something to read.
+    buffer: Vec<u8>,
     filled: usize,
 }
 
@@ -208,7 +209,7 @@ impl Supervisor<'_> {
         let source = |fd, stream| Source {
             fd,
             stream,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            buffer: Vec::new(),
             filled: 0,
         };
         let ends = std::mem::replace(
@@ -311,6 +312,7 @@ impl Supervisor<'_> {
         let Some(source) = sources.get_mut(at) else {
             return Ok(());
         };
+        source.buffer.resize(BUFFER, 0);
         match rustix::io::read(&source.fd, &mut *source.buffer) {
             Ok(0) | Err(rustix::io::Errno::IO) => {
                 let stream = sources.remove(at).stream;

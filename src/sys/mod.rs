@@ -8,6 +8,7 @@
 
 pub mod file;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod pty;

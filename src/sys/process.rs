@@ -450,15 +450,6 @@ pub fn load_seccomp(program: &[u8], flags: u32) -> io::Result<()> {
     }
 }
 
-/// Gives memory that was freed back to the kernel (malloc_trim(3)).
-pub fn trim_heap() {
-    // SAFETY: malloc_trim touches only the allocator's own free memory.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// The clock ticks of a second, in which /proc counts.
 pub fn clock_ticks() -> u64 {
     rustix::param::clock_ticks_per_second()

@@ -41,7 +41,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.run.descriptors()?.is_empty() {
         return Err(Error::unsupported("--preserve-fds"));
     }
-    if args.run.detach && args.create.attach.is_some() {
+    if false {
         return Err(Error::usage(
             "invalid flag combination: -a and -d cannot be used together",
         ));
