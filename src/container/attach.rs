@@ -158,7 +158,7 @@ pub struct Carrier<'a> {
     pipes: Pipes,
     wanted: &'a Wanted,
     keys: Keys,
-    _raw: Option<pty::Raw>,
+    raw: Option<pty::Raw>,
 }
 
 impl<'a> Carrier<'a> {
@@ -183,7 +183,7 @@ impl<'a> Carrier<'a> {
             pipes,
             wanted,
             keys,
-            _raw: raw,
+            raw,
         })
     }
 
@@ -294,8 +294,12 @@ impl<'a> Carrier<'a> {
                         match transfer(fd, ours[at]) {
                             Moved::Some => blocked[at] = false,
                             Moved::Blocked => blocked[at] = true,
-                            // The container's end, or nobody reads ours any more.
                             Moved::End => *source = None,
+                            // As any program that writes where nobody reads.
+                            Moved::Unread => {
+                                drop(self.raw.take());
+                                signal::end_by(libc::SIGPIPE)
+                            }
                         }
                     }
                 }
@@ -402,6 +406,8 @@ enum Moved {
     Some,
     Blocked,
     End,
+    /// Nobody reads ours any more.
+    Unread,
 }
 
 /// Moves what `from` holds to `to`, without a copy where the kernel can.
@@ -425,6 +431,7 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
             };
         }
         Err(Errno::INVAL) => {}
+        Err(Errno::PIPE) => return Moved::Unread,
         Err(_) => return Moved::End,
     }
     let mut chunk = [0; CHUNK];
@@ -443,6 +450,7 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
                 let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
                 let _ = poll(&mut fds, None);
             }
+            Err(Errno::PIPE) => return Moved::Unread,
             Err(_) => return Moved::End,
         }
     }

@@ -47,7 +47,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     if container.status.state != State::Running {
         return Err(improper());
     }
-    let init = container.status.init().ok_or_else(improper)?;
+    let init = container.entrance().ok_or_else(improper)?;
     let map = record
         .map
         .clone()

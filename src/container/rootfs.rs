@@ -98,7 +98,7 @@ pub fn prepare(
             files: files.clone(),
             sources,
             namespaces,
-            shm: joins.shm.clone(),
+            shm: joins.shm(engine.thread, options, runtime)?,
         },
     )?;
     let filter = seccomp::filter(
@@ -150,9 +150,19 @@ fn make_workdir(rootfs: &OwnedFd, options: &Options, user: &user::User) -> Resul
     Ok(())
 }
 
-/// Takes the root's mount away, and what was put in the container's folder for it.
-pub fn dismantle(dir: &Path, _options: &Options) {
+/// Takes the root's mount away, and those made in the runtime folder on their way
+/// into it (see [`place`]): the folder can be deleted then, and they not with it.
+pub fn dismantle(dir: &Path, runtime: &Path) {
     let _ = mount::detach(&dir.join("rootfs"));
+    for kind in std::fs::read_dir(runtime).into_iter().flatten().flatten() {
+        for place in std::fs::read_dir(kind.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = mount::detach(&place.path());
+        }
+    }
 }
 
 /// Mounts the overlay of the image's layers and the container's own.
@@ -485,7 +495,7 @@ fn image_source(
 }
 
 /// A folder of ours to mount something at before it goes into the container.
-fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
+pub(super) fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
     let path = runtime.join(kind).join(key(destination));
     std::fs::create_dir_all(&path).tried(|| format!("make {}", path.display()))?;
     Ok(path)

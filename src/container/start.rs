@@ -26,7 +26,7 @@ use crate::monitor::protocol::{Event, Failure, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
-use crate::storage::{Storage, write_json};
+use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::process::{self, UnshareFlags};
 use crate::sys::{mount, socket};
@@ -350,7 +350,7 @@ impl<'a> Monitor<'a> {
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
             .tried(|| format!("make {}", runtime_parent.display()))?;
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        let _ = remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
         let mut network = self.start_network()?;
@@ -460,7 +460,7 @@ impl<'a> Monitor<'a> {
         .run()
         .tried(|| "watch the container")?;
         drop(network);
-        rootfs::dismantle(&self.dir, &self.record.options);
+        rootfs::dismantle(&self.dir, &self.runtime);
         Ok((ended, at))
     }
 
@@ -545,8 +545,8 @@ impl<'a> Monitor<'a> {
 
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
-        rootfs::dismantle(&self.dir, &self.record.options);
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime);
+        let _ = remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {
                 code: error.exit_code().into(),
@@ -590,7 +590,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        let _ = remove_tree(&self.runtime);
         // Clients wait for our end of their sockets to close: last of all.
         self.clients.clear();
     }
