@@ -160,7 +160,7 @@ pub struct Carrier<'a> {
     pipes: Pipes,
     wanted: &'a Wanted,
     keys: Keys,
-    _raw: Option<pty::Raw>,
+    raw: Option<pty::Raw>,
 }
 
 impl<'a> Carrier<'a> {
@@ -185,7 +185,7 @@ impl<'a> Carrier<'a> {
             pipes,
             wanted,
             keys,
-            _raw: raw,
+            raw,
         })
     }
 
@@ -448,7 +448,8 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
                 let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
                 let _ = poll(&mut fds, None);
             }
-            Err(_) => return Moved::Unread,
+            Err(Errno::PIPE) => return Moved::Unread,
+            Err(_) => return Moved::End,
         }
     }
     Moved::Some

@@ -47,7 +47,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     if container.status.state != State::Running {
         return Err(improper());
     }
-    let init = container.status.init().ok_or_else(improper)?;
+    let init = container.entrance().ok_or_else(improper)?;
     let map = record
         .map
         .clone()
@@ -59,6 +59,9 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         capabilities.bounding,
     )?;
     let (ours, theirs) = pipes(&exec.wanted)?;
+    // We stay in there while we carry bytes, and our memory and descriptors are the
+    // host's: no process of the container may look in, whatever it is allowed.
+    process::hide().tried(|| "hide from the container")?;
     process::join_namespaces(engine.thread, &init, namespaces(&record.options))
         .tried(|| format!("join container {}", record.id.short()))?;
     userns::leave_groups(&map)?;
