@@ -45,6 +45,8 @@ pub enum Outcome {
     Detached,
     /// Nobody said how: the monitor was killed.
     Lost,
+    /// Whoever read our stdout or stderr has left; the container runs on.
+    Unread,
 }
 
 /// Makes the pipes: ours, and the other ends. Signals are held back from now on,
@@ -294,8 +296,8 @@ impl<'a> Carrier<'a> {
                         match transfer(fd, ours[at]) {
                             Moved::Some => blocked[at] = false,
                             Moved::Blocked => blocked[at] = true,
-                            // The container's end, or nobody reads ours any more.
                             Moved::End => *source = None,
+                            Moved::Unread => return Ok(Outcome::Unread),
                         }
                     }
                 }
@@ -402,6 +404,8 @@ enum Moved {
     Some,
     Blocked,
     End,
+    /// Nobody reads what we write.
+    Unread,
 }
 
 /// Moves what `from` holds to `to`, without a copy where the kernel can.
@@ -425,6 +429,7 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
             };
         }
         Err(Errno::INVAL) => {}
+        Err(Errno::PIPE) => return Moved::Unread,
         Err(_) => return Moved::End,
     }
     let mut chunk = [0; CHUNK];
@@ -443,7 +448,7 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
                 let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
                 let _ = poll(&mut fds, None);
             }
-            Err(_) => return Moved::End,
+            Err(_) => return Moved::Unread,
         }
     }
     Moved::Some

@@ -85,7 +85,11 @@ pub fn start(
         Monitor::new(engine, record, &map, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = engine
+        .why_single()
+        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
+        .into_iter()
+        .collect();
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
@@ -347,7 +351,7 @@ impl<'a> Monitor<'a> {
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
             .tried(|| format!("make {}", runtime_parent.display()))?;
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        let _ = crate::storage::remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
         let mut network = self.start_network()?;
@@ -457,7 +461,7 @@ impl<'a> Monitor<'a> {
         .run()
         .tried(|| "watch the container")?;
         drop(network);
-        rootfs::dismantle(&self.dir, &self.record.options);
+        rootfs::dismantle(&self.dir, &self.runtime);
         Ok((ended, at))
     }
 
@@ -542,8 +546,8 @@ impl<'a> Monitor<'a> {
 
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
-        rootfs::dismantle(&self.dir, &self.record.options);
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime);
+        let _ = crate::storage::remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {
                 code: error.exit_code().into(),
@@ -587,7 +591,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let _ = std::fs::remove_dir_all(&self.runtime);
+        let _ = crate::storage::remove_tree(&self.runtime);
         // Clients wait for our end of their sockets to close: last of all.
         self.clients.clear();
     }

@@ -35,7 +35,7 @@ pub fn sweep(engine: &Engine) -> Result<()> {
 /// The container `id`, whose monitor or remover died. The seat is ours.
 fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
-    let _ = std::fs::remove_dir_all(engine.storage.container_runtime(id));
+    let _ = crate::storage::remove_tree(&engine.storage.container_runtime(id));
     let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
         return Ok(());
     };

@@ -15,7 +15,7 @@ use super::World;
 use super::image;
 
 /// What one command may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A command that has not been started yet.
 #[must_use]
@@ -267,7 +267,7 @@ pub(super) fn code(status: ExitStatus) -> i32 {
 }
 
 /// Waits until `fd` can be read; false if that takes longer than `patience`.
-pub(super) fn readable(fd: impl AsFd, patience: Duration) -> bool {
+pub fn readable(fd: impl AsFd, patience: Duration) -> bool {
     let end = Instant::now() + patience;
     loop {
         let rest = end.saturating_duration_since(Instant::now());
