@@ -160,7 +160,8 @@ pub struct Carrier<'a> {
     pipes: Pipes,
     wanted: &'a Wanted,
     keys: Keys,
-    raw: Option<pty::Raw>,
+    /// Puts the terminal back when carrying ends.
+    _raw: Option<pty::Raw>,
 }
 
 impl<'a> Carrier<'a> {
@@ -185,7 +186,7 @@ impl<'a> Carrier<'a> {
             pipes,
             wanted,
             keys,
-            raw,
+            _raw: raw,
         })
     }
 
