@@ -110,7 +110,7 @@ fn a_port_in_use_is_one_clear_error() {
 fn the_hosts_services_are_reached() {
     let world = World::new();
     needs!(world, Tun, Pasta);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let client = world
         .coracle(&format!(
@@ -178,6 +178,7 @@ fn every_exposed_port_is_published() {
         .coracle("run -d --name it -P --expose 8080 IMAGE sleep 1000")
         .ok();
     let port = world.coracle("port it 8080").stdout();
-    assert!(port.starts_with("0.0.0.0:"), "{port}");
+    let number = port.strip_prefix("0.0.0.0:").map(str::parse::<u16>);
+    assert!(matches!(number, Some(Ok(1..))), "{port}");
     world.coracle("rm -f -t 0 it").ok();
 }
