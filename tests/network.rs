@@ -110,6 +110,7 @@ fn a_port_in_use_is_one_clear_error() {
 fn the_hosts_services_are_reached() {
     let world = World::new();
     needs!(world, Tun, Pasta);
+    // As with Podman, one that listens on 127.0.0.1 alone is not.
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let client = world

@@ -160,6 +160,7 @@ pub struct Carrier<'a> {
     pipes: Pipes,
     wanted: &'a Wanted,
     keys: Keys,
+    /// Puts the terminal back when carrying ends.
     _raw: Option<pty::Raw>,
 }
 
@@ -448,7 +449,8 @@ fn transfer(from: &OwnedFd, to: BorrowedFd<'_>) -> Moved {
                 let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
                 let _ = poll(&mut fds, None);
             }
-            Err(_) => return Moved::Unread,
+            Err(Errno::PIPE) => return Moved::Unread,
+            Err(_) => return Moved::End,
         }
     }
     Moved::Some

@@ -40,14 +40,14 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     let record = &container.record;
     let improper = || {
         Error::new(
-            Kind::State,
+            Kind::ExecSession,
             "can only create exec sessions on running containers: container state improper",
         )
     };
     if container.status.state != State::Running {
         return Err(improper());
     }
-    let init = container.status.init().ok_or_else(improper)?;
+    let init = container.entrance().ok_or_else(improper)?;
     let map = record
         .map
         .clone()
@@ -59,13 +59,16 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         capabilities.bounding,
     )?;
     let (ours, theirs) = pipes(&exec.wanted)?;
+    // We stay in there while we carry bytes, and our memory and descriptors are the
+    // host's: no process of the container may look in, whatever it is allowed.
+    process::hide().tried(|| "hide from the container")?;
     process::join_namespaces(engine.thread, &init, namespaces(&record.options))
         .tried(|| format!("join container {}", record.id.short()))?;
     userns::leave_groups(&map)?;
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
-    let user = user::resolve(root.as_fd(), who, &record.options.groups)?;
+    let user = user::resolve(root.as_fd(), who, &record.options.groups).map_err(|error| error.kind_is(Kind::ExecSession))?;
     drop(root);
     let joined = runtime::exec(
         engine.thread,

@@ -17,19 +17,18 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
 use crate::runtime::cgroup::{self, Hierarchy};
-use crate::sys::file::open_in_root;
-use crate::sys::{Process, process};
+use crate::sys::file::{open_dir, open_in_root};
+use crate::sys::process::Fork;
+use crate::sys::{Process, SoleThread, mount, process, socket};
 use crate::userns::IdMap;
 
 /// Namespaces of others that the container is to be in, held open.
 #[derive(Default)]
 pub struct Joins {
-    /// The init of the container whose user namespace is joined first, and its map.
+    /// A process of the container whose user namespace is joined first, and its map.
     pub owner: Option<(Process, IdMap)>,
     /// The namespaces, as paths to our own descriptors, which the init inherits.
     pub namespaces: Namespaces,
-    /// The other's /dev/shm.
-    pub shm: Option<PathBuf>,
     /// The other's /etc/hosts and /etc/resolv.conf, which are shared with its network.
     pub network_files: Option<PathBuf>,
     held: Vec<OwnedFd>,
@@ -68,7 +67,7 @@ pub fn find_joins(engine: &Engine, options: &Options) -> Result<Joins> {
     if other.status.state != State::Running {
         return Err(not_running());
     }
-    let init = other.status.init().ok_or_else(not_running)?;
+    let init = other.entrance().ok_or_else(not_running)?;
     let map = other
         .record
         .map
@@ -106,10 +105,25 @@ impl Joins {
             },
         };
         self.namespaces = namespaces;
-        if matches!(options.ipc, NamespaceMode::Container(_)) {
-            self.shm = Some(format!("/proc/{pid}/root/dev/shm").into());
-        }
         Ok(())
+    }
+
+    /// Shows the /dev/shm of the container whose IPC namespace is shared in the
+    /// runtime folder, and says where.
+    pub fn shm(
+        &self,
+        thread: SoleThread,
+        options: &Options,
+        runtime: &Path,
+    ) -> Result<Option<PathBuf>> {
+        let (NamespaceMode::Container(_), Some((owner, _))) = (&options.ipc, &self.owner) else {
+            return Ok(None);
+        };
+        let at = super::rootfs::place(runtime, "shm", Path::new("/dev/shm"))?;
+        let tried = || "share /dev/shm of the other container";
+        let theirs = mount_of(thread, owner, Path::new("dev/shm")).tried(tried)?;
+        mount::attach(&theirs, &at).tried(tried)?;
+        Ok(Some(at))
     }
 
     fn hold(&mut self, path: &Path) -> Result<PathBuf> {
@@ -118,6 +132,34 @@ impl Joins {
         let path = format!("/proc/self/fd/{}", held.as_raw_fd()).into();
         self.held.push(held);
         Ok(path)
+    }
+}
+
+/// A copy of the mount at `path` in the root of `owner`, in whose user namespace
+/// we are. Only a process in its mount namespace may make one (open_tree(2)), and
+/// only there do links of the container lead nowhere else: a child goes.
+fn mount_of(thread: SoleThread, owner: &Process, path: &Path) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::pair()?;
+    match process::fork(thread)? {
+        Fork::Child => {
+            let made = process::join_namespaces(thread, owner, libc::CLONE_NEWNS)
+                .and_then(|()| open_dir(Path::new("/")))
+                .and_then(|root| open_in_root(&root, path, OFlags::PATH | OFlags::DIRECTORY))
+                .and_then(|found| mount::copy_of(&found, false));
+            let _ = match made {
+                Ok(made) => socket::send(theirs.as_fd(), b"made", &[made.as_fd()]),
+                Err(error) => socket::send(theirs.as_fd(), error.to_string().as_bytes(), &[]),
+            };
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let answer = socket::receive(&ours);
+            let _ = child.reap();
+            let (words, fds) = answer?;
+            let made = fds.into_iter().next();
+            made.ok_or_else(|| Error::other(String::from_utf8_lossy(&words).into_owned()))
+        }
     }
 }
 
@@ -271,7 +313,7 @@ pub fn write_network_files(
 }
 
 /// Reads a regular file of the image, a megabyte at most.
-fn read_bounded(fd: OwnedFd) -> Result<String> {
+pub(super) fn read_bounded(fd: OwnedFd) -> Result<String> {
     use std::io::Read;
     let file = File::from(fd);
     if !file.metadata()?.is_file() {

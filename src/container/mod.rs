@@ -49,12 +49,38 @@ pub use sweep::sweep;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::storage::{Storage, read_json};
+use crate::sys::Process;
 
 /// A container as it is on disk now.
 #[derive(Debug, Clone)]
 pub struct Container {
     pub record: Record,
     pub status: Status,
+}
+
+impl Container {
+    /// A process by whose namespaces the container can be entered, while it runs:
+    /// its init, or with `--init` the command beneath, as ours lets nobody look in.
+    pub fn entrance(&self) -> Option<Process> {
+        let init = self.status.init()?;
+        if !self.record.options.init {
+            return Some(init);
+        }
+        let children = format!("/proc/{0}/task/{0}/children", init.pid());
+        // It is there at once after the start, and first: adopted ones come later.
+        for _ in 0..100 {
+            let text = std::fs::read_to_string(&children).ok()?;
+            if let Some(pid) = text.split(' ').next().and_then(|pid| pid.parse().ok())
+                && let Ok(child) = Process::open(pid)
+                && std::fs::read_to_string(&children)
+                    .is_ok_and(|now| now.starts_with(&format!("{pid} ")))
+            {
+                return Some(child);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        None
+    }
 }
 
 /// Every container, in no order. Those half removed are left out.

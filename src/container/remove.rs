@@ -110,7 +110,7 @@ pub(super) fn remove_files_with(
             }
         }
     }
-    let _ = crate::storage::remove_tree(&storage.container_runtime(&record.id));
+    let _ = remove_tree(&storage.container_runtime(&record.id));
     let retired = storage.retire(&storage.container(&record.id))?;
     let link = storage.names().join(&record.name);
     if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {

@@ -98,7 +98,7 @@ pub fn prepare(
             files: files.clone(),
             sources,
             namespaces,
-            shm: joins.shm.clone(),
+            shm: joins.shm(engine.thread, options, runtime)?,
         },
     )?;
     let filter = seccomp::filter(
@@ -490,7 +490,7 @@ fn image_source(
 }
 
 /// A folder of ours to mount something at before it goes into the container.
-fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
+pub(super) fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
     let path = places(runtime)?.join(format!("{kind}-{}", key(destination)));
     std::fs::create_dir(&path).tried(|| format!("make {}", path.display()))?;
     Ok(path)

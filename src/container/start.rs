@@ -26,7 +26,7 @@ use crate::monitor::protocol::{Event, Failure, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
-use crate::storage::{Storage, write_json};
+use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::process::{self, UnshareFlags};
 use crate::sys::{mount, socket};
@@ -252,6 +252,9 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
+        // The map is written, so nobody has to look into us any more: with
+        // `--pid=host` or in another's namespace the container could try.
+        process::hide().tried(|| "hide from the container")?;
         create::use_volumes(self.storage(), self.record)?;
         userns::leave_groups(self.map)?;
         process::unshare(self.engine.thread, UnshareFlags::NEWNS)
@@ -351,7 +354,7 @@ impl<'a> Monitor<'a> {
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
             .tried(|| format!("make {}", runtime_parent.display()))?;
-        let _ = crate::storage::remove_tree(&self.runtime);
+        let _ = remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
         let mut network = self.start_network()?;
@@ -547,7 +550,7 @@ impl<'a> Monitor<'a> {
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
         rootfs::dismantle(&self.dir, &self.runtime);
-        let _ = crate::storage::remove_tree(&self.runtime);
+        let _ = remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {
                 code: error.exit_code().into(),
@@ -591,7 +594,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let _ = crate::storage::remove_tree(&self.runtime);
+        let _ = remove_tree(&self.runtime);
         // Clients wait for our end of their sockets to close: last of all.
         self.clients.clear();
     }

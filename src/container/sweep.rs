@@ -9,7 +9,7 @@ use super::{Exit, Record, Seat, Started, Status, remove, stop};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
-use crate::storage::{read_json, write_json};
+use crate::storage::{read_json, remove_tree, write_json};
 use crate::sys::file::Durable;
 use crate::sys::lock::seat_holder;
 
@@ -35,7 +35,7 @@ pub fn sweep(engine: &Engine) -> Result<()> {
 /// The container `id`, whose monitor or remover died. The seat is ours.
 fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
-    let _ = crate::storage::remove_tree(&engine.storage.container_runtime(id));
+    let _ = remove_tree(&engine.storage.container_runtime(id));
     let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
         return Ok(());
     };

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::Container;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::process::clock_ticks;
 use crate::userns::{IdMap, IdRange};
 
@@ -170,7 +174,7 @@ pub fn processes(
     container: &Container,
     users: &mut BTreeMap<u32, String>,
 ) -> Result<Vec<Process>> {
-    let init = container.status.pid();
+    let init = container.entrance().map_or(0, |process| process.pid());
     let namespace = fs::read_link(format!("/proc/{init}/ns/pid")).ok();
     let map = container
         .record
@@ -178,8 +182,16 @@ pub fn processes(
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
     if users.is_empty() {
-        let passwd =
-            fs::read_to_string(format!("/proc/{init}/root/etc/passwd")).unwrap_or_default();
+        // The container's file: no link leads to one of ours, and it may be no file.
+        let root = open_dir(Path::new(&format!("/proc/{init}/root")));
+        let passwd = root
+            .and_then(|root| {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                open_in_root(&root, Path::new("etc/passwd"), flags)
+            })
+            .ok()
+            .and_then(|file| super::host::read_bounded(file).ok())
+            .unwrap_or_default();
         for line in passwd.lines() {
             let mut parts = line.split(':');
             if let (Some(name), Some(uid)) =

@@ -254,7 +254,10 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
         return match is_program(Path::new(name)) {
             Some(true) => Ok(name.into()),
             Some(false) => Err(refused()),
-            None if Path::new(name).is_dir() => Err(refused()),
+            None if Path::new(name).is_dir() => Err(failed(
+                126,
+                &format!("the path `{name}` is not a regular file: Operation not permitted: OCI permission denied"),
+            )),
             None => Err(missing()),
         };
     }

@@ -89,10 +89,18 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         }
     }
     if let Err(error) = rustix::process::chdir(plan.workdir.as_str()) {
-        return failed(
-            &format!("chdir to `{}`", plan.workdir),
-            &std::io::Error::from(error),
-        );
+        let words = std::io::Error::from(error);
+        return match error {
+            // Podman says so of all that is not there.
+            rustix::io::Errno::NOENT => Failed {
+                message: format!(
+                    "chdir to `{}`: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+                    plan.workdir
+                ),
+                exit_code: 127,
+            },
+            _ => failed(&format!("chdir to `{}`", plan.workdir), &words),
+        };
     }
     let become_user = || -> Result<()> {
         process::set_groups(&plan.groups)?;

@@ -113,8 +113,6 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
                 .with_detach(true)
                 .build()
         });
-    // libcontainer makes us undumpable, which shuts us out of our own /proc/self.
-    crate::sys::process::set_dumpable();
     report::capture_nothing();
     drop(theirs);
     let container = match built {

@@ -191,7 +191,7 @@ mod tests {
         std::fs::write(root.join("a/b/c/file"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, root.join("a/link")).unwrap();
         for dir in ["a/b/c", "a/b"] {
-            std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0o0)).unwrap();
         }
         // Deeper than a process may have files open.
         let mut deep = openat(CWD, &root, OFlags::PATH, Mode::empty()).unwrap();
