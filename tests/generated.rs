@@ -56,7 +56,9 @@ fn man_pages_are_clean() {
     if !Need::Mandoc.is_met() {
         return;
     }
-    for (name, text) in man::pages() {
+    // One that only leads to another is read with its folder, by man(1).
+    let pages = man::pages().into_iter();
+    for (name, text) in pages.filter(|(_, text)| !text.starts_with(".so ")) {
         let mut mandoc = Command::new("mandoc")
             .args(["-T", "lint", "-W", "warning"])
             .stdin(Stdio::piped())

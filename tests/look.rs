@@ -138,7 +138,14 @@ fn top_shows_the_containers_processes() {
     world.coracle("start it").ok();
     let top = world.coracle("top it").stdout();
     assert!(top.lines().next().unwrap().starts_with("USER"), "{top}");
-    assert!(top.lines().nth(1).unwrap().ends_with("sleep 1000"), "{top}");
+    assert!(
+        top.lines()
+            .nth(1)
+            .unwrap()
+            .trim_end()
+            .ends_with("sleep 1000"),
+        "{top}"
+    );
     assert_eq!(
         world
             .coracle("top it pid comm")

@@ -408,6 +408,11 @@ fn the_id_and_the_pid_are_written_to_files() {
         .stdout();
     assert_eq!(read("pid").trim(), pid);
     world.coracle("rm -f -t 0 --cidfile id").ok();
+    // One that is there is written anew (podman 5.8), and goes with its container.
+    world
+        .coracle("run --rm --cidfile id --network=none IMAGE true")
+        .ok();
+    assert!(!world.home().join("id").exists());
 }
 
 #[test]
