@@ -34,6 +34,15 @@ impl Engine {
         self.map.get_or_init(|| userns::default_map(&self.settings))
     }
 
+    /// Why only the caller's own id can be mapped, and what to do about it.
+    pub fn why_single(&self) -> Option<String> {
+        if self.default_map().is_single() {
+            userns::why_single(&self.settings)
+        } else {
+            None
+        }
+    }
+
     /// Does `work` in a child process as root of a user namespace with the
     /// default map, where files of all the caller's ids can be touched.
     pub fn in_namespace<T, F>(&self, work: F) -> Result<T>

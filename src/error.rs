@@ -24,6 +24,8 @@ pub enum Kind {
     CannotInvoke,
     /// The container's command was not found (127).
     CommandNotFound,
+    /// A process could not be put into a container that is there (255).
+    ExecSession,
     /// Everything else: the kernel, the disk, another program (125).
     Other,
 }
@@ -107,6 +109,7 @@ impl Error {
         match self.kind {
             Kind::CannotInvoke => 126,
             Kind::CommandNotFound => 127,
+            Kind::ExecSession => 255,
             _ => 125,
         }
     }

@@ -226,7 +226,7 @@ fn an_ambiguous_beginning_of_an_id_is_refused() {
     world
         .coracle("rm")
         .arg(twice)
-        .fails(1)
+        .fails(125)
         .says("more than one result");
     assert_eq!(world.coracle("ps -aq").stdout(), ids);
 }

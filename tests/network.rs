@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crate::needs;
-use crate::world::World;
+use crate::world::{World, readable};
 
 /// A port that is free now.
 fn free_port() -> u16 {
@@ -13,6 +13,13 @@ fn free_port() -> u16 {
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// The next connection; none is no reason to wait for ever.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let patience = std::time::Duration::from_secs(20);
+    assert!(readable(listener, patience), "nobody has connected");
+    listener.accept().unwrap().0
 }
 
 #[test]
@@ -35,7 +42,7 @@ fn host_is_the_hosts() {
         ))
         .spawn();
     client.write(b"over the host\n");
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     let mut text = [0; 14];
     stream.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"over the host\n");
@@ -53,7 +60,7 @@ fn a_published_port_is_reached() {
         .coracle(&format!(
             "run -d --name it -p 127.0.0.1:{port}:8080 IMAGE sh -c"
         ))
-        .arg("echo from inside >/page; exec nc -lk -p 8080 -e cat /page")
+        .arg("echo from inside >/page; exec nc -ll -p 8080 -e cat /page")
         .ok();
     let listening = "until grep -q :1F90 /proc/net/tcp /proc/net/tcp6; do :; done";
     world.coracle("exec it sh -c").arg(listening).ok();
@@ -103,14 +110,15 @@ fn a_port_in_use_is_one_clear_error() {
 fn the_hosts_services_are_reached() {
     let world = World::new();
     needs!(world, Tun, Pasta);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // As with Podman, one that listens on 127.0.0.1 alone is not.
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let client = world
         .coracle(&format!(
             "run --rm IMAGE nc host.containers.internal {port}"
         ))
         .spawn();
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     stream.write_all(b"from the host\n").unwrap();
     drop(stream);
     assert_eq!(client.wait().stdout(), "from the host\n");
@@ -119,9 +127,10 @@ fn the_hosts_services_are_reached() {
 #[test]
 fn hosts_and_resolv_conf() {
     let world = World::new();
+    needs!(world, Tun, Pasta);
     let cat = |flags: &str, file: &str| {
         world
-            .coracle(&format!("run --rm --network=none {flags} IMAGE cat {file}"))
+            .coracle(&format!("run --rm {flags} IMAGE cat {file}"))
             .stdout()
     };
     let hosts = cat("--hostname box --add-host db:10.1.2.3", "/etc/hosts");

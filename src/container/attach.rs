@@ -45,6 +45,8 @@ pub enum Outcome {
     Detached,
     /// Nobody said how: the monitor was killed.
     Lost,
+    /// Whoever read our stdout or stderr has left; the container runs on.
+    Unread,
 }
 
 /// Makes the pipes: ours, and the other ends. Signals are held back from now on,
@@ -158,7 +160,8 @@ pub struct Carrier<'a> {
     pipes: Pipes,
     wanted: &'a Wanted,
     keys: Keys,
-    raw: Option<pty::Raw>,
+    /// Puts the terminal back when carrying ends.
+    _raw: Option<pty::Raw>,
 }
 
 impl<'a> Carrier<'a> {
@@ -183,7 +186,7 @@ impl<'a> Carrier<'a> {
             pipes,
             wanted,
             keys,
-            raw,
+            _raw: raw,
         })
     }
 
@@ -295,11 +298,7 @@ impl<'a> Carrier<'a> {
                             Moved::Some => blocked[at] = false,
                             Moved::Blocked => blocked[at] = true,
                             Moved::End => *source = None,
-                            // As any program that writes where nobody reads.
-                            Moved::Unread => {
-                                drop(self.raw.take());
-                                signal::end_by(libc::SIGPIPE)
-                            }
+                            Moved::Unread => return Ok(Outcome::Unread),
                         }
                     }
                 }
@@ -406,7 +405,7 @@ enum Moved {
     Some,
     Blocked,
     End,
-    /// Nobody reads ours any more.
+    /// Nobody reads what we write.
     Unread,
 }
 

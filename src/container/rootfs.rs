@@ -20,7 +20,7 @@ use crate::id::DiffId;
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::Storage;
-use crate::sys::file::{Durable, open_dir, open_in_root};
+use crate::sys::file::{Durable, open_beneath, open_dir, open_in_root};
 use crate::sys::mount;
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, First};
@@ -150,20 +150,15 @@ fn make_workdir(rootfs: &OwnedFd, options: &Options, user: &user::User) -> Resul
     Ok(())
 }
 
-/// Takes the root's mount away, and those made in the runtime folder on their way
-/// into it (see [`place`]): the folder can be deleted then, and they not with it.
+/// Takes away what [`prepare`] mounted.
 pub fn dismantle(dir: &Path, runtime: &Path) {
     let _ = mount::detach(&dir.join("rootfs"));
-    for kind in std::fs::read_dir(runtime).into_iter().flatten().flatten() {
-        for place in std::fs::read_dir(kind.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let _ = mount::detach(&place.path());
-        }
-    }
+    let _ = mount::detach(&runtime.join(MOUNTS));
 }
+
+/// Where in the runtime folder what goes into the container is mounted first: a
+/// tmpfs, so that one unmount takes all of it away and no removal can meet any.
+const MOUNTS: &str = "mounts";
 
 /// Mounts the overlay of the image's layers and the container's own.
 fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
@@ -438,7 +433,7 @@ fn overlay_source(
     let (upper, work) = match (upper, work) {
         (Some(upper), Some(work)) => (upper.to_owned(), work.to_owned()),
         _ => {
-            let _ = std::fs::remove_dir_all(&own);
+            let _ = crate::storage::remove_tree(&own);
             let (upper, work) = (own.join("upper"), own.join("work"));
             for dir in [&upper, &work] {
                 std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
@@ -496,8 +491,20 @@ fn image_source(
 
 /// A folder of ours to mount something at before it goes into the container.
 pub(super) fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<PathBuf> {
-    let path = runtime.join(kind).join(key(destination));
-    std::fs::create_dir_all(&path).tried(|| format!("make {}", path.display()))?;
+    let path = places(runtime)?.join(format!("{kind}-{}", key(destination)));
+    std::fs::create_dir(&path).tried(|| format!("make {}", path.display()))?;
+    Ok(path)
+}
+
+/// The tmpfs for such folders, mounted when the first is wanted.
+fn places(runtime: &Path) -> Result<PathBuf> {
+    let path = runtime.join(MOUNTS);
+    if !path.exists() {
+        std::fs::create_dir(&path).tried(|| format!("make {}", path.display()))?;
+        let made = mount::make("tmpfs", &[("mode", Some("700"))], MountAttrFlags::empty())
+            .tried(|| "mount a tmpfs for what is mounted into the container")?;
+        mount::attach(&made, &path).tried(|| format!("mount {}", path.display()))?;
+    }
     Ok(path)
 }
 
@@ -510,18 +517,18 @@ fn key(destination: &Path) -> String {
         .collect()
 }
 
-/// What `subpath` names beneath `path`, wherever links within would lead: it is
-/// opened there, and mounted so that no later swap can lead elsewhere.
+/// What `subpath` names beneath `path`. A path or link that leads out is an error;
+/// what is found is mounted, so that no later swap can lead elsewhere.
 fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> Result<PathBuf> {
-    let tried = || format!("open {} in {}", subpath.display(), path.display());
+    let tried = || format!("open subpath {} of {}", subpath.display(), path.display());
     let dir = open_dir(path).tried(tried)?;
-    let found = open_in_root(&dir, subpath, OFlags::PATH).tried(tried)?;
+    let relative = subpath.strip_prefix("/").unwrap_or(subpath);
+    let found = open_beneath(&dir, relative, OFlags::PATH).tried(tried)?;
     let stat = rustix::fs::fstat(&found)?;
-    let at = runtime.join("subpath").join(key(destination));
+    let at = places(runtime)?.join(format!("subpath-{}", key(destination)));
     if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        std::fs::create_dir_all(&at).tried(|| format!("make {}", at.display()))?;
+        std::fs::create_dir(&at).tried(|| format!("make {}", at.display()))?;
     } else {
-        std::fs::create_dir_all(runtime.join("subpath"))?;
         File::create(&at).tried(|| format!("make {}", at.display()))?;
     }
     let copy = mount::copy_of(&found, true).tried(tried)?;

@@ -85,7 +85,11 @@ pub fn start(
         Monitor::new(engine, record, &map, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = engine
+        .why_single()
+        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
+        .into_iter()
+        .collect();
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {

@@ -59,11 +59,25 @@ struct Unpacked {
     users: Vec<Option<(u32, u32)>>,
 }
 
+/// What is done just now, for whoever waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Begun,
+    /// The digest of a layer, as it is sent.
+    Layer(String),
+    Config(ImageId),
+    Manifest,
+}
+
 /// Puts images into the store. Either each is there whole, with its names, or
 /// nothing of what failed is left.
-pub fn add(engine: &Engine, incoming: Vec<Incoming>) -> Result<Vec<Image>> {
+pub fn add(
+    engine: &Engine,
+    incoming: Vec<Incoming>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Vec<Image>> {
     let staging = engine.storage.stage()?;
-    let added = add_from(engine, &staging, incoming);
+    let added = add_from(engine, &staging, incoming, tell);
     leave(engine, &staging, added)
 }
 
@@ -77,7 +91,12 @@ pub(super) fn leave<T>(engine: &Engine, staging: &Staging, result: Result<T>) ->
     })
 }
 
-fn add_from(engine: &Engine, staging: &Staging, incoming: Vec<Incoming>) -> Result<Vec<Image>> {
+fn add_from(
+    engine: &Engine,
+    staging: &Staging,
+    incoming: Vec<Incoming>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Vec<Image>> {
     let storage = &engine.storage;
     allow_many_files();
     let mut held = HashMap::new();
@@ -93,7 +112,10 @@ fn add_from(engine: &Engine, staging: &Staging, incoming: Vec<Incoming>) -> Resu
                 image.layers.len()
             )));
         }
+        tell(Step::Begun);
         for (id, layer) in ids.iter().zip(image.layers) {
+            let sent = layer.digest.as_ref().map_or(id.as_str(), Digest::as_str);
+            tell(Step::Layer(sent.to_owned()));
             if held.contains_key(id) || missing.iter().any(|other| other.id == *id) {
                 continue;
             }
@@ -154,7 +176,10 @@ fn add_from(engine: &Engine, staging: &Staging, incoming: Vec<Incoming>) -> Resu
             names: &names,
             user_ids,
         };
-        added.push(commit.publish(storage, staging, &unpacked.layers, &mut held)?);
+        let image = commit.publish(storage, staging, &unpacked.layers, &mut held)?;
+        tell(Step::Config(image.id.clone()));
+        tell(Step::Manifest);
+        added.push(image);
     }
     Ok(added)
 }
@@ -336,7 +361,10 @@ fn publish(
         // The same image by another manifest: both are true of it.
         if !known.digests().any(|digest| *digest == image.digest) {
             write_whole(&target.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
-            known.other_digests.push(image.digest.clone());
+            known.other_digests.push(known.digest);
+            known.digest = image.digest.clone();
+            known.manifest_type = image.manifest_type.clone();
+            known.size += manifest.len() as u64;
             crate::storage::write_json(&target.join("image.json"), &known, Durable::Yes)?;
         }
         return Ok((known, lock));

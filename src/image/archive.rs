@@ -49,7 +49,7 @@ impl Archive {
         loop {
             let rest = Source::part(file.clone(), at, length.saturating_sub(at));
             let mut reader = Reader::new(BufReader::with_capacity(4 * BLOCK, rest));
-            let Some(entry) = reader.next()? else {
+            let Some(entry) = reader.next_entry()? else {
                 break;
             };
             let offset = at + reader.offset();

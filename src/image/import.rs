@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use super::add::{Commit, GivenManifest, leave, owners};
+use super::add::{Commit, GivenManifest, Step, leave, owners};
 use super::manifest::{
     DescriptorLine, History, NewConfig, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, OciManifest, RootFs,
     WrittenConfig,
@@ -27,13 +27,19 @@ pub struct Import {
 }
 
 /// Makes an image of a tar.
-pub fn import(engine: &Engine, import: Import) -> Result<Image> {
+pub fn import(engine: &Engine, import: Import, tell: &mut dyn FnMut(Step)) -> Result<Image> {
     let staging = engine.storage.stage()?;
-    let imported = import_from(engine, &staging, import);
+    tell(Step::Begun);
+    let imported = import_from(engine, &staging, import, tell);
     leave(engine, &staging, imported)
 }
 
-fn import_from(engine: &Engine, staging: &Staging, import: Import) -> Result<Image> {
+fn import_from(
+    engine: &Engine,
+    staging: &Staging,
+    import: Import,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Image> {
     let owners = owners(engine);
     let created = created(&import.tar);
     let (layer, user_ids) = engine.in_namespace(|| {
@@ -46,6 +52,7 @@ fn import_from(engine: &Engine, staging: &Staging, import: Import) -> Result<Ima
     std::fs::rename(staging.path().join("layer"), named).tried(|| "store the layer")?;
     sync_file_system(staging.path()).tried(|| "sync the layer")?;
 
+    tell(Step::Layer(layer.id.to_string()));
     let ids = [layer.id.clone()];
     let config = serde_json::to_vec(&NewConfig {
         created: created.clone(),
@@ -90,7 +97,10 @@ fn import_from(engine: &Engine, staging: &Staging, import: Import) -> Result<Ima
     if let Some(lock) = engine.storage.hold_layer(&layer.id)? {
         held.insert(layer.id.clone(), lock);
     }
-    commit.publish(&engine.storage, staging, &[layer], &mut held)
+    let image = commit.publish(&engine.storage, staging, &[layer], &mut held)?;
+    tell(Step::Config(image.id.clone()));
+    tell(Step::Manifest);
+    Ok(image)
 }
 
 /// When the image was made: when its tar was, so that the same tar makes the same

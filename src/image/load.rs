@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::add::{GivenManifest, Incoming, IncomingLayer, add};
+use super::add::{GivenManifest, Incoming, IncomingLayer, Step, add};
 use super::archive::{Archive, Source, check};
 use super::config::or_default;
 use super::manifest::{
@@ -35,7 +35,7 @@ pub struct Loaded {
 }
 
 /// Loads every image that `input` holds.
-pub fn load(engine: &Engine, input: &Input) -> Result<Vec<Loaded>> {
+pub fn load(engine: &Engine, input: &Input, tell: &mut dyn FnMut(Step)) -> Result<Vec<Loaded>> {
     let staging = engine.storage.stage()?;
     let archive = open(input, &staging)?;
     let incoming = if let Some(index) = archive.read("index.json")? {
@@ -51,7 +51,7 @@ pub fn load(engine: &Engine, input: &Input) -> Result<Vec<Loaded>> {
         return Err(unknown("it has neither index.json nor manifest.json"));
     };
     let names: Vec<Vec<Reference>> = incoming.iter().map(|it| it.names.clone()).collect();
-    let images = add(engine, incoming)?;
+    let images = add(engine, incoming, tell)?;
     let loaded = |(image, names)| Loaded { image, names };
     Ok(images.into_iter().zip(names).map(loaded).collect())
 }

@@ -32,7 +32,7 @@ mod reference;
 mod remove;
 mod user;
 
-pub use add::{GivenManifest, Incoming, IncomingLayer, add};
+pub use add::{GivenManifest, Incoming, IncomingLayer, Step, add};
 pub use archive::Source;
 pub use config::{Healthcheck, ImageConfig};
 pub use find::{by_id, by_name, find, list, names};
@@ -53,7 +53,7 @@ use crate::storage::{Locked, Storage};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Image {
     pub id: ImageId,
-    /// Of the manifest it came with first.
+    /// Of the manifest it came with last.
     pub digest: Digest,
     /// Of other manifests it came with.
     #[serde(default)]

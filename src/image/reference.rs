@@ -210,8 +210,8 @@ fn invalid() -> Error {
 
 /// A host by name or address, with a port or none.
 fn is_domain(text: &str) -> bool {
-    let (host, port) = if text.starts_with('[') {
-        let Some((address, port)) = text[1..].split_once(']') else {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else {
             return false;
         };
         let known = !address.is_empty()

@@ -50,8 +50,6 @@ pub struct Log {
     file: Option<File>,
     size: u64,
     max_size: Option<u64>,
-    /// A line that has begun on each stream and has not ended: `P` was written.
-    partial: [bool; 2],
     line: Vec<u8>,
     zone: TimeZone,
 }
@@ -65,7 +63,6 @@ impl Log {
             file: None,
             size: 0,
             max_size,
-            partial: [false, false],
             line: Vec::new(),
             zone: TimeZone::UTC,
         };
@@ -117,7 +114,6 @@ impl Log {
                 Format::JsonFile => json_line(&mut out, stream, now, line),
                 Format::None => {}
             }
-            self.partial[stream as usize] = !whole;
             let length = (out.len() - before) as u64;
             if let Some(max) = self.max_size
                 && self.size + length > max
@@ -137,16 +133,9 @@ impl Log {
         }
     }
 
-    /// Ends a line that was begun, so that a reader sees it.
+    /// Nothing more comes.
     pub fn finish(&mut self) {
         self.line = Vec::new();
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            if std::mem::take(&mut self.partial[stream as usize]) && self.format == Format::K8sFile
-            {
-                let line = format!("{}F \n", self.prefix(Timestamp::now(), stream));
-                self.put(line.as_bytes());
-            }
-        }
     }
 
     /// The text before the flag: time (RFC 3339 with nanoseconds, local) and stream.

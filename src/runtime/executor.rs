@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabilities, Spec};
 use libcontainer::workload::{
@@ -22,7 +23,7 @@ use super::init;
 use super::report::{self, Failed, Report};
 use super::seccomp::Filter;
 use crate::error::{Error, Result};
-use crate::sys::{SoleThread, process, pty, signal};
+use crate::sys::{Process, SoleThread, process, pty, signal};
 
 /// PATH where the environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -34,6 +35,7 @@ pub(super) struct Executor {
     tty: Option<(u16, u16)>,
     init: bool,
     report: i32,
+    monitor: Rc<Process>,
     program: RefCell<Option<PathBuf>>,
 }
 
@@ -65,6 +67,7 @@ impl Executor {
             tty,
             init,
             report: report.as_raw_fd(),
+            monitor: Rc::new(Process::open(std::process::id() as i32)?),
             program: RefCell::new(None),
         })
     }
@@ -79,8 +82,9 @@ impl Executor {
             .report()
             .ok_or_else(|| failed(125, "the monitor's socket is gone"))?;
         process::die_with_parent(libc::SIGKILL);
-        if !report::is_heard(&report) {
-            // The monitor died before the line above could see it.
+        // The monitor may have died before the line above. Its socket does not tell:
+        // we hold a copy of both ends until execve.
+        if !matches!(self.monitor.wait_ended(Some(Duration::ZERO)), Ok(false)) {
             process::exit_now(137);
         }
         let process = spec
@@ -250,7 +254,10 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
         return match is_program(Path::new(name)) {
             Some(true) => Ok(name.into()),
             Some(false) => Err(refused()),
-            None if Path::new(name).is_dir() => Err(refused()),
+            None if Path::new(name).is_dir() => Err(failed(
+                126,
+                &format!("the path `{name}` is not a regular file: Operation not permitted: OCI permission denied"),
+            )),
             None => Err(missing()),
         };
     }

@@ -118,7 +118,7 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
     let container = match built {
         Ok(container) => container,
         Err(error) => {
-            let _ = std::fs::remove_dir_all(&dir);
+            let _ = crate::storage::remove_tree(&dir);
             return Err(report::why(&report, &chain(&error)));
         }
     };
@@ -156,7 +156,7 @@ impl Created {
             Error::other(format!("start the container's init: {}", chain(&error)))
         })?;
         let answer = report::hear(&self.report)?;
-        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = crate::storage::remove_tree(&self.dir);
         match answer {
             None => Ok(()),
             Some((Report::Failed(failure), _)) => Err(failure.into_error()),
@@ -168,7 +168,7 @@ impl Created {
     pub fn abandon(self) {
         let _ = self.init.signal(libc::SIGKILL);
         let _ = self.init.reap();
-        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = crate::storage::remove_tree(&self.dir);
     }
 }
 

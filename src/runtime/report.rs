@@ -5,7 +5,7 @@
 //! over the same socket and added to the error.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -149,18 +149,4 @@ impl tracing::field::Visit for Text {
             name => write!(text, ", {name} {value:?}"),
         };
     }
-}
-
-/// Whether the monitor still listens.
-pub(super) fn is_heard(socket: &impl AsFd) -> bool {
-    let mut fds = [rustix::event::PollFd::new(
-        socket,
-        rustix::event::PollFlags::empty(),
-    )];
-    let now = rustix::event::Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let _ = rustix::event::poll(&mut fds, Some(&now));
-    !fds[0].revents().contains(rustix::event::PollFlags::HUP)
 }

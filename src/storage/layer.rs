@@ -172,7 +172,7 @@ pub fn write_tar(from: &Path, out: impl Write) -> Result<()> {
     let headers = BufReader::with_capacity(PIECE, zstd::stream::Decoder::new(headers)?);
     let root = open_dir(&from.join("diff")).tried(|| "open diff")?;
     let mut archive = Reader::recorded(headers, out);
-    while let Some(entry) = archive.next()? {
+    while let Some(entry) = archive.next_entry()? {
         let path = clean(&entry.path);
         if entry.kind != Kind::File {
             continue;
@@ -315,7 +315,7 @@ impl Unpacker {
         mut archive: Reader<Pieces, zstd::stream::Encoder<'_, W>>,
     ) -> Result<(u64, u64)> {
         let mut entries = 0;
-        while let Some(entry) = archive.next()? {
+        while let Some(entry) = archive.next_entry()? {
             entries += 1;
             let path = clean(&entry.path);
             self.entry(&entry, &path, &mut archive)

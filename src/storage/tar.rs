@@ -72,7 +72,7 @@ impl<R: BufRead, W: Write> Reader<R, W> {
         }
     }
 
-    /// Where in the archive we are: after `next`, where the entry's content begins.
+    /// Where in the archive we are: after `next_entry`, where the entry's content begins.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -83,7 +83,7 @@ impl<R: BufRead, W: Write> Reader<R, W> {
     }
 
     /// The next entry; `None` at the end of the archive.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         self.content(|_| Ok(()))?;
         let mut long_path = None;
         let mut long_link = None;
@@ -578,10 +578,12 @@ mod tests {
     use super::building::{header, padded, seal};
     use super::*;
 
-    fn read(bytes: &[u8]) -> Result<(Vec<(Entry, Vec<u8>)>, Vec<u8>)> {
+    type Contents = Vec<(Entry, Vec<u8>)>;
+
+    fn read(bytes: &[u8]) -> Result<(Contents, Vec<u8>)> {
         let mut reader = Reader::recorded(bytes, Vec::new());
         let mut entries = Vec::new();
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.next_entry()? {
             let mut content = Vec::new();
             reader.content(|piece| {
                 content.extend_from_slice(piece);

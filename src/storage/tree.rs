@@ -7,11 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat,
+};
 
 /// Deletes `path` and all beneath it. Links are not followed; folders are held
 /// by descriptor, so that nothing swapped meanwhile leads elsewhere; folders
-/// whose mode shuts their owner out are opened up.
+/// whose mode shuts their owner out are opened up. What is mounted beneath `path`
+/// is never entered: that is an error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     use rustix::io::Errno;
     match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
@@ -122,12 +125,23 @@ fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd) -> io::Result<()> {
 
 fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty()).or_else(|error| {
-        let name = Path::new(std::ffi::OsStr::new(
-            name.to_str().map_err(|_| io::Error::from(error))?,
-        ));
-        reopen_shut(parent, name, error)
-    })
+    let open = || {
+        openat2(
+            parent,
+            name,
+            flags,
+            Mode::empty(),
+            ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS,
+        )
+    };
+    match open() {
+        // A folder of ours whose mode does not let us read it.
+        Err(rustix::io::Errno::ACCESS) => {
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            Ok(open()?)
+        }
+        result => Ok(result?),
+    }
 }
 
 /// Opens a folder of ours whose mode does not let us read it.
@@ -177,7 +191,7 @@ mod tests {
         std::fs::write(root.join("a/b/c/file"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, root.join("a/link")).unwrap();
         for dir in ["a/b/c", "a/b"] {
-            std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(root.join(dir), std::fs::Permissions::from_mode(0o0)).unwrap();
         }
         // Deeper than a process may have files open.
         let mut deep = openat(CWD, &root, OFlags::PATH, Mode::empty()).unwrap();

@@ -18,4 +18,4 @@ mod subid;
 
 pub use enter::{helper, in_child, leave_groups, unshare_user, write_map};
 pub use map::{IdMap, IdRange};
-pub use subid::{default_map, subordinate_ids};
+pub use subid::{default_map, subordinate_ids, why_single};

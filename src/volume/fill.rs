@@ -48,13 +48,11 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
     if is_empty(&data).tried(tried)? {
         clear_unfinished(&dir);
         let copied = match first.source.filter(|_| first.copy) {
-            Some(source) => copy_beside(source, &dir, first.durable).tried(tried)?,
+            Some(source) => copy_beside(source, &dir, volume, first.durable).tried(tried)?,
             None => false,
         };
         if !copied {
             dress_root(&data, volume, first).tried(tried)?;
-        } else if volume.uid.is_some() || volume.gid.is_some() {
-            std::os::unix::fs::chown(&data, volume.uid, volume.gid).tried(tried)?;
         }
     }
     File::create(&used).tried(tried)?;
@@ -73,7 +71,12 @@ fn clear_unfinished(dir: &Path) {
 }
 
 /// Copies `source` and renames the copy into place; false if it has nothing.
-fn copy_beside(source: BorrowedFd<'_>, dir: &Path, durable: Durable) -> Result<bool> {
+fn copy_beside(
+    source: BorrowedFd<'_>,
+    dir: &Path,
+    volume: &Volume,
+    durable: Durable,
+) -> Result<bool> {
     let source = copy::reopen(source)?;
     if copy::is_empty(&source)? {
         return Ok(false);
@@ -81,6 +84,9 @@ fn copy_beside(source: BorrowedFd<'_>, dir: &Path, durable: Durable) -> Result<b
     let beside = dir.join(UNFINISHED);
     std::fs::create_dir(&beside)?;
     let copied = copy::tree(&source, &beside).and_then(|()| {
+        if volume.uid.is_some() || volume.gid.is_some() {
+            std::os::unix::fs::chown(&beside, volume.uid, volume.gid)?;
+        }
         // One sync of all: with thousands of files the quickest, and the rename
         // must not reach the disk before what it names.
         if durable == Durable::Yes {

@@ -5,6 +5,7 @@
 //!   volume.json   what `volume create` was told; written once
 //!   _data/        the files
 //!   used          there when the first use is over: nothing is copied up any more
+//!   users/<id>    a container mounts it (storage::volume_users)
 //!   map.json      the id map its files were written under, if not the caller's default
 //! ```
 //!

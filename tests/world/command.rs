@@ -15,7 +15,7 @@ use super::World;
 use super::image;
 
 /// What one command may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A command that has not been started yet.
 #[must_use]
@@ -25,7 +25,6 @@ pub struct Cmd<'w> {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     stdin: Vec<u8>,
-    dir: PathBuf,
 }
 
 /// A command that has ended.
@@ -46,7 +45,6 @@ impl<'w> Cmd<'w> {
             args: Vec::new(),
             env: Vec::new(),
             stdin: Vec::new(),
-            dir: world.home(),
         }
     }
 
@@ -73,12 +71,6 @@ impl<'w> Cmd<'w> {
         self
     }
 
-    /// Where it starts, instead of HOME.
-    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.dir = dir.into();
-        self
-    }
-
     /// The process, with the world's mark and environment. `before` is put in
     /// front of the command line.
     pub(super) fn command(&self, before: &[&str]) -> Command {
@@ -96,7 +88,7 @@ impl<'w> Cmd<'w> {
             .env("PATH", path())
             .env("LANG", "C.UTF-8")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.dir);
+            .current_dir(world.home());
         command
     }
 
@@ -267,7 +259,7 @@ pub(super) fn code(status: ExitStatus) -> i32 {
 }
 
 /// Waits until `fd` can be read; false if that takes longer than `patience`.
-pub(super) fn readable(fd: impl AsFd, patience: Duration) -> bool {
+pub fn readable(fd: impl AsFd, patience: Duration) -> bool {
     let end = Instant::now() + patience;
     loop {
         let rest = end.saturating_duration_since(Instant::now());

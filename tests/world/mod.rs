@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use command::{Cmd, Done};
+pub use command::{Cmd, Done, readable};
 pub use image::{archive, layer};
 pub use left::{Process, names};
 pub use need::Need;

@@ -62,10 +62,6 @@ impl Terminal {
         self
     }
 
-    pub fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
     /// Waits for its end and gives its exit code, and all that was shown.
     #[track_caller]
     pub fn wait(mut self) -> (i32, String) {

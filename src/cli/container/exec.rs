@@ -142,6 +142,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     Ok(match outcome {
         Outcome::Exited(code) => code as u8,
         Outcome::Detached => 0,
+        Outcome::Unread => crate::sys::signal::end_by(libc::SIGPIPE),
         Outcome::Lost => 125,
     })
 }

@@ -176,7 +176,7 @@ fn object(engine: &Engine, name: &str, wanted: Wanted, size: bool) -> Result<Opt
     if is(Wanted::Image)
         && let Some(found) = optional(image::find(storage, name))?
     {
-        return image_row(engine, &found).map(Some);
+        return crate::cli::image::inspect::row(storage, &found).map(Some);
     }
     if is(Wanted::Volume)
         && let Some(found) = optional(volume::find(storage, name))?
@@ -212,8 +212,4 @@ fn sizes(engine: &Engine, found: &Container) -> Result<Sizes> {
         own,
         root: own + image.map_or(0, |image| image.size),
     })
-}
-
-fn image_row(_engine: &Engine, _found: &image::Image) -> Result<Value> {
-    Err(Error::unsupported("inspect of an image"))
 }

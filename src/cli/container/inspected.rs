@@ -373,10 +373,9 @@ pub fn inspected(engine: &Engine, it: &Container, sizes: Option<Sizes>) -> Resul
     let (record, status) = (&it.record, &it.status);
     let options = &record.options;
     let dir = storage.container(&record.id);
-    let file = |name: &str| {
-        let path = dir.join(name);
-        path.exists().then(|| path.to_string_lossy().into_owned())
-    };
+    let there = |path: std::path::PathBuf| path.exists().then(|| path_text(Some(&path)));
+    let at_run = storage.container_runtime(&record.id);
+    let runtime = |name: &str| there(at_run.join(name)).unwrap_or_default();
     let digest = image::by_id(storage, &record.image.id)?.map(|image| image.digest.to_string());
     let capabilities = spec::capabilities(options, CapSet::bounding())?;
     let (path, args) = command(options);
@@ -391,11 +390,11 @@ pub fn inspected(engine: &Engine, it: &Container, sizes: Option<Sizes>) -> Resul
         image_name: record.image.name.clone(),
         rootfs: "",
         pod: "",
-        resolv_conf_path: file("files/resolv.conf").unwrap_or_default(),
-        hostname_path: file("files/hostname").unwrap_or_default(),
-        hosts_path: file("files/hosts").unwrap_or_default(),
+        resolv_conf_path: runtime("resolv.conf"),
+        hostname_path: runtime("hostname"),
+        hosts_path: runtime("hosts"),
         static_dir: dir.to_string_lossy().into_owned(),
-        oci_config_path: file("config.json"),
+        oci_config_path: there(dir.join("config.json")),
         oci_runtime: "coracle",
         conmon_pid_file: path_text(options.monitor_pidfile.as_deref()),
         pid_file: path_text(options.pidfile.as_deref()),

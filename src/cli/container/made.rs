@@ -52,14 +52,6 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             return Err(Error::unsupported("--log-driver=passthrough-tty"));
         }
     }
-    if let Some(path) = &options.cidfile
-        && path.exists()
-    {
-        return Err(Error::usage(format!(
-            "container ID file found. Make sure the other container isn't running or delete {}",
-            path.display()
-        )));
-    }
     if let Some(warning) = asked.warning {
         output.notice(warning);
     }

@@ -73,6 +73,8 @@ impl Session {
         match outcome {
             Outcome::Exited(code) => Ok(code as u8),
             Outcome::Detached => Ok(0),
+            // As Podman, which leaves the container running.
+            Outcome::Unread => crate::sys::signal::end_by(libc::SIGPIPE),
             Outcome::Lost => {
                 container::sweep(engine)?;
                 Err(Error::other(format!(

@@ -1,5 +1,6 @@
 use std::fs::File;
 
+use super::load::told;
 use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
@@ -82,7 +83,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         platform,
     };
     container::sweep(engine)?;
-    let image = image::import(engine, import)?;
+    let image = image::import(engine, import, &mut |step| {
+        if !args.quiet {
+            output.notice(told(&step));
+        }
+    })?;
     output.line(format_args!("sha256:{}", image.id));
     Ok(0)
 }

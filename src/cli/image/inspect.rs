@@ -58,10 +58,15 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
         .map(|manifest| manifest.annotations)
         .unwrap_or_default();
     let docker = image.manifest_type.contains("docker");
-    let comment = match config.history.last() {
-        _ if docker => config.comment,
-        Some(step) => step.comment.clone(),
-        None => String::new(),
+    // Of OCI's, which has no place for one, the last step's that has one.
+    let comments = config.history.iter().rev().map(|step| &step.comment);
+    let comment = match docker {
+        true => config.comment,
+        false => comments
+            .into_iter()
+            .find(|comment| !comment.is_empty())
+            .cloned()
+            .unwrap_or_default(),
     };
     let texts = |names: &mut dyn Iterator<Item = &image::Reference>| -> Vec<String> {
         names.map(ToString::to_string).collect()

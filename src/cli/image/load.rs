@@ -4,7 +4,7 @@ use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::image::{self, Input};
+use crate::image::{self, Input, Step};
 use crate::output::Output;
 
 /// Load image(s) from a tar archive
@@ -48,7 +48,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         None => Input::Stdin,
     };
     container::sweep(engine)?;
-    for loaded in image::load(engine, &input)? {
+    let loaded = image::load(engine, &input, &mut |step| {
+        if !args.quiet {
+            output.notice(told(&step));
+        }
+    })?;
+    for loaded in loaded {
         if loaded.names.is_empty() {
             output.line(format_args!("Loaded image: sha256:{}", loaded.image.id));
         }
@@ -57,4 +62,14 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Podman's line for a step.
+pub fn told(step: &Step) -> String {
+    match step {
+        Step::Begun => "Getting image source signatures".to_owned(),
+        Step::Layer(digest) => format!("Copying blob {digest}"),
+        Step::Config(id) => format!("Copying config sha256:{id}"),
+        Step::Manifest => "Writing manifest to image destination".to_owned(),
+    }
 }

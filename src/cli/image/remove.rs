@@ -64,7 +64,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut errors = Vec::new();
     let mut targets = Vec::new();
     if args.all {
-        let all = image::list(&engine.storage)?;
+        let mut all = image::list(&engine.storage)?;
+        all.sort_by_key(|image| image.stored);
         targets.extend(all.into_iter().map(|image| (image, None)));
     }
     for text in &args.names {
