@@ -82,6 +82,22 @@ fn it_is_as_confined_as_the_container() {
 }
 
 #[test]
+fn no_container_looks_into_us() {
+    let world = started("--pid=host --cap-add=SYS_PTRACE");
+    let mut other = world.coracle("exec -i it cat").spawn();
+    other.write(b"ready\n");
+    other.prints("ready");
+    let seen = world
+        .coracle("exec it sh -c 'for p in /proc/[0-9]*; do readlink $p/exe; done; true'")
+        .stdout();
+    assert!(seen.contains("busybox"), "{seen}");
+    assert!(!seen.contains("coracle"), "{seen}");
+    other.signal(rustix::process::Signal::TERM);
+    other.wait();
+    world.coracle("rm -f -t 0 it").ok();
+}
+
+#[test]
 fn user_directory_and_environment() {
     let world = started("");
     needs!(world, Subuids);

@@ -295,6 +295,11 @@ fn an_init_reaps_and_passes_signals_on() {
     world
         .coracle("run -d --name it --init --network=none IMAGE sleep 1000")
         .ok();
+    // Nobody may look into it, but the container can be entered and seen.
+    assert_eq!(world.coracle("exec it cat /proc/2/comm").stdout(), "sleep");
+    assert!(world.coracle("top it").stdout().contains("sleep 1000"));
+    let joined = world.coracle("run --rm --network=container:it IMAGE true");
+    joined.ok();
     // sleep has no handler: as pid 1 it would not hear SIGTERM.
     world.coracle("stop -t 50 it").ok();
     assert_eq!(
@@ -385,6 +390,10 @@ fn namespaces_can_be_another_containers() {
             .stdout();
         assert_eq!(first, other, "{name}");
     }
+    world.coracle("exec first touch /dev/shm/theirs").ok();
+    let shm = world.coracle("run --rm --network=none --ipc=container:first IMAGE ls /dev/shm");
+    assert_eq!(shm.stdout(), "theirs");
+    assert_eq!(shm.stdout(), "theirs");
     world
         .coracle("run --rm --network=container:nosuch IMAGE true")
         .fails(125)

@@ -256,3 +256,37 @@ fn killing_the_cli_leaves_the_container_running() {
     );
     world.coracle("rm -f -t 0 it").ok();
 }
+
+#[test]
+fn a_reader_that_leaves_ends_us_and_not_the_container() {
+    let world = World::new();
+    let done = world
+        .shell("coracle run --name it --network=none localhost/test yes | head -n 1; echo ${PIPESTATUS[0]}")
+        .stdout();
+    assert_eq!(done, "y\n141");
+    let state = world.coracle("inspect it --format {{.State.Status}}");
+    assert_eq!(state.stdout(), "running");
+    world.coracle("rm -f -t 0 it").ok();
+}
+
+#[test]
+fn a_reader_that_is_stuck_holds_up_nobody_else() {
+    let world = World::new();
+    let reader = world
+        .coracle("run --name it --network=none IMAGE sh -c 'yes & echo x >&2; sleep 1000'")
+        .unread();
+    let state = || world.coracle("inspect it --format {{.State.Status}}").run();
+    while state().out != b"running\n" {}
+    assert_eq!(world.coracle("exec it echo in").stdout(), "in");
+    world.coracle("stop -t 0 it").ok();
+    drop(reader);
+}
+
+#[test]
+fn a_restart_ends_who_is_attached() {
+    let world = World::new();
+    let run = "run --name it --restart=always --network=none IMAGE sh -c 'echo once; exit 4'";
+    let done = world.coracle(run).fails(4);
+    assert_eq!(done.stdout(), "once\n");
+    world.coracle("rm -f -t 0 it").ok();
+}

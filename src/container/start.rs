@@ -285,6 +285,8 @@ impl<'a> Monitor<'a> {
                         break (ended.code, (ended, started));
                     }
                     restarts += 1;
+                    // Who carries its streams has heard the code, and leaves with it.
+                    self.clients.retain(|client| !client.is_attached());
                     // As Docker does: twice as long each time, a minute at most.
                     if let Some(ended) = self.rest(delay, ended) {
                         break (ended.code, (ended, started));
@@ -318,17 +320,22 @@ impl<'a> Monitor<'a> {
             if rustix::event::poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready > 0)
                 && let Ok(control) = socket::accept(listener.as_fd())
             {
-                match hear::<Request>(&control) {
+                let heard = hear::<Request>(&control);
+                match &heard {
                     Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => {
                         ended.stopped_by_user = true
                     }
                     Ok(Some((Request::Remove { volumes, .. }, _))) => {
                         ended.stopped_by_user = true;
-                        ended.remove = Some(volumes);
+                        ended.remove = Some(*volumes);
                     }
                     _ => {}
                 }
-                self.clients.push(Client::new(control));
+                let mut client = Client::new(control);
+                if let Ok(Some((request, fds))) = heard {
+                    client.attach(&request, fds);
+                }
+                self.clients.push(client);
                 if ended.stopped_by_user {
                     return Some(ended);
                 }

@@ -14,6 +14,10 @@ use crate::sys::{Process, file, pty, socket};
 /// Bytes of one stream that are on their way at once: as many as a pipe holds.
 const BUFFER: usize = 64 * 1024;
 
+/// How long a client that takes nothing is waited for once the container has been
+/// stopped.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// The init's own ends, as the monitor holds them.
 pub enum Terminal {
     /// The master of its pty.
@@ -36,6 +40,8 @@ pub struct Client {
     /// How much of each output's buffer it has taken.
     taken: [usize; 2],
     gone: bool,
+    /// It carries what this life prints, and leaves with it.
+    attached: bool,
 }
 
 impl Client {
@@ -47,7 +53,13 @@ impl Client {
             outputs: [None, None],
             taken: [0, 0],
             gone: false,
+            attached: false,
         }
+    }
+
+    /// Whether it came for the streams.
+    pub fn is_attached(&self) -> bool {
+        self.attached
     }
 
     /// Says something; a client that is gone hears nothing, which is no error.
@@ -77,6 +89,7 @@ impl Client {
         self.stdin = next(stdin);
         self.outputs = [next(stdout), next(stderr)];
         self.stdin_ends = false;
+        self.attached = true;
         // Bytes read before it came are not for it.
         self.taken = [usize::MAX, usize::MAX];
     }
@@ -138,12 +151,24 @@ impl Supervisor<'_> {
         let mut pending = Pending::default();
         let mut kill_at: Option<Instant> = self.deadline;
         let mut over = false;
+        // Who stopped the container does not wait for who reads it.
+        let mut give_up: Option<Instant> = None;
         loop {
+            if over && ended.stopped_by_user {
+                let at = *give_up.get_or_insert_with(|| Instant::now() + STUCK);
+                if Instant::now() >= at {
+                    for client in self.clients.iter_mut() {
+                        client.outputs = [None, None];
+                    }
+                    for source in &mut sources {
+                        source.filled = 0;
+                    }
+                }
+            }
             if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
                 break;
             }
-            let wait = kill_at
-                .filter(|_| !over)
+            let wait = if over { give_up } else { kill_at }
                 .map(|at| at.saturating_duration_since(Instant::now()));
             let ready = self.wait(&sources, input.as_ref(), &pending, over, wait)?;
             if !over && kill_at.is_some_and(|at| Instant::now() >= at) {

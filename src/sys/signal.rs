@@ -121,7 +121,8 @@ pub fn reset() {
     let none = set(&[]);
     // SAFETY: default actions run no code of ours; SIGKILL and SIGSTOP refuse, rightly.
     unsafe {
-        for signal in 1..=64 {
+        // Those beyond nobody ignores or handles: not Rust, not a shell.
+        for signal in 1..=31 {
             libc::signal(signal, libc::SIG_DFL);
         }
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
