@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::SpliceFlags;
 
-use super::Container;
 use super::start::Streams;
+use super::{Container, State};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
@@ -116,7 +116,8 @@ pub fn window() -> Option<(u16, u16)> {
     Some((size.ws_row, size.ws_col))
 }
 
-/// Attaches to a container that runs and carries until it ends or we leave.
+/// Attaches to a container that runs and carries until it ends or we leave. One
+/// whose init waits is let go.
 pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result<Outcome> {
     let control = socket::connect(
         &engine.storage.container_runtime(&container.record.id),
@@ -136,6 +137,9 @@ pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result
     };
     say(&control, &request, &fds)?;
     drop(theirs);
+    if container.status.state == State::Initialized {
+        say(&control, &Request::Start, &[])?;
+    }
     if wanted.tty
         && let Some((rows, columns)) = window()
     {

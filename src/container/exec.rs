@@ -12,7 +12,7 @@ use super::options::{NamespaceMode, Options};
 use super::user::User;
 use super::{Container, Record, State, spec, user};
 use crate::engine::Engine;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::network::NetworkMode;
 use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
@@ -59,13 +59,19 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         capabilities.bounding,
     )?;
     let (ours, theirs) = pipes(&exec.wanted)?;
-    process::join_namespaces(engine.thread, &init, namespaces(&record.options))
-        .tried(|| format!("join container {}", record.id.short()))?;
+    process::join_namespaces(engine.thread, &init, namespaces(&record.options)).map_err(
+        |error| match error.raw_os_error() {
+            // It has ended just now.
+            Some(libc::ESRCH) => improper(),
+            _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+        },
+    )?;
     userns::leave_groups(&map)?;
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
-    let user = user::resolve(root.as_fd(), who, &record.options.groups)?;
+    let user = user::resolve(root.as_fd(), who, &record.options.groups)
+        .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
     let joined = runtime::exec(
         engine.thread,
@@ -146,6 +152,10 @@ fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     let mut options = record.options.clone();
     options.tty |= exec.wanted.tty;
     let mut all = spec::environment(&options, &super::host::hostname(record), &user.home);
+    // Podman gives it to the first program alone.
+    if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
+        all.retain(|it| !it.starts_with("HOSTNAME="));
+    }
     for variable in &exec.env {
         let key = variable.split('=').next().unwrap_or_default();
         match all.iter_mut().find(|it| it.split('=').next() == Some(key)) {

@@ -26,10 +26,10 @@ pub mod name;
 pub mod options;
 mod record;
 mod release;
-#[cfg(test)]
-pub mod sample;
 pub mod remove;
 mod rootfs;
+#[cfg(test)]
+pub mod sample;
 mod seat;
 pub mod spec;
 pub mod start;
@@ -104,7 +104,9 @@ pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
             if found.is_some() {
                 return Err(Error::new(
                     Kind::Usage,
-                    format!("more than one result for container ID {text}: container is ambiguous"),
+                    format!(
+                        "more than one result for container {text:?}: container already exists"
+                    ),
                 ));
             }
             found = Some(id);

@@ -137,16 +137,10 @@ impl Log {
         }
     }
 
-    /// Ends a line that was begun, so that a reader sees it.
+    /// Nothing more comes. A line that was begun stays a part, as it was printed.
     pub fn finish(&mut self) {
         self.line = Vec::new();
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            if std::mem::take(&mut self.partial[stream as usize]) && self.format == Format::K8sFile
-            {
-                let line = format!("{}F \n", self.prefix(Timestamp::now(), stream));
-                self.put(line.as_bytes());
-            }
-        }
+        self.partial = Default::default();
     }
 
     /// The text before the flag: time (RFC 3339 with nanoseconds, local) and stream.

@@ -89,10 +89,20 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         }
     }
     if let Err(error) = rustix::process::chdir(plan.workdir.as_str()) {
-        return failed(
-            &format!("chdir to `{}`", plan.workdir),
-            &std::io::Error::from(error),
-        );
+        return if error == rustix::io::Errno::NOENT {
+            Failed {
+                message: format!(
+                    "chdir to `{}`: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+                    plan.workdir
+                ),
+                exit_code: 127,
+            }
+        } else {
+            failed(
+                &format!("chdir to `{}`", plan.workdir),
+                &std::io::Error::from(error),
+            )
+        };
     }
     let become_user = || -> Result<()> {
         process::set_groups(&plan.groups)?;

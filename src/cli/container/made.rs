@@ -53,10 +53,10 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         }
     }
     if let Some(path) = &options.cidfile
-        && path.exists()
+        && !path.parent().is_none_or(Path::is_dir)
     {
         return Err(Error::usage(format!(
-            "container ID file found. Make sure the other container isn't running or delete {}",
+            "creating idfile: open {}: no such file or directory",
             path.display()
         )));
     }
