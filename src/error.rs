@@ -5,8 +5,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What went wrong, as far as a caller or the exit code cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A flag, argument or combination that cannot be (125).
     Usage,
@@ -24,14 +26,12 @@ pub enum Kind {
     CannotInvoke,
     /// The container's command was not found (127).
     CommandNotFound,
-    /// A process could not be put into a container that is there (255).
-    ExecSession,
     /// Everything else: the kernel, the disk, another program (125).
     Other,
 }
 
-/// An error on its way to the user.
-#[derive(Debug)]
+/// An error on its way to the user, from whichever of our processes met it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     kind: Kind,
     message: String,
@@ -109,7 +109,6 @@ impl Error {
         match self.kind {
             Kind::CannotInvoke => 126,
             Kind::CommandNotFound => 127,
-            Kind::ExecSession => 255,
             _ => 125,
         }
     }

@@ -447,6 +447,10 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
             "unknown shorthand flag: '{}' in {argument}",
             argument.chars().nth(1).unwrap_or('-')
         )),
+        // A command without operands was given one.
+        ErrorKind::UnknownArgument if definition.get_positionals().next().is_none() => {
+            return Error::usage(format!("`coracle {command}` takes no arguments"));
+        }
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
             // Only the last word can be a flag that lacks its value.
             let letter = last.chars().next_back().filter(|_| !last.starts_with("--"));
@@ -458,9 +462,11 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
             }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = text(ContextKind::InvalidValue);
             let why = std::error::Error::source(error)
                 .map(ToString::to_string)
                 .unwrap_or_default();
+            let why = go_number(&value, &why).unwrap_or(why);
             let short = definition
                 .get_arguments()
                 .find(|arg| arg.get_long() == flag.strip_prefix("--"))
@@ -469,7 +475,7 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
                 Some(short) => format!("-{short}, {flag}"),
                 None => flag,
             };
-            invalid(&text(ContextKind::InvalidValue), &flag, &why)
+            invalid(&value, &flag, &why)
         }
         _ => Error::usage(
             error
@@ -482,6 +488,18 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
         ),
     };
     error.hint(format!("see `coracle {command} --help`"))
+}
+
+/// Rust's words for what is no number, in those of Go's strconv.
+fn go_number(value: &str, why: &str) -> Option<String> {
+    let why = match why {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "invalid syntax"
+        }
+        _ if why.starts_with("number too ") => "value out of range",
+        _ => return None,
+    };
+    Some(format!("strconv.ParseInt: parsing {value:?}: {why}"))
 }
 
 /// The help of a command, a group, or all.

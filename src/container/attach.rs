@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::SpliceFlags;
 
-use super::Container;
 use super::start::Streams;
+use super::{Container, State};
 use crate::engine::Engine;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::sys::{Process, file, pty, signal, socket};
 
@@ -118,7 +118,8 @@ pub fn window() -> Option<(u16, u16)> {
     Some((size.ws_row, size.ws_col))
 }
 
-/// Attaches to a container that runs and carries until it ends or we leave.
+/// Attaches to a container that runs and carries until it ends or we leave. One
+/// whose init waits is let go.
 pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result<Outcome> {
     let control = socket::connect(
         &engine.storage.container_runtime(&container.record.id),
@@ -138,6 +139,9 @@ pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result
     };
     say(&control, &request, &fds)?;
     drop(theirs);
+    if container.status.state == State::Initialized {
+        say(&control, &Request::Start, &[])?;
+    }
     if wanted.tty
         && let Some((rows, columns)) = window()
     {
@@ -323,7 +327,7 @@ impl<'a> Carrier<'a> {
         match &self.peer {
             Peer::Monitor(control) => match hear::<Event>(control) {
                 Ok(Some((Event::Exited { code }, _))) => Ok((Some(code), false)),
-                Ok(Some((Event::Failed(failure), _))) => Err(Error::from(failure)),
+                Ok(Some((Event::Failed(error), _))) => Err(error),
                 Ok(Some(_)) => Ok((None, false)),
                 Ok(None) | Err(_) => Ok((None, true)),
             },

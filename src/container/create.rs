@@ -98,7 +98,7 @@ fn remove_dead_name(storage: &Storage, name: &Name) -> Result<()> {
 /// Gives the container `record` another name (`rename`).
 pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
     if record.name == to {
-        return Err(in_use(&to, &record.id));
+        return Ok(());
     }
     let mut renamed = record.clone();
     renamed.name = to;

@@ -40,7 +40,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     let record = &container.record;
     let improper = || {
         Error::new(
-            Kind::ExecSession,
+            Kind::State,
             "can only create exec sessions on running containers: container state improper",
         )
     };
@@ -62,14 +62,21 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
     process::hide().tried(|| "hide from the container")?;
-    process::join_namespaces(engine.thread, &init, namespaces(&record.options))
-        .tried(|| format!("join container {}", record.id.short()))?;
+    process::join_namespaces(engine.thread, &init, namespaces(&record.options)).map_err(
+        |error| {
+            match error.raw_os_error() {
+                // It has ended just now.
+                Some(libc::ESRCH) => improper(),
+                _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+            }
+        },
+    )?;
     userns::leave_groups(&map)?;
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
     let user = user::resolve(root.as_fd(), who, &record.options.groups)
-        .map_err(|error| error.kind_is(Kind::ExecSession))?;
+        .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
     let joined = runtime::exec(
         engine.thread,
@@ -150,6 +157,10 @@ fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     let mut options = record.options.clone();
     options.tty |= exec.wanted.tty;
     let mut all = spec::environment(&options, &super::host::hostname(record), &user.home);
+    // Podman gives it to the first program alone.
+    if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
+        all.retain(|it| !it.starts_with("HOSTNAME="));
+    }
     for variable in &exec.env {
         let key = variable.split('=').next().unwrap_or_default();
         match all.iter_mut().find(|it| it.split('=').next() == Some(key)) {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
 use super::options::LogDriver;
@@ -55,20 +55,22 @@ pub fn read(
     let several = readers.len() > 1;
     for (index, reader) in readers.iter_mut().enumerate() {
         let mut last: VecDeque<Vec<u8>> = VecDeque::new();
-        let mut whole_lines = 0;
+        let (mut whole_lines, mut in_line) = (0, false);
         reader.each(&mut |raw, line| {
             if !options.wants(line) {
                 return;
             }
             match options.tail {
                 Some(tail) => {
-                    whole_lines += usize::from(line.whole);
+                    // A line that has not ended is one too.
+                    whole_lines += usize::from(!in_line);
+                    in_line = !line.whole;
                     last.push_back(raw.to_vec());
                     while whole_lines > tail {
-                        if let Some(gone) = last.pop_front()
-                            && parse(&gone).is_some_and(|line| line.whole)
-                        {
-                            whole_lines -= 1;
+                        match last.pop_front() {
+                            Some(gone) if parse(&gone).is_some_and(|it| !it.whole) => {}
+                            Some(_) => whole_lines -= 1,
+                            None => break,
                         }
                     }
                 }
@@ -119,6 +121,10 @@ fn follow(
             let flags = inotify::WatchFlags::MODIFY
                 | inotify::WatchFlags::CREATE
                 | inotify::WatchFlags::MOVED_FROM;
+            // One that never ran has none; nor has it a monitor to wait for.
+            if !dir.exists() {
+                continue;
+            }
             inotify::add_watch(&notify, dir, flags).tried(|| format!("watch {}", dir.display()))?;
         }
     }
@@ -153,7 +159,14 @@ fn follow(
                 .flatten()
                 .map(|end| PollFd::new(end, PollFlags::IN)),
         );
-        match poll(&mut fds, None) {
+        let left = options.until.map(|until| {
+            let left = until.duration_since(Timestamp::now());
+            Timespec {
+                tv_sec: left.as_secs().max(0),
+                tv_nsec: left.subsec_nanos().max(0).into(),
+            }
+        });
+        match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -291,36 +304,41 @@ fn parse(raw: &[u8]) -> Option<Line<'_>> {
     })
 }
 
-/// A time as `--since` takes it: RFC 3339 or parts of it, seconds since 1970, or a
-/// duration ago (`10m`, `1h30m`).
-pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
-    let wrong = || Error::usage(format!("parsing time {text:?}: not a time or a duration"));
+/// Which side of now a duration leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    Before,
+    After,
+}
+
+/// A time as `--since` and `--until` take it: RFC 3339 or parts of it, seconds
+/// since 1970, or a duration (`10m`, `1h30m`), which for `--since` is ago and for
+/// `--until` ahead, as with Podman.
+pub fn parse_time(text: &str, now: Timestamp, away: Away) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
+        return Some(time);
     }
     if let Some((seconds, nanoseconds)) = text.split_once('.')
         && let (Ok(seconds), Ok(nanoseconds)) =
             (seconds.parse(), format!("{nanoseconds:0<9}")[..9].parse())
     {
-        return Timestamp::new(seconds, nanoseconds).map_err(|_| wrong());
+        return Timestamp::new(seconds, nanoseconds).ok();
     }
     if let Ok(seconds) = text.parse() {
-        return Timestamp::from_second(seconds).map_err(|_| wrong());
+        return Timestamp::from_second(seconds).ok();
     }
+    let zone = jiff::tz::TimeZone::system();
     if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
-        return time
-            .to_zoned(jiff::tz::TimeZone::system())
-            .map(|zoned| zoned.timestamp())
-            .map_err(|_| wrong());
+        return Some(time.to_zoned(zone).ok()?.timestamp());
     }
     if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        return date
-            .to_zoned(jiff::tz::TimeZone::system())
-            .map(|zoned| zoned.timestamp())
-            .map_err(|_| wrong());
+        return Some(date.to_zoned(zone).ok()?.timestamp());
     }
-    let ago = go_duration(text).ok_or_else(wrong)?;
-    now.checked_sub(ago).map_err(|_| wrong())
+    let span = go_duration(text)?;
+    match away {
+        Away::Before => now.checked_sub(span).ok(),
+        Away::After => now.checked_add(span).ok(),
+    }
 }
 
 /// Go's time.ParseDuration: `1h30m`, `1.5s`, `300ms`.
@@ -377,13 +395,12 @@ mod tests {
     #[test]
     fn times_are_absolute_or_ago() {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        assert_eq!(parse_time("10m", now).unwrap().as_second(), 999_400);
-        assert_eq!(parse_time("1h30m", now).unwrap().as_second(), 994_600);
-        assert_eq!(parse_time("12345", now).unwrap().as_second(), 12_345);
-        assert_eq!(
-            parse_time("1970-01-01T00:00:10Z", now).unwrap().as_second(),
-            10
-        );
-        assert!(parse_time("soon", now).is_err());
+        let second = |text, away| Some(parse_time(text, now, away)?.as_second());
+        assert_eq!(second("10m", Away::Before), Some(999_400));
+        assert_eq!(second("1h30m", Away::Before), Some(994_600));
+        assert_eq!(second("10m", Away::After), Some(1_000_600));
+        assert_eq!(second("12345", Away::Before), Some(12_345));
+        assert_eq!(second("1970-01-01T00:00:10Z", Away::After), Some(10));
+        assert_eq!(second("soon", Away::Before), None);
     }
 }

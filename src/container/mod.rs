@@ -130,7 +130,9 @@ pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
             if found.is_some() {
                 return Err(Error::new(
                     Kind::Usage,
-                    format!("more than one result for container ID {text}: container is ambiguous"),
+                    format!(
+                        "more than one result for container {text:?}: container already exists"
+                    ),
                 ));
             }
             found = Some(id);

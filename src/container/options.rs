@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ImageId, Name};
+use crate::id::{ContainerId, ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 
 /// Everything about a container that `run` and `create` decide.
@@ -24,6 +24,9 @@ pub struct Options {
     pub env: Vec<String>,
     /// Absolute; made if missing.
     pub workdir: String,
+    /// It comes from the image, so it is made where it is missing.
+    #[serde(default)]
+    pub is_image_workdir: bool,
     /// As given or as the image says: `USER`, `UID`, `USER:GROUP`…; empty is root.
     pub user: String,
     /// `--hostname`; none: the short id (or the host's own with `--uts=host`).
@@ -206,6 +209,17 @@ pub enum NamespaceMode {
     Container(String),
     /// The one at this path.
     Path(PathBuf),
+}
+
+impl Options {
+    /// Whether it shares a namespace of the container `id`.
+    pub fn joins(&self, id: &ContainerId) -> bool {
+        let modes = [&self.pid, &self.ipc, &self.uts, &self.cgroupns];
+        matches!(&self.network, NetworkMode::Container(other) if other == id.as_str())
+            || modes
+                .iter()
+                .any(|mode| matches!(mode, NamespaceMode::Container(other) if other == id.as_str()))
+    }
 }
 
 /// `--restart`.

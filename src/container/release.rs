@@ -15,9 +15,9 @@ pub fn release(engine: &Engine, container: &Container) -> Result<()> {
     loop {
         match hear::<Event>(&control)? {
             Some((Event::Started { .. }, _)) => return Ok(()),
-            Some((Event::Failed(failure), _)) => {
+            Some((Event::Failed(error), _)) => {
                 Seat::wait_until_free(&engine.storage, id)?;
-                return Err(failure.into());
+                return Err(error);
             }
             Some(_) => {}
             None => {

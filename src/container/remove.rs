@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::Name;
+use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::storage::{Storage, remove_tree, try_lock_alone};
 use crate::sys::socket;
@@ -24,8 +24,20 @@ pub struct Removal {
 /// Removes a container (`rm`).
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
+    let dependents = dependents(&engine.storage, &record.id)?;
+    if !dependents.is_empty() {
+        let ids: Vec<&str> = dependents.iter().map(|it| it.record.id.as_str()).collect();
+        return Err(Error::new(
+            Kind::InUse,
+            format!(
+                "container {} has dependent containers which must be removed before it: {}: container already exists",
+                record.id,
+                ids.join(", ")
+            ),
+        ));
+    }
     if container.status.monitor.is_some() {
-        if !how.force && container.status.state != State::Created {
+        if !how.force && !matches!(container.status.state, State::Created | State::Initialized) {
             return Err(Error::new(
                 Kind::State,
                 format!(
@@ -59,6 +71,25 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
     removed
 }
 
+/// The containers that share a namespace of the container `id`.
+pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>> {
+    let mut found = Vec::new();
+    for other in storage.list(&storage.containers())? {
+        // Few records name another container: only theirs are taken apart.
+        let path = storage.containers().join(&other).join("container.json");
+        let names_it = std::fs::read_to_string(path).is_ok_and(|text| text.contains(id.as_str()));
+        if other.as_str() != id.as_str()
+            && names_it
+            && let Ok(other) = other.parse::<ContainerId>()
+            && let Some(container) = super::load(storage, &other)?
+            && container.record.options.joins(id)
+        {
+            found.push(container);
+        }
+    }
+    Ok(found)
+}
+
 /// Has the monitor end its container and remove it. Whether it did.
 fn ask_monitor(
     engine: &Engine,
@@ -75,7 +106,7 @@ fn ask_monitor(
     }
     loop {
         match hear::<Event>(&control) {
-            Ok(Some((Event::Failed(failure), _))) => return Err(failure.into()),
+            Ok(Some((Event::Failed(error), _))) => return Err(error),
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => break,
         }
@@ -115,6 +146,12 @@ pub(super) fn remove_files_with(
     let link = storage.names().join(&record.name);
     if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
         let _ = std::fs::remove_file(&link);
+    }
+    // As Podman, the file that says the id of what is gone goes too.
+    if let Some(path) = &record.options.cidfile
+        && std::fs::read_to_string(path).is_ok_and(|text| text.trim() == record.id.as_str())
+    {
+        let _ = std::fs::remove_file(path);
     }
     if let Some(retired) = retired
         && let Err(error) = delete(retired.path())

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
-use super::options::{Mount, MountKind, Options};
+use super::options::{Mount, MountKind};
 use super::{Record, spec, user};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -74,7 +74,7 @@ pub fn prepare(
             runtime,
         )?);
     }
-    make_workdir(&rootfs, options, &user)?;
+    make_workdir(&rootfs, record, &user)?;
     let hostname = host::hostname(record);
     let files = host::make_files(record, &rootfs, &user, joins, runtime, &hostname)?;
     let cgroup = host::cgroup();
@@ -118,10 +118,22 @@ pub fn prepare(
 }
 
 /// Makes the working directory where the image has none, as Podman does.
-fn make_workdir(rootfs: &OwnedFd, options: &Options, user: &user::User) -> Result<()> {
+fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &user::User) -> Result<()> {
+    let options = &record.options;
     let path = Path::new(&options.workdir);
     if path == Path::new("/") || open_in_root(rootfs, path, OFlags::PATH).is_ok() {
         return Ok(());
+    }
+    // A mount may bring it.
+    let mounts = &options.mounts;
+    if !options.is_image_workdir && !mounts.iter().any(|it| path.starts_with(&it.destination)) {
+        return Err(Error::new(
+            Kind::CannotInvoke,
+            format!(
+                "workdir {:?} does not exist on container {}",
+                options.workdir, record.id
+            ),
+        ));
     }
     let tried = || format!("make the working directory {}", path.display());
     let mut at = PathBuf::from("/");

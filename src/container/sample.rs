@@ -12,6 +12,7 @@ pub fn options() -> Options {
         command: vec!["sleep".into(), "1".into()],
         env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
         workdir: "/".into(),
+        is_image_workdir: true,
         user: String::new(),
         hostname: None,
         labels: Default::default(),

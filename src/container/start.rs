@@ -22,7 +22,7 @@ use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::monitor::log::{Format, Log};
-use crate::monitor::protocol::{Event, Failure, Request, SOCKET, hear, say};
+use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
@@ -113,10 +113,10 @@ pub fn start(
                     warnings,
                 });
             }
-            Some((Event::Failed(failure), _)) => {
+            Some((Event::Failed(error), _)) => {
                 // What the monitor undoes is undone when it is gone.
                 let _ = monitor.process.reap();
-                return Err(failure.into());
+                return Err(error);
             }
             Some((Event::Exited { .. }, _)) | None => {
                 let _ = monitor.process.reap();
@@ -186,7 +186,7 @@ impl<'a> Monitor<'a> {
         let fresh = launch.fresh;
         match self.enter(fresh) {
             Ok(seat) => self.live(seat, launch),
-            Err(error) => self.tell(&Event::Failed(Failure::from(&error))),
+            Err(error) => self.tell(&Event::Failed(error.clone())),
         }
     }
 
@@ -371,7 +371,7 @@ impl<'a> Monitor<'a> {
             self.record,
             self.map,
             &self.runtime,
-            &self.joins,
+            self.joins,
             netns,
         )?;
         for warning in &prepared.warnings {
@@ -572,7 +572,7 @@ impl<'a> Monitor<'a> {
         if fresh && self.record.options.remove {
             let _ = remove::remove_files(self.storage(), self.record, true);
         }
-        self.tell(&Event::Failed(Failure::from(error)));
+        self.tell(&Event::Failed(error.clone()));
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
@@ -597,7 +597,7 @@ impl<'a> Monitor<'a> {
             let volumes = options.remove || ended.remove == Some(true);
             if let Err(error) = remove::remove_files(self.storage(), self.record, volumes) {
                 for client in &self.clients {
-                    client.say(&Event::Failed(Failure::from(&error)));
+                    client.say(&Event::Failed(error.clone()));
                 }
             }
         }

@@ -42,7 +42,7 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
             ),
         )
     };
-    if !container.status.is_up() {
+    if !container.status.is_up() || container.status.state == State::Initialized {
         return Err(not_running());
     }
     let init = container.status.init().ok_or_else(not_running)?;
@@ -96,12 +96,4 @@ pub(super) fn kill_leftovers(status: &Status) {
         let _ = init.signal(libc::SIGKILL);
         let _ = init.wait_ended(Some(std::time::Duration::from_secs(10)));
     }
-}
-
-/// Whether a container in this state can be stopped at all.
-pub fn is_stoppable(state: State) -> bool {
-    matches!(
-        state,
-        State::Running | State::Paused | State::Stopping | State::Initialized
-    )
 }

@@ -391,7 +391,7 @@ mod tests {
             let mut text: String = (0..next(&mut state) % 12)
                 .map(|_| letters[(next(&mut state) % letters.len() as u64) as usize])
                 .collect();
-            if next(&mut state) % 4 == 0 {
+            if next(&mut state).is_multiple_of(4) {
                 text = format!("{text}@{SHA}");
             }
             for reference in [Reference::normalized(&text), Reference::local(&text)]

@@ -133,7 +133,7 @@ impl Log {
         }
     }
 
-    /// Nothing more comes.
+    /// Nothing more comes. A line that was begun stays a part, as it was printed.
     pub fn finish(&mut self) {
         self.line = Vec::new();
     }

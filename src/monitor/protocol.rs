@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys::socket;
 
 /// The control socket's name in the container's runtime folder.
@@ -54,63 +54,12 @@ pub enum Event {
     /// The init runs (or, after `init`, waits).
     Started { pid: i32 },
     /// It could not be made or started.
-    Failed(Failure),
+    Failed(Error),
     /// Worth knowing, not fatal.
     Warning(String),
     /// The init has ended; what it printed has been written to the pipes.
     Exited { code: i32 },
 }
-
-/// An error on its way through a socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    pub message: String,
-    pub hint: Option<String>,
-    pub exit_code: u8,
-    #[serde(default)]
-    pub kind: u8,
-}
-
-impl From<&Error> for Failure {
-    fn from(error: &Error) -> Self {
-        let kind = KINDS
-            .iter()
-            .position(|kind| *kind == error.kind())
-            .unwrap_or(0) as u8;
-        Self {
-            message: error.to_string(),
-            hint: error.hint_line().map(str::to_owned),
-            exit_code: error.exit_code(),
-            kind,
-        }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let kind = KINDS
-            .get(usize::from(failure.kind))
-            .copied()
-            .unwrap_or(Kind::Other);
-        let error = Error::new(kind, failure.message);
-        match failure.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-const KINDS: [Kind; 9] = [
-    Kind::Other,
-    Kind::Usage,
-    Kind::NotFound,
-    Kind::Exists,
-    Kind::InUse,
-    Kind::State,
-    Kind::Unsupported,
-    Kind::CannotInvoke,
-    Kind::CommandNotFound,
-];
 
 /// Says `value` to the other side.
 pub fn say<T: Serialize>(socket: &impl AsFd, value: &T, fds: &[BorrowedFd<'_>]) -> Result<()> {

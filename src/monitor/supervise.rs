@@ -415,7 +415,7 @@ impl Supervisor<'_> {
                         Ok(()) => Event::Started {
                             pid: self.init.pid(),
                         },
-                        Err(error) => Event::Failed((&error).into()),
+                        Err(error) => Event::Failed(error),
                     };
                     self.clients[at].say(&event);
                 }

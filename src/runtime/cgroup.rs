@@ -7,7 +7,7 @@ use crate::sys::mount;
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// statfs(2), CGROUP2_SUPER_MAGIC.
-const CGROUP2: i64 = 0x6367_7270;
+const CGROUP2: i128 = 0x6367_7270;
 
 /// How the machine's cgroups are mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,5 +53,5 @@ fn unified() -> PathBuf {
 }
 
 fn is_cgroup2(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|found| found.f_type as i64 == CGROUP2)
+    rustix::fs::statfs(path).is_ok_and(|found| i128::from(found.f_type) == CGROUP2)
 }

@@ -236,12 +236,13 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
         Ok(found) => Some(found.permissions().mode() & 0o111 != 0),
         Err(_) => None,
     };
-    let refused = || {
+    let refused = |why| {
         failed(
             126,
-            &format!("open executable `{name}`: Permission denied: OCI permission denied"),
+            &format!("the path `{name}` {why}: Operation not permitted: OCI permission denied"),
         )
     };
+    let not_executable = "exists but it is not executable";
     let missing = || {
         failed(
             127,
@@ -253,13 +254,8 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
     if name.contains('/') {
         return match is_program(Path::new(name)) {
             Some(true) => Ok(name.into()),
-            Some(false) => Err(refused()),
-            None if Path::new(name).is_dir() => Err(failed(
-                126,
-                &format!(
-                    "the path `{name}` is not a regular file: Operation not permitted: OCI permission denied"
-                ),
-            )),
+            Some(false) => Err(refused(not_executable)),
+            None if Path::new(name).is_dir() => Err(refused("is not a regular file")),
             None => Err(missing()),
         };
     }
@@ -278,7 +274,11 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
             }
         }
     }
-    Err(if seen { refused() } else { missing() })
+    Err(if seen {
+        refused(not_executable)
+    } else {
+        missing()
+    })
 }
 
 /// Makes a pty in the container's /dev/pts our controlling terminal, streams and

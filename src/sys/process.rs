@@ -503,6 +503,7 @@ pub fn duplicate(number: i32) -> Option<OwnedFd> {
     // SAFETY: fcntl gives a new descriptor, which we own, or fails.
     match unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) } {
         -1 => None,
+        // SAFETY: fcntl has just made it, and nobody else owns it.
         fd => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
 }

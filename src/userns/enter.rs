@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{IdMap, IdRange};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, UnshareFlags};
 use crate::sys::{SoleThread, socket};
 
@@ -44,7 +44,7 @@ pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
         let output = child.wait_with_output().tried(|| name)?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::other(format!("{}", words.trim().trim_start_matches("newuidmap: ").trim_start_matches("newgidmap: ")))
+            return Err(Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
                 .tried(format_args!("{name} {pid}"))
                 .hint("newuidmap and newgidmap must be setuid root (or have cap_setuid and cap_setgid), and /etc/subuid and /etc/subgid give the ids"));
         }
@@ -110,11 +110,7 @@ fn become_root(map: &IdMap) -> Result<()> {
 #[derive(Serialize, serde::Deserialize)]
 enum Report<T> {
     Done(T),
-    Failed {
-        message: String,
-        hint: Option<String>,
-        kind: u8,
-    },
+    Failed(Error),
 }
 
 /// Does `work` in a forked child that is root of a new user namespace with
@@ -131,14 +127,7 @@ where
             drop(ours);
             let report = match enter(proof, map, &theirs).and_then(|()| work()) {
                 Ok(value) => Report::Done(value),
-                Err(error) => Report::Failed {
-                    message: error.to_string(),
-                    hint: error.hint_line().map(str::to_owned),
-                    kind: KINDS
-                        .iter()
-                        .position(|kind| *kind == error.kind())
-                        .unwrap_or(0) as u8,
-                },
+                Err(error) => Report::Failed(error),
             };
             let bytes = serde_json::to_vec(&report).unwrap_or_default();
             // A report may be long (a list of ids): send it as a stream of messages.
@@ -153,36 +142,11 @@ where
             let _ = child.reap();
             match result? {
                 Report::Done(value) => Ok(value),
-                Report::Failed {
-                    message,
-                    hint,
-                    kind,
-                } => {
-                    let error = Error::new(
-                        KINDS.get(usize::from(kind)).copied().unwrap_or(Kind::Other),
-                        message,
-                    );
-                    Err(match hint {
-                        Some(hint) => error.hint(hint),
-                        None => error,
-                    })
-                }
+                Report::Failed(error) => Err(error),
             }
         }
     }
 }
-
-const KINDS: [Kind; 9] = [
-    Kind::Other,
-    Kind::Usage,
-    Kind::NotFound,
-    Kind::Exists,
-    Kind::InUse,
-    Kind::State,
-    Kind::Unsupported,
-    Kind::CannotInvoke,
-    Kind::CommandNotFound,
-];
 
 fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
     process::die_with_parent(libc::SIGKILL);

@@ -54,7 +54,7 @@ pub fn why_single(settings: &Settings) -> Option<String> {
     })
 }
 
-fn ranges(settings: &Settings) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+fn ranges(settings: &Settings) -> (Ranges, Ranges) {
     let name = user_name(settings.uid);
     let read = |path: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -80,6 +80,9 @@ fn with_caller(caller: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
     }
     ranges
 }
+
+/// First id and count of each.
+type Ranges = Vec<(u32, u32)>;
 
 /// Whether newuidmap and newgidmap can be found.
 fn helpers_are_there() -> bool {

@@ -167,6 +167,7 @@ impl CreateArgs {
             entrypoint: command.entrypoint,
             command: command.command,
             env: self.env.environment(&image.env, self.process.tty, host)?,
+            is_image_workdir: self.process.workdir.as_deref().unwrap_or("").is_empty(),
             workdir: workdir(
                 self.process.workdir.as_deref().unwrap_or(""),
                 &image.workdir,

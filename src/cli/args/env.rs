@@ -1,7 +1,7 @@
 //! The container's environment.
 
 use crate::cli::args::host::{Caller, Host, words};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// PATH where neither image nor flags set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -116,7 +116,14 @@ impl Args {
 pub fn extra(env: &[String], env_file: &[String]) -> Result<Vec<String>> {
     let host = Caller::read()?;
     let mut variables = Variables::default();
-    variables.set_from_flags(env, env_file, &host)?;
+    if env.iter().any(String::is_empty) {
+        return Err(Error::usage(
+            "parsing environment variables: invalid variable: \"\"",
+        ));
+    }
+    variables
+        .set_from_flags(env, env_file, &host)
+        .tried(|| "parsing environment variables")?;
     Ok(variables.lines())
 }
 

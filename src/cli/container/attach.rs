@@ -1,6 +1,7 @@
 use super::session::Session;
+use crate::cli::Example;
 use crate::cli::args::detach_keys;
-use crate::cli::{Example, exactly};
+use crate::cli::args::select::names_or_latest;
 use crate::container::{self, State, attach as carry};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -37,19 +38,27 @@ pub const EXAMPLES: &[Example] = &[Example {
     does: "Watch what the container web prints.",
 }];
 
-pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
-    let name = if args.latest {
-        crate::cli::args::select::latest(engine)?
-    } else {
-        exactly(1, args.names.len())?;
-        args.names[0].clone()
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.names.len() > 1 {
+        return Err(Error::usage(
+            "`coracle attach` accepts at most one argument",
+        ));
+    }
+    let names = names_or_latest(engine, args.latest, args.names)?;
+    let Some(name) = names.first() else {
+        return Err(Error::usage(
+            "\"coracle attach\" requires a name, id, or the \"--latest\" flag",
+        ));
     };
     container::sweep(engine)?;
-    let found = container::find(&engine.storage, &name)?;
+    let found = container::find(&engine.storage, name)?;
     if found.status.state != State::Running {
         return Err(Error::new(
             Kind::State,
-            "you can only attach to running containers",
+            format!(
+                "attaching to container {}: you can only attach to running containers",
+                found.record.id
+            ),
         ));
     }
     let options = &found.record.options;
@@ -62,9 +71,13 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
         sig_proxy: args.sig_proxy,
     };
     let outcome = carry::attach(engine, &found, &wanted)?;
-    Session {
+    let session = Session {
         wanted,
         detached: false,
-    }
-    .code(engine, &found.record, outcome)
+    };
+    session.code(engine, &found.record, outcome)?;
+    // As Podman: the prompt begins on a line of its own, and the code is the
+    // container's business (`wait` gives it).
+    output.line("");
+    Ok(0)
 }

@@ -1,11 +1,12 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use crate::cli::args::detach_keys;
-use crate::cli::{Example, at_least};
+use crate::cli::Example;
+use crate::cli::args::{detach_keys, env, select};
 use crate::container::attach::{Outcome, Wanted, window};
-use crate::container::{self, exec as engine_exec};
+use crate::container::{self, Container, exec as engine_exec};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
 /// Run a process in a running container
@@ -51,9 +52,13 @@ pub struct Args {
     #[arg(long, value_name = "FD")]
     preserve_fd: Vec<u32>,
 
-    /// Write the exec session's process id to this file
+    /// Read the container's id from this file
     #[arg(long, value_name = "FILE")]
-    cidfile: Option<String>,
+    cidfile: Option<PathBuf>,
+
+    /// Keep no record of the process; there is none in any case
+    #[arg(long)]
+    no_session: bool,
 
     /// Give the process a terminal
     #[arg(long, short = 't')]
@@ -87,62 +92,88 @@ pub const EXAMPLES: &[Example] = &[
     },
 ];
 
-pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.preserve_fds.is_some_and(|n| n > 0) || !args.preserve_fd.is_empty() {
         return Err(Error::unsupported("--preserve-fds"));
     }
-    if args.cidfile.is_some() {
-        return Err(Error::unsupported("--cidfile of exec"));
-    }
-    let mut operands = args
-        .operands
+    let mut operands = std::mem::take(&mut args.operands)
         .into_iter()
         .map(|text| {
             text.into_string()
                 .map_err(|text| Error::usage(format!("{text:?} is not UTF-8")))
         })
         .collect::<Result<Vec<_>>>()?;
-    let name = if args.latest {
-        crate::cli::args::select::latest(engine)?
-    } else if operands.is_empty() {
-        return Err(Error::usage(
-            "exec requires the name or ID of a container or the --latest flag",
-        ));
-    } else {
-        operands.remove(0)
+    let name = match &args.cidfile {
+        Some(_) if args.latest => {
+            return Err(Error::usage(
+                "--latest and --cidfile can not be used together",
+            ));
+        }
+        Some(file) => select::read_cidfile(file)?,
+        None if args.latest => select::latest(engine)?,
+        None if operands.is_empty() => {
+            return Err(Error::usage(
+                "exec requires the name or ID of a container or the --latest or --cidfile flag",
+            ));
+        }
+        None => operands.remove(0),
     };
-    at_least(1, operands.len()).map_err(|_| {
-        Error::usage("must provide a non-empty command to start an exec session: invalid argument")
-    })?;
+    let env = env::extra(&args.env, &args.env_file)?;
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
+    if operands.is_empty() {
+        return Err(Error::usage(
+            "must provide a non-empty command to start an exec session: invalid argument",
+        ));
+    }
+    match start(&args, engine, &found, operands, env) {
+        Ok(Outcome::Exited(code)) => {
+            if args.detach {
+                output.line(crate::id::random_hex::<32>());
+            }
+            Ok(code as u8)
+        }
+        Ok(Outcome::Detached) => Ok(0),
+        Ok(Outcome::Unread) => crate::sys::signal::end_by(libc::SIGPIPE),
+        Ok(Outcome::Lost) => Ok(125),
+        // As Podman: 125 where there is a session to be left behind, else what
+        // the runtime says, else its own -1.
+        Err(error) => {
+            output.error(&error);
+            Ok(match error.exit_code() {
+                _ if args.detach => 125,
+                125 => 255,
+                code => code,
+            })
+        }
+    }
+}
+
+fn start(
+    args: &Args,
+    engine: &Engine,
+    found: &Container,
+    argv: Vec<String>,
+    env: Vec<String>,
+) -> Result<Outcome> {
     let wanted = Wanted {
         stdin: args.interactive && !args.detach,
         stdout: !args.detach,
         stderr: !args.detach && !args.tty,
         tty: args.tty,
-        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+        detach_keys: detach_keys(args.detach_keys.as_deref())
+            .map_err(|error| error.kind_is(Kind::Other))?,
         sig_proxy: false,
     };
     let asked = engine_exec::Exec {
-        argv: operands,
-        env: crate::cli::args::env::extra(&args.env, &args.env_file)?,
-        user: args.user,
-        workdir: args.workdir,
+        argv,
+        env,
+        user: args.user.clone(),
+        workdir: args.workdir.clone(),
         privileged: args.privileged,
         detach: args.detach,
         wanted,
         size: window(),
     };
-    let session = crate::id::random_hex::<32>();
-    let outcome = engine_exec::exec(engine, &found, &asked)?;
-    if args.detach {
-        output.line(session);
-    }
-    Ok(match outcome {
-        Outcome::Exited(code) => code as u8,
-        Outcome::Detached => 0,
-        Outcome::Unread => crate::sys::signal::end_by(libc::SIGPIPE),
-        Outcome::Lost => 125,
-    })
+    engine_exec::exec(engine, found, &asked)
 }

@@ -1,6 +1,6 @@
 use crate::cli::Example;
-use crate::cli::args::select::{Select, each};
-use crate::container::{State, start};
+use crate::cli::args::select::{Missing, Select, each};
+use crate::container::{self, State, start};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
@@ -22,20 +22,24 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let all = args.select.all;
-    let chosen = args.select.containers(engine, &[], &[], false, |it| {
-        it.status.state == State::Created
-    })?;
+    let chosen = args
+        .select
+        .containers(engine, &[], &[], Missing::Fails, |_| true)?;
     each(chosen, output, |container, output, typed| {
-        match container.status.state {
+        // `init a a` is told so the second time.
+        let status = container::status_of(&engine.storage, &container.record.id)?;
+        match status.state {
             State::Created | State::Exited => {}
-            _ if all => return Ok(()),
-            other => {
+            _ if all => {
+                output.line(typed);
+                return Ok(());
+            }
+            _ => {
                 return Err(Error::new(
                     Kind::State,
                     format!(
-                        "container {} has already been created in runtime ({}): container state improper",
+                        "container {} has already been created in runtime: container state improper",
                         container.record.id,
-                        other.word()
                     ),
                 ));
             }
@@ -48,7 +52,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 ..Default::default()
             },
             || {},
-        )?;
+        )
+        .map_err(|error| error.kind_is(Kind::Other))?;
         output.line(typed);
         Ok(())
     })

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::stop::parse_signal;
 use crate::cli::Example;
-use crate::cli::args::select::{Select, each};
+use crate::cli::args::select::{Missing, Select, each};
 use crate::container::stop;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -34,7 +34,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let signal = parse_signal(&args.signal)?;
     let chosen = args
         .select
-        .containers(engine, &[], &args.cidfile, false, |it| it.status.is_up())?;
+        .containers(engine, &[], &args.cidfile, Missing::Fails, |it| {
+            it.status.is_up()
+        })?;
     each(chosen, output, |container, output, typed| {
         stop::kill(container, signal)?;
         output.line(typed);

@@ -1,6 +1,6 @@
-use crate::cli::args::select::latest;
+use crate::cli::args::select::names_or_latest;
 use crate::cli::{Example, at_least};
-use crate::container::logs::{self, Options};
+use crate::container::logs::{self, Away, Options};
 use crate::container::{self};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -40,13 +40,17 @@ pub struct Args {
     #[arg(long, short = 't')]
     timestamps: bool,
 
-    /// Begin each line with the container's name
+    /// Begin each line with the container's name where there are several
     #[arg(long = "names", short = 'n')]
     show_names: bool,
 
     /// Begin each line with a colour for each container
     #[arg(long)]
     color: bool,
+
+    /// Accepted for Docker's sake; nothing comes of it
+    #[arg(long, hide = true)]
+    details: bool,
 
     /// The container created last
     #[arg(long, short = 'l')]
@@ -58,12 +62,11 @@ pub const EXAMPLES: &[Example] = &[Example {
     does: "Show the last ten lines of the container web.",
 }];
 
+/// A container each, the first again after the last: light grey, red, yellow …
+const COLOURS: [u8; 7] = [37, 31, 33, 34, 35, 36, 32];
+
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let names = if args.latest {
-        vec![latest(engine)?]
-    } else {
-        args.names
-    };
+    let names = names_or_latest(engine, args.latest, args.names)?;
     at_least(1, names.len())
         .map_err(|_| Error::usage("specify at least one container name or ID to log"))?;
     container::sweep(engine)?;
@@ -76,12 +79,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         since: args
             .since
             .as_deref()
-            .map(|text| logs::parse_time(text, now))
+            .map(|text| moment(text, "since", now, Away::Before))
             .transpose()?,
         until: args
             .until
             .as_deref()
-            .map(|text| logs::parse_time(text, now))
+            .map(|text| moment(text, "until", now, Away::After))
             .transpose()?,
         tail: usize::try_from(args.tail).ok(),
         follow: args.follow,
@@ -92,9 +95,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         let record = &containers[index].record;
         let mut prefix = String::new();
         if args.color {
-            prefix.push_str(&format!("\u{1b}[{}m", 31 + index % 6));
+            prefix.push_str(&format!("\u{1b}[{}m", COLOURS[index % COLOURS.len()]));
         }
-        if args.show_names {
+        if many && args.show_names {
             prefix.push_str(&format!("{} ", record.name));
         } else if many {
             prefix.push_str(&format!("{} ", record.id.short()));
@@ -115,4 +118,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     })?;
     Ok(0)
+}
+
+fn moment(text: &str, flag: &str, now: jiff::Timestamp, away: Away) -> Result<jiff::Timestamp> {
+    logs::parse_time(text, now, away).ok_or_else(|| {
+        Error::usage(format!(
+            "parsing --{flag} {text:?}: unable to interpret time value"
+        ))
+    })
 }

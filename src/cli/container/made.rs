@@ -52,6 +52,14 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             return Err(Error::unsupported("--log-driver=passthrough-tty"));
         }
     }
+    if let Some(path) = &options.cidfile
+        && !path.parent().is_none_or(Path::is_dir)
+    {
+        return Err(Error::usage(format!(
+            "creating idfile: open {}: no such file or directory",
+            path.display()
+        )));
+    }
     if let Some(warning) = asked.warning {
         output.notice(warning);
     }

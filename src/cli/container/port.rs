@@ -1,6 +1,6 @@
 use crate::cli::Example;
 use crate::cli::args::select;
-use crate::container::{self, Container};
+use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::network::PortMapping;
@@ -29,10 +29,19 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let mut operands = args.operands.iter();
+    let most = if args.latest { 1 } else { 2 };
+    if args.operands.len() > most {
+        return Err(Error::usage(format!(
+            "`port` accepts at most {most} arguments"
+        )));
+    }
     if args.all && args.latest {
         return Err(Error::usage("--all and --latest cannot be used together"));
     }
+    if args.all && !args.operands.is_empty() {
+        return Err(Error::usage("no arguments are needed with --all"));
+    }
+    let mut operands = args.operands.iter();
     let shown = if args.all {
         container::list(&engine.storage)?
     } else {
@@ -49,6 +58,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         .map(|port| Wanted::parse(port))
         .transpose()?;
     for container in shown {
+        // As Podman: what does not run, or publishes nothing, has nothing to show.
+        if container.status.state != State::Running || container.record.options.ports.is_empty() {
+            continue;
+        }
         // Podman: with --all, those that publish nothing are left out.
         show(output, &container, args.all, wanted.as_ref())?;
     }

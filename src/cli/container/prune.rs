@@ -2,9 +2,8 @@ use crate::cli::Example;
 use crate::container::remove::{Removal, remove};
 use crate::container::{self, State};
 use crate::engine::Engine;
-use crate::error::Result;
-use crate::output::{Output, human};
-use crate::storage::disk_usage;
+use crate::error::{Error, Result};
+use crate::output::Output;
 
 /// Remove all containers that do not run
 ///
@@ -33,30 +32,30 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             return Ok(0);
         }
     }
+    for filter in &args.filter {
+        let key = filter.split('=').next().unwrap_or_default();
+        if !matches!(key, "label" | "label!" | "until") {
+            return Err(Error::usage(format!("{key} is an invalid filter")));
+        }
+    }
     container::sweep(engine)?;
     let filters = crate::cli::args::filter::containers(engine, &args.filter)?;
     let mut code = 0;
-    let mut bytes = 0;
-    for found in container::list(&engine.storage)? {
+    let mut all = container::list(&engine.storage)?;
+    // What depends on another was made after it, and goes before it.
+    all.sort_by_key(|it| std::cmp::Reverse(it.record.created));
+    for found in all {
         let at_rest = matches!(found.status.state, State::Created | State::Exited);
         if !at_rest || !filters.matches(&found) {
             continue;
         }
-        let size = disk_usage(&engine.storage.container(&found.record.id).join("upper")).0;
         match remove(engine, &found, Removal::default()) {
-            Ok(()) => {
-                bytes += size;
-                output.line(&found.record.id);
-            }
+            Ok(()) => output.line(&found.record.id),
             Err(error) => {
                 code = 125;
                 output.error(&error);
             }
         }
     }
-    output.notice(format_args!(
-        "Total reclaimed space: {}",
-        human::size(bytes, 4)
-    ));
     Ok(code)
 }

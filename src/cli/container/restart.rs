@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use super::start::start;
 use super::stop::seconds;
 use crate::cli::Example;
-use crate::cli::args::select::{Select, each};
+use crate::cli::args::select::{Missing, Select, each};
 use crate::container::{self, stop};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::output::Output;
 
 /// Restart one or more containers
@@ -50,15 +50,15 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let timeout = seconds(args.time)?;
     let running = args.running;
-    let chosen = args
-        .select
-        .containers(engine, &args.filter, &args.cidfile, false, |it| {
-            !running || it.status.is_up()
-        })?;
+    let chosen =
+        args.select
+            .containers(engine, &args.filter, &args.cidfile, Missing::Fails, |it| {
+                !running || it.status.is_up()
+            })?;
     each(chosen, output, |container, output, typed| {
         stop::stop(engine, container, None, timeout)?;
         let stopped = container::find(&engine.storage, container.record.id.as_str())?;
-        start(engine, &stopped, output)?;
+        start(engine, &stopped, output).map_err(|error| error.kind_is(Kind::Other))?;
         output.line(typed);
         Ok(())
     })

@@ -1,11 +1,14 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::stop::seconds;
 use crate::cli::Example;
-use crate::cli::args::select::Select;
-use crate::container::remove::{Removal, remove};
+use crate::cli::args::select::{Chosen, Missing, Select};
+use crate::container::Container;
+use crate::container::remove::{Removal, dependents, remove};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::id::ContainerId;
 use crate::output::Output;
 
 /// Remove one or more containers
@@ -62,33 +65,79 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "--force option must be specified to use the --time option",
         ));
     }
-    let how = Removal {
-        force: args.force,
-        timeout: seconds(args.time)?,
-        volumes: args.volumes,
+    let missing = match (args.ignore, args.force) {
+        (true, _) => Missing::Passed,
+        (false, true) => Missing::NamePassed,
+        (false, false) => Missing::Fails,
     };
-    let ignore = args.ignore || args.force;
-    let mut code = 0;
     let chosen = match args
         .select
-        .containers(engine, &args.filter, &args.cidfile, ignore, |_| true)
+        .containers(engine, &args.filter, &args.cidfile, missing, |_| true)
     {
         Ok(chosen) => chosen,
-        // Podman's exit code for a container that is not there is 1 here.
+        // Podman's exit code for a container that is not there is 1 here, and the
+        // words are others than elsewhere.
         Err(error) if error.kind() == Kind::NotFound => {
-            output.error(&error);
+            let words = error.to_string().replace("name or ID", "ID or name");
+            output.error(&Error::not_found(words));
             return Ok(1);
         }
         Err(error) => return Err(error),
     };
-    for chosen in chosen {
-        match remove(engine, &chosen.container, how) {
-            Ok(()) => output.line(&chosen.typed),
-            Err(error) => {
-                code = if error.kind() == Kind::State { 2 } else { 125 };
-                output.error(&error);
-            }
+    let mut work = Work {
+        engine,
+        how: Removal {
+            force: args.force,
+            timeout: seconds(args.time)?,
+            volumes: args.volumes,
+        },
+        depend: args.depend,
+        chosen: &chosen,
+        done: BTreeSet::new(),
+        code: 0,
+    };
+    for it in &chosen {
+        work.remove(&it.container, &it.typed, output);
+    }
+    Ok(work.code)
+}
+
+/// A removal of several containers.
+struct Work<'a> {
+    engine: &'a Engine,
+    how: Removal,
+    /// What depends on a container goes with it.
+    depend: bool,
+    chosen: &'a [Chosen],
+    done: BTreeSet<ContainerId>,
+    code: u8,
+}
+
+impl Work<'_> {
+    /// Removes `container`, those that depend on it first where they are meant too.
+    fn remove(&mut self, container: &Container, typed: &str, output: &mut Output) {
+        if !self.done.insert(container.record.id.clone()) {
+            return;
+        }
+        if let Err(error) = self.try_to_remove(container, output) {
+            self.code = if error.kind() == Kind::State { 2 } else { 125 };
+            output.error(&error);
+        } else {
+            output.line(typed);
         }
     }
-    Ok(code)
+
+    fn try_to_remove(&mut self, container: &Container, output: &mut Output) -> Result<()> {
+        let id = &container.record.id;
+        for dependent in dependents(&self.engine.storage, id)? {
+            let own = dependent.record.id.clone();
+            let chosen = self.chosen.iter().find(|it| it.container.record.id == own);
+            match chosen {
+                Some(chosen) => self.remove(&chosen.container, &chosen.typed, output),
+                None if self.depend => self.remove(&dependent, own.as_str(), output),
+                None => {}
+            }
+        }
+        remove(self.engine, container, self.how)
+    }
 }

@@ -41,11 +41,6 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.run.descriptors()?.is_empty() {
         return Err(Error::unsupported("--preserve-fds"));
     }
-    if false {
-        return Err(Error::usage(
-            "invalid flag combination: -a and -d cannot be used together",
-        ));
-    }
     let streams = args.run.streams(&args.create)?;
     let detach_keys = args.run.keys()?;
     let mut made = make(engine, &args.create, output)?;
@@ -58,6 +53,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         detach_keys,
         sig_proxy: args.run.sig_proxy,
     };
+    let only_stdin = !wanted.stdout && !wanted.stderr;
     let session = Session {
         wanted,
         detached: args.run.detach,
@@ -87,7 +83,13 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             {
                 made = super::made::renamed(engine, record, attempt)?;
             }
-            result => return result,
+            result => {
+                // As Podman, for who sees nothing of the container.
+                if result.is_ok() && only_stdin && !args.run.detach {
+                    output.line(&id);
+                }
+                return result;
+            }
         }
     }
     unreachable!("the loop ends by returning")

@@ -1,11 +1,11 @@
 use crate::cli::Example;
-use crate::cli::args::detach_keys;
-use crate::cli::args::select::{Select, each};
+use crate::cli::args::select::{Chosen, Missing, Select, each};
+use crate::cli::args::{detach_keys, filter};
 use crate::cli::container::session::Session;
 use crate::container::attach::Wanted;
-use crate::container::{self, State};
+use crate::container::{self, Container, State};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
 /// Start one or more containers
@@ -52,6 +52,20 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.attach && args.all {
+        return Err(Error::usage(
+            "you cannot start and attach all containers at once",
+        ));
+    }
+    if args.all && !args.names.is_empty() {
+        return Err(Error::usage(
+            "either start all containers or the container(s) provided in the arguments",
+        ));
+    }
+    let nothing = args.names.is_empty() && !args.all && !args.latest && args.filter.is_empty();
+    if nothing {
+        return Err(Error::usage("start requires at least one argument"));
+    }
     if args.attach && args.names.len() > 1 {
         return Err(Error::usage(
             "you cannot start and attach multiple containers at once",
@@ -62,40 +76,74 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "you cannot use sig-proxy without --attach: invalid argument",
         ));
     }
-    let select = Select {
-        names: args.names,
-        all: args.all,
-        latest: args.latest,
-    };
-    let chosen = select.containers(engine, &args.filter, &[], false, |it| !it.status.is_up())?;
-    if args.attach || args.interactive {
-        let Some(chosen) = chosen.into_iter().next() else {
+    let chosen = args.chosen(engine)?;
+    if args.attach {
+        let Some(Chosen { container, .. }) = chosen.first() else {
             return Ok(0);
         };
-        let options = &chosen.container.record.options;
-        let wanted = Wanted {
-            stdin: args.interactive && options.interactive,
+        return attached(&args, engine, container, output).map_err(|error| {
+            let id = &container.record.id;
+            let tried = format_args!("unable to start container {id}");
+            error.tried(tried).kind_is(Kind::Other)
+        });
+    }
+    each(chosen, output, |container, output, typed| {
+        let id = container.record.id.as_str();
+        start(engine, container, output).map_err(|error| {
+            let tried = format_args!("unable to start container {id:?}");
+            error.tried(tried).kind_is(Kind::Other)
+        })?;
+        output.line(typed);
+        Ok(())
+    })
+}
+
+impl Args {
+    fn chosen(&self, engine: &Engine) -> Result<Vec<Chosen>> {
+        let select = Select {
+            names: self.names.clone(),
+            all: self.all,
+            latest: self.latest,
+        };
+        if self.names.is_empty() {
+            let rests = |it: &Container| !it.status.is_up();
+            return select.containers(engine, &self.filter, &[], Missing::Fails, rests);
+        }
+        // Here alone names and filters go together.
+        let filters = filter::containers(engine, &self.filter)?;
+        let mut chosen = select.containers(engine, &[], &[], Missing::Fails, |_| true)?;
+        chosen.retain(|it| filters.matches(&it.container));
+        Ok(chosen)
+    }
+}
+
+/// Starts `container` and stays with it.
+fn attached(
+    args: &Args,
+    engine: &Engine,
+    container: &Container,
+    output: &mut Output,
+) -> Result<u8> {
+    let options = &container.record.options;
+    let session = Session {
+        wanted: Wanted {
+            // As Podman, with or without `--interactive`.
+            stdin: options.interactive,
             stdout: true,
             stderr: !options.tty,
             tty: options.tty,
             detach_keys: detach_keys(args.detach_keys.as_deref())?,
             sig_proxy: args.sig_proxy.unwrap_or(true),
-        };
-        let session = Session {
-            wanted,
-            detached: !args.attach,
-        };
-        if chosen.container.status.state == State::Running {
-            let outcome = container::attach::attach(engine, &chosen.container, &session.wanted)?;
-            return session.code(engine, &chosen.container.record, outcome);
+        },
+        detached: false,
+    };
+    match container.status.state {
+        State::Running | State::Initialized => {
+            let outcome = container::attach::attach(engine, container, &session.wanted)?;
+            session.code(engine, &container.record, outcome)
         }
-        return session.start(engine, &chosen.container.record, false, output);
+        _ => session.start(engine, &container.record, false, output),
     }
-    each(chosen, output, |container, output, typed| {
-        start(engine, container, output)?;
-        output.line(typed);
-        Ok(())
-    })
 }
 
 /// Starts a container in the background; nothing to do if it runs.
@@ -106,9 +154,9 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
         State::Created | State::Exited => {}
         other => {
             return Err(Error::new(
-                crate::error::Kind::State,
+                Kind::State,
                 format!(
-                    "unable to start container {}: container is {}: container state improper",
+                    "container {} must be in Created or Stopped state to be started, it is {}: container state improper",
                     container.record.id,
                     other.word()
                 ),

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use crate::cli::Example;
-use crate::cli::args::select::{Select, each};
+use crate::cli::args::select::{Missing, Select, each};
 use crate::container::stop;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::sys::signal;
 
@@ -46,29 +46,17 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let chosen =
-        args.select
-            .containers(engine, &args.filter, &args.cidfile, args.ignore, |it| {
-                it.status.is_up()
-            })?;
     let timeout = seconds(args.time)?;
-    let by_name = !args.select.all && args.filter.is_empty();
+    let missing = if args.ignore {
+        Missing::Passed
+    } else {
+        Missing::Fails
+    };
+    let chosen = args
+        .select
+        .containers(engine, &args.filter, &args.cidfile, missing, |_| true)?;
+    // As with Podman, one that does not run is none to complain of.
     each(chosen, output, |container, output, typed| {
-        if !stop::is_stoppable(container.status.state) && container.status.monitor.is_none() {
-            if container.status.started.is_none() && by_name {
-                return Err(Error::new(
-                    Kind::State,
-                    format!(
-                        "can only stop created or running containers. {} is in state {}: container state improper",
-                        container.record.id,
-                        container.status.state.word()
-                    ),
-                )
-                .kind_is(if args.ignore { Kind::Exists } else { Kind::State }));
-            }
-            output.line(typed);
-            return Ok(());
-        }
         stop::stop(engine, container, None, timeout)?;
         output.line(typed);
         Ok(())
@@ -79,16 +67,15 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 pub fn seconds(time: Option<i64>) -> Result<Option<u32>> {
     match time {
         None => Ok(None),
-        Some(-1) => Ok(Some(u32::MAX)),
-        Some(time) => u32::try_from(time).map(Some).map_err(|_| {
-            Error::usage(format!(
-                "invalid argument \"{time}\" for \"-t, --time\" flag: not a number of seconds"
-            ))
-        }),
+        // As Podman, what is less than nothing or too much is for ever.
+        Some(time) => Ok(Some(u32::try_from(time).unwrap_or(u32::MAX))),
     }
 }
 
 /// A signal as `kill -s` and `--stop-signal` take it.
 pub fn parse_signal(text: &str) -> Result<i32> {
-    signal::parse(text).ok_or_else(|| Error::usage(format!("invalid signal: {text}")))
+    signal::parse(text).ok_or_else(|| match text.parse::<u32>() {
+        Ok(1..) => Error::usage("valid signals are 1 through 64"),
+        _ => Error::usage(format!("invalid signal: {text}")),
+    })
 }

@@ -1,7 +1,11 @@
-use crate::cli::{Example, at_least};
-use crate::container;
+use std::time::Duration;
+
+use crate::cli::Example;
+use crate::cli::args::select::names_or_latest;
+use crate::container::logs::go_duration;
+use crate::container::{self, Container, State};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
 /// Wait on one or more containers
@@ -13,12 +17,13 @@ pub struct Args {
     #[arg(value_name = "CONTAINER")]
     names: Vec<String>,
 
-    /// State to wait for: stopped, exited, running, created…
+    /// State to wait for: created, exited, initialized, paused, removing, running or
+    /// stopped
     #[arg(long, value_name = "CONDITION")]
     condition: Vec<String>,
 
-    /// Milliseconds (or a duration) between two looks; kept for compatibility, as
-    /// nothing is polled
+    /// Milliseconds, or a duration, between two looks; the end of a container is
+    /// heard of at once
     #[arg(long, short = 'i', value_name = "DURATION", default_value = "250ms")]
     interval: String,
 
@@ -37,26 +42,123 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    for condition in &args.condition {
-        match condition.as_str() {
-            "stopped" | "exited" => {}
-            other => return Err(Error::unsupported(format_args!("--condition={other}"))),
-        }
+    let interval = interval(&args.interval)?;
+    let names = names_or_latest(engine, args.latest, args.names)?;
+    if names.is_empty() {
+        return Err(Error::usage(
+            "\"coracle wait\" requires a name, id, or the \"--latest\" flag",
+        ));
     }
-    let names = if args.latest {
-        vec![crate::cli::args::select::latest(engine)?]
-    } else {
-        args.names
-    };
-    at_least(1, names.len())?;
+    let conditions = args
+        .condition
+        .iter()
+        .flat_map(|text| text.split(','))
+        .map(Condition::parse)
+        .collect::<Result<Vec<_>>>()?;
+    container::sweep(engine)?;
+    let mut found = Vec::new();
     for name in names {
-        let code = match container::find(&engine.storage, &name) {
-            Ok(found) => container::stop::wait(engine, &found)?.unwrap_or(0),
-            Err(_) if args.ignore => -1,
+        found.push(match container::find(&engine.storage, &name) {
+            Ok(container) => Some(container),
+            Err(error) if args.ignore && error.kind() == Kind::NotFound => None,
             Err(error) => return Err(error),
+        });
+    }
+    for container in found {
+        let code = match &container {
+            None => -1,
+            Some(container) => wait(engine, container, &conditions, interval)?,
         };
         output.line(code);
         output.flush();
     }
     Ok(0)
+}
+
+/// What `--condition` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Is(State),
+    /// `healthy` and `unhealthy`, which nothing is without a health check.
+    Health(&'static str),
+    /// Podman's `unknown`, which nothing here is.
+    Never,
+}
+
+impl Condition {
+    fn parse(text: &str) -> Result<Self> {
+        Ok(match text {
+            "created" => Self::Is(State::Created),
+            "initialized" => Self::Is(State::Initialized),
+            "running" => Self::Is(State::Running),
+            "paused" => Self::Is(State::Paused),
+            "stopped" | "exited" => Self::Is(State::Exited),
+            "removing" => Self::Is(State::Removing),
+            "healthy" => Self::Health("healthy"),
+            "unhealthy" => Self::Health("unhealthy"),
+            "unknown" => Self::Never,
+            _ => {
+                return Err(Error::usage(format!(
+                    "unknown container state: {text}: invalid argument"
+                )));
+            }
+        })
+    }
+}
+
+/// Waits until one of the conditions is met. Gives the exit code; -1 if it has not
+/// ended.
+fn wait(
+    engine: &Engine,
+    container: &Container,
+    conditions: &[Condition],
+    interval: Duration,
+) -> Result<i32> {
+    let id = &container.record.id;
+    for condition in conditions {
+        if let Condition::Health(word) = condition {
+            return Err(Error::usage(format!(
+                "cannot use condition {word:?}: container {id} has no healthcheck"
+            )));
+        }
+    }
+    let wants = |state| conditions.contains(&Condition::Is(state));
+    let ends = [State::Exited, State::Removing].map(Condition::Is);
+    let only_ends = conditions.iter().all(|condition| ends.contains(condition));
+    let mut code = None;
+    if only_ends && (conditions.is_empty() || container.status.monitor.is_some()) {
+        // The monitor tells, also of one that is removed at its end.
+        code = container::stop::wait(engine, container)?;
+        if conditions.is_empty() || wants(State::Exited) {
+            return Ok(code.unwrap_or(0));
+        }
+    }
+    loop {
+        let Some(now) = container::load(&engine.storage, id)? else {
+            return match wants(State::Removing) || wants(State::Exited) {
+                true => Ok(code.unwrap_or(0)),
+                false => Err(Error::not_found(format!(
+                    "no container with ID {id} found in database: no such container"
+                ))),
+            };
+        };
+        code = now.status.exit.as_ref().map(|exit| exit.code).or(code);
+        match now.status.state {
+            State::Exited if wants(State::Exited) => return Ok(code.unwrap_or(0)),
+            state if wants(state) => return Ok(-1),
+            _ => std::thread::sleep(interval),
+        }
+    }
+}
+
+/// Milliseconds, or a duration.
+fn interval(text: &str) -> Result<Duration> {
+    if let Ok(milliseconds) = text.parse::<i64>() {
+        return Ok(Duration::from_millis(milliseconds.max(1) as u64));
+    }
+    let parsed = go_duration(text)
+        .ok_or_else(|| Error::usage(format!("time: invalid duration {text:?}")))?;
+    Ok(Duration::try_from(parsed)
+        .unwrap_or_default()
+        .max(Duration::from_millis(1)))
 }
