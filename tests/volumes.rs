@@ -54,7 +54,7 @@ fn mount_takes_podmans_spellings() {
         format!("type=bind,source={mine},destination=/m"),
         format!("type=bind,src={mine},dst=/m,ro"),
         format!("type=bind,src={mine},target=/m,readonly=true"),
-        format!("type=volume,source=named,target=/m"),
+        "type=volume,source=named,target=/m".to_owned(),
         "source=named,target=/m".to_owned(),
         "type=tmpfs,destination=/m,tmpfs-size=1m".to_owned(),
     ] {

@@ -279,10 +279,13 @@ fn path() -> OsString {
     path
 }
 
+/// What has been read, whether it has ended, and who waits for more.
+type Shared = (Mutex<(Vec<u8>, bool)>, Condvar);
+
 /// Bytes that a thread reads as they come.
 #[derive(Clone)]
 pub(super) struct Stream {
-    state: Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>,
+    state: Arc<Shared>,
 }
 
 impl Stream {
