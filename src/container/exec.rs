@@ -68,7 +68,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
-    let user = user::resolve(root.as_fd(), who, &record.options.groups).map_err(|error| error.kind_is(Kind::ExecSession))?;
+    let user = user::resolve(root.as_fd(), who, &record.options.groups)
+        .map_err(|error| error.kind_is(Kind::ExecSession))?;
     drop(root);
     let joined = runtime::exec(
         engine.thread,

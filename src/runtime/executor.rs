@@ -256,7 +256,9 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
             Some(false) => Err(refused()),
             None if Path::new(name).is_dir() => Err(failed(
                 126,
-                &format!("the path `{name}` is not a regular file: Operation not permitted: OCI permission denied"),
+                &format!(
+                    "the path `{name}` is not a regular file: Operation not permitted: OCI permission denied"
+                ),
             )),
             None => Err(missing()),
         };

@@ -489,12 +489,6 @@ fn close_between(first: i32, last: i32) {
     }
 }
 
-/// Makes this process dumpable again, so that its /proc/self is its own.
-pub fn set_dumpable() {
-    // SAFETY: PR_SET_DUMPABLE takes a number.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-}
-
 /// Leaves the caller's session keyring for a new one of this name (keyctl(2)).
 pub fn new_session_keyring(name: &str) {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;

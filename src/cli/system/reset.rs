@@ -16,8 +16,10 @@ pub struct Args {
     force: bool,
 }
 
-pub const EXAMPLES: &[Example] =
-    &[Example { line: "coracle system reset --force", does: "Remove all that coracle keeps, without asking." }];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle system reset --force",
+    does: "Remove all that coracle keeps, without asking.",
+}];
 
 const WARNING: &str = "WARNING! This will remove:
         - all containers
