@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -25,7 +26,12 @@ pub struct Removal {
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
     if container.status.monitor.is_some() {
-        if !how.force && container.status.state != State::Created {
+        // One that has ended is Podman's "exited" already: its monitor is on its way out.
+        let ended = container.status.state == State::Stopping
+            && record.options.restart == RestartPolicy::No;
+        if ended {
+            Seat::wait_until_free(&engine.storage, &record.id)?;
+        } else if !how.force && container.status.state != State::Created {
             return Err(Error::new(
                 Kind::State,
                 format!(
