@@ -13,7 +13,7 @@ fn json(text: &str) -> Value {
 #[test]
 fn images_are_loaded_from_a_file_or_stdin() {
     let world = World::empty();
-    assert_snapshot!(world.coracle("load -q -i").arg(archive()), @"
+    assert_snapshot!(world.coracle("load -i").arg(archive()).stdout(), @"
     Loaded image: localhost/test:latest
     Loaded image: localhost/user:latest
     Loaded image: localhost/volume:latest

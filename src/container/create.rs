@@ -119,8 +119,26 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
 }
 
 /// Makes the volumes that the container mounts where they are missing, and notes
-/// in each that it does.
-pub fn use_volumes(storage: &Storage, record: &Record) -> Result<()> {
+/// in each that it does, as in each container whose namespaces it joins.
+pub fn use_neighbours(storage: &Storage, record: &Record) -> Result<()> {
+    for id in record.options.neighbours() {
+        let Ok(id) = id.parse::<ContainerId>() else {
+            continue;
+        };
+        let dependents = storage.container_dependents(&id);
+        if storage.container(&id).exists() {
+            std::fs::create_dir_all(&dependents)
+                .and_then(|()| File::create(dependents.join(&record.id)))
+                .map(drop)
+                .tried(|| {
+                    format!(
+                        "note in container {} that {} depends on it",
+                        id.short(),
+                        record.id.short()
+                    )
+                })?;
+        }
+    }
     for mount in &record.options.mounts {
         if let MountKind::Volume {
             name, anonymous, ..

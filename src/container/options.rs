@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ContainerId, ImageId, Name};
+use crate::id::{ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 
 /// Everything about a container that `run` and `create` decide.
@@ -212,13 +212,18 @@ pub enum NamespaceMode {
 }
 
 impl Options {
-    /// Whether it shares a namespace of the container `id`.
-    pub fn joins(&self, id: &ContainerId) -> bool {
+    /// The ids of the containers whose namespaces it joins.
+    pub fn neighbours(&self) -> impl Iterator<Item = &str> {
+        let network = match &self.network {
+            NetworkMode::Container(id) => Some(id.as_str()),
+            _ => None,
+        };
         let modes = [&self.pid, &self.ipc, &self.uts, &self.cgroupns];
-        matches!(&self.network, NetworkMode::Container(other) if other == id.as_str())
-            || modes
-                .iter()
-                .any(|mode| matches!(mode, NamespaceMode::Container(other) if other == id.as_str()))
+        let joined = modes.into_iter().filter_map(|mode| match mode {
+            NamespaceMode::Container(id) => Some(id.as_str()),
+            _ => None,
+        });
+        network.into_iter().chain(joined)
     }
 }
 

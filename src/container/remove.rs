@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -37,7 +38,14 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         ));
     }
     if container.status.monitor.is_some() {
-        if !how.force && !matches!(container.status.state, State::Created | State::Initialized) {
+        // One that has ended is Podman's "exited" already: its monitor is on its way out.
+        let ended = container.status.state == State::Stopping
+            && record.options.restart == RestartPolicy::No;
+        if ended {
+            Seat::wait_until_free(&engine.storage, &record.id)?;
+        } else if !how.force
+            && !matches!(container.status.state, State::Created | State::Initialized)
+        {
             return Err(Error::new(
                 Kind::State,
                 format!(
@@ -74,15 +82,9 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
 /// The containers that share a namespace of the container `id`.
 pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>> {
     let mut found = Vec::new();
-    for other in storage.list(&storage.containers())? {
-        // Few records name another container: only theirs are taken apart.
-        let path = storage.containers().join(&other).join("container.json");
-        let names_it = std::fs::read_to_string(path).is_ok_and(|text| text.contains(id.as_str()));
-        if other.as_str() != id.as_str()
-            && names_it
-            && let Ok(other) = other.parse::<ContainerId>()
+    for other in storage.list(&storage.container_dependents(id))? {
+        if let Ok(other) = other.parse::<ContainerId>()
             && let Some(container) = super::load(storage, &other)?
-            && container.record.options.joins(id)
         {
             found.push(container);
         }

@@ -20,7 +20,7 @@ use crate::id::DiffId;
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::Storage;
-use crate::sys::file::{Durable, open_beneath, open_dir, open_in_root};
+use crate::sys::file::{Durable, open_dir, open_in_root};
 use crate::sys::mount;
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, First};
@@ -529,13 +529,13 @@ fn key(destination: &Path) -> String {
         .collect()
 }
 
-/// What `subpath` names beneath `path`. A path or link that leads out is an error;
-/// what is found is mounted, so that no later swap can lead elsewhere.
+/// What `subpath` names beneath `path`, as Podman takes it: `..` and links resolve
+/// within. What is found is mounted, so that no later swap can lead elsewhere.
 fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> Result<PathBuf> {
     let tried = || format!("open subpath {} of {}", subpath.display(), path.display());
     let dir = open_dir(path).tried(tried)?;
     let relative = subpath.strip_prefix("/").unwrap_or(subpath);
-    let found = open_beneath(&dir, relative, OFlags::PATH).tried(tried)?;
+    let found = open_in_root(&dir, relative, OFlags::PATH).tried(tried)?;
     let stat = rustix::fs::fstat(&found)?;
     let at = places(runtime)?.join(format!("subpath-{}", key(destination)));
     if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {

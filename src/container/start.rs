@@ -255,7 +255,7 @@ impl<'a> Monitor<'a> {
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
         process::hide().tried(|| "hide from the container")?;
-        create::use_volumes(self.storage(), self.record)?;
+        create::use_neighbours(self.storage(), self.record)?;
         userns::leave_groups(self.map)?;
         process::unshare(self.engine.thread, UnshareFlags::NEWNS)
             .tried(|| "make a mount namespace")?;

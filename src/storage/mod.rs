@@ -7,7 +7,8 @@
 //!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
-//!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …
+//!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
+//!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
 //!   volumes/<name>/         volume.json, _data/, users/<container id>
@@ -142,6 +143,11 @@ impl Storage {
 
     pub fn container(&self, id: &ContainerId) -> PathBuf {
         self.containers().join(id)
+    }
+
+    /// A file for each container that joins a namespace of this one, named by its id.
+    pub fn container_dependents(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join("dependents")
     }
 
     /// The sockets and runtime files of a container that runs.

@@ -33,18 +33,6 @@ pub fn stdin() -> io::Result<File> {
     Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-/// Opens `path` beneath `root`; an error (EXDEV) if it leads out, by `..`, a link
-/// or an absolute path (openat2(2), RESOLVE_BENEATH).
-pub fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::AGAIN) => {}
-            result => return result.map_err(Into::into),
-        }
-    }
-}
-
 /// Opens a directory to name what lies beneath it.
 pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(

@@ -2,7 +2,7 @@ use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
-use crate::container::create::{publish, use_volumes};
+use crate::container::create::{publish, use_neighbours};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::output::Output;
@@ -29,6 +29,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let Made {
         mut record,
         mut image,
+        mut ports,
     } = make(engine, &args.create, output)?;
     let mut attempt = 0;
     loop {
@@ -39,13 +40,17 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                     && args.create.lifetime.name()?.is_none()
                     && attempt < 8 =>
             {
-                Made { record, image } = renamed(engine, record, attempt)?;
+                Made {
+                    record,
+                    image,
+                    ports,
+                } = renamed(engine, record, ports, attempt)?;
             }
             result => break result?,
         }
     }
-    use_volumes(&engine.storage, &record)?;
-    drop(image);
+    use_neighbours(&engine.storage, &record)?;
+    drop((image, ports));
     if let Some(path) = &record.options.cidfile {
         write_cidfile(path, &record.id)?;
     }

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::image::{self, Image};
+use crate::network::{self, Reserved};
 use crate::output::Output;
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
@@ -20,6 +21,8 @@ use crate::sys::file::{Durable, write_whole};
 pub struct Made {
     pub record: Record,
     pub image: Locked,
+    /// Ports chosen for it, kept from others until pasta listens.
+    pub ports: Reserved,
 }
 
 /// Checks everything that can be checked and makes the record. Touches nothing but
@@ -63,6 +66,10 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     if let Some(warning) = asked.warning {
         output.notice(warning);
     }
+    if options.network.is_pasta() {
+        network::can_start()?;
+    }
+    let ports = network::choose(&mut options.ports)?;
     let id = ContainerId::random();
     let given = args.lifetime.name()?;
     if let (Some(name), true) = (&given, args.lifetime.replace) {
@@ -98,11 +105,12 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     Ok(Made {
         record,
         image: lock,
+        ports,
     })
 }
 
 /// The same record under another name that we choose.
-pub fn renamed(engine: &Engine, mut record: Record, attempt: u32) -> Result<Made> {
+pub fn renamed(engine: &Engine, mut record: Record, ports: Reserved, attempt: u32) -> Result<Made> {
     record.name = name::for_container(&record.id, attempt);
     let image = image::by_id(&engine.storage, &record.image.id)?
         .ok_or_else(|| image::no_such(record.image.id.as_str()))?;
@@ -110,6 +118,7 @@ pub fn renamed(engine: &Engine, mut record: Record, attempt: u32) -> Result<Made
     Ok(Made {
         record,
         image: lock,
+        ports,
     })
 }
 

@@ -60,7 +60,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     for attempt in 1.. {
         let id = made.record.id.clone();
-        let Made { record, image } = made;
+        let Made {
+            record,
+            image,
+            ports,
+        } = made;
         let mut lock = Some(image);
         let cidfile = record.options.cidfile.clone();
         let started = |output: &mut Output| {
@@ -81,7 +85,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                     && args.create.lifetime.name()?.is_none()
                     && attempt < 8 =>
             {
-                made = super::made::renamed(engine, record, attempt)?;
+                made = super::made::renamed(engine, record, ports, attempt)?;
             }
             result => {
                 // As Podman, for who sees nothing of the container.
