@@ -24,6 +24,18 @@ pub struct Removal {
 /// Removes a container (`rm`).
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
+    let status = &container.status;
+    let is_up = status.is_up() && status.monitor.is_some();
+    if is_up && !how.force && !matches!(status.state, State::Initialized | State::Stopping) {
+        return Err(Error::new(
+            Kind::State,
+            format!(
+                "cannot remove container {} as it is {} - running or paused containers cannot be removed without force: container state improper",
+                record.id,
+                status.state.word()
+            ),
+        ));
+    }
     let dependents = dependents(&engine.storage, &record.id)?;
     if !dependents.is_empty() {
         let ids: Vec<&str> = dependents.iter().map(|it| it.record.id.as_str()).collect();
@@ -37,16 +49,6 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         ));
     }
     if container.status.monitor.is_some() {
-        if !how.force && !matches!(container.status.state, State::Created | State::Initialized) {
-            return Err(Error::new(
-                Kind::State,
-                format!(
-                    "cannot remove container {} as it is {} - running or paused containers cannot be removed without force: container state improper",
-                    record.id,
-                    container.status.state.word()
-                ),
-            ));
-        }
         let volumes = how.volumes || record.options.remove;
         if ask_monitor(engine, container, how.timeout, volumes)? {
             return Ok(());
