@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -25,6 +24,18 @@ pub struct Removal {
 /// Removes a container (`rm`).
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
+    let status = &container.status;
+    let is_up = status.is_up() && status.monitor.is_some();
+    if is_up && !how.force && !matches!(status.state, State::Initialized | State::Stopping) {
+        return Err(Error::new(
+            Kind::State,
+            format!(
+                "cannot remove container {} as it is {} - running or paused containers cannot be removed without force: container state improper",
+                record.id,
+                status.state.word()
+            ),
+        ));
+    }
     let dependents = dependents(&engine.storage, &record.id)?;
     if !dependents.is_empty() {
         let ids: Vec<&str> = dependents.iter().map(|it| it.record.id.as_str()).collect();
@@ -38,23 +49,6 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         ));
     }
     if container.status.monitor.is_some() {
-        // One that has ended is Podman's "exited" already: its monitor is on its way out.
-        let ended = container.status.state == State::Stopping
-            && record.options.restart == RestartPolicy::No;
-        if ended {
-            Seat::wait_until_free(&engine.storage, &record.id)?;
-        } else if !how.force
-            && !matches!(container.status.state, State::Created | State::Initialized)
-        {
-            return Err(Error::new(
-                Kind::State,
-                format!(
-                    "cannot remove container {} as it is {} - running or paused containers cannot be removed without force: container state improper",
-                    record.id,
-                    container.status.state.word()
-                ),
-            ));
-        }
         let volumes = how.volumes || record.options.remove;
         if ask_monitor(engine, container, how.timeout, volumes)? {
             return Ok(());

@@ -117,10 +117,11 @@ pub fn status_of(storage: &Storage, id: &ContainerId) -> Result<Status> {
     let started: Option<Started> = read_json(&dir.join("started.json"))?;
     let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
     let state = match (monitor, &started, &exit) {
-        (Some(_), Some(_), Some(_)) => State::Stopping,
-        (Some(_), Some(started), None) if started.held => State::Initialized,
-        (Some(_), Some(started), None) if is_frozen(started) => State::Paused,
-        (Some(_), Some(_), None) => State::Running,
+        // An older end is that of the life before.
+        (Some(_), Some(started), Some(exit)) if exit.finished >= started.at => State::Stopping,
+        (Some(_), Some(started), _) if started.held => State::Initialized,
+        (Some(_), Some(started), _) if is_frozen(started) => State::Paused,
+        (Some(_), Some(_), _) => State::Running,
         (Some(_), None, _) => State::Created,
         (None, None, None) => State::Created,
         // A monitor that died without a word: the next sweep writes 137.

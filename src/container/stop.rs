@@ -29,25 +29,41 @@ pub fn stop(
     Seat::wait_until_free(&engine.storage, id)
 }
 
-/// Sends `signal` to a running container's init.
-pub fn kill(container: &Container, signal: i32) -> Result<()> {
+/// Sends `signal` to a running container's init. After SIGKILL it returns when the
+/// container has ended.
+pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<()> {
     let record = &container.record;
-    let not_running = || {
+    let not_running = |state: State| {
         Error::new(
             Kind::State,
             format!(
                 "can only kill running containers. {} is in state {}: container state improper",
                 record.id,
-                container.status.state.word()
+                state.word()
             ),
         )
     };
     if !container.status.is_up() || container.status.state == State::Initialized {
-        return Err(not_running());
+        return Err(not_running(container.status.state));
     }
-    let init = container.status.init().ok_or_else(not_running)?;
-    init.signal(signal)
-        .tried(|| format!("signal container {}", record.id.short()))
+    // Its init has ended, which the monitor is about to write down.
+    let init = container.status.init();
+    let init = init.ok_or_else(|| not_running(State::Exited))?;
+    // Through the monitor, which is not to start again what the user ended.
+    let sent = socket::connect(&engine.storage.container_runtime(&record.id), SOCKET)
+        .map_err(Error::from)
+        .and_then(|control| {
+            say(&control, &Request::Signal(signal), &[])?;
+            Ok(control)
+        });
+    if sent.is_err() {
+        init.signal(signal)
+            .tried(|| format!("signal container {}", record.id.short()))?;
+    }
+    if signal == libc::SIGKILL {
+        Seat::wait_until_free(&engine.storage, &record.id)?;
+    }
+    Ok(())
 }
 
 /// Waits until a container has ended and gives its exit code; at once if it does

@@ -398,6 +398,8 @@ impl Supervisor<'_> {
                 }
             }
             Request::Signal(signal) => {
+                // As Podman: whatever the signal, the end is the user's doing.
+                ended.stopped_by_user = true;
                 let _ = self.init.signal(signal);
             }
             Request::Stop { signal, timeout } => {

@@ -1,7 +1,7 @@
 //! The container's environment.
 
 use crate::cli::args::host::{Caller, Host, words};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 
 /// PATH where neither image nor flags set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -123,7 +123,12 @@ pub fn extra(env: &[String], env_file: &[String]) -> Result<Vec<String>> {
     }
     variables
         .set_from_flags(env, env_file, &host)
-        .tried(|| "parsing environment variables")?;
+        .map_err(
+            |error| match error.to_string().starts_with("invalid variable") {
+                true => error.tried("parsing environment variables"),
+                false => error,
+            },
+        )?;
     Ok(variables.lines())
 }
 

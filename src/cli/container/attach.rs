@@ -67,7 +67,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         stdout: true,
         stderr: !options.tty,
         tty: options.tty,
-        detach_keys: detach_keys(args.detach_keys.as_deref())?,
+        detach_keys: detach_keys(args.detach_keys.as_deref())
+            .map_err(|error| error.kind_is(Kind::Other))?,
         sig_proxy: args.sig_proxy,
     };
     let outcome = carry::attach(engine, &found, &wanted)?;

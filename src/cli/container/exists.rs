@@ -10,7 +10,7 @@ use crate::output::Output;
 #[derive(clap::Args)]
 pub struct Args {
     /// Look for containers of other tools too; there are none
-    #[arg(short, long)]
+    #[arg(long)]
     external: bool,
 
     #[arg(value_name = "CONTAINER")]

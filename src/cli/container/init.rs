@@ -28,8 +28,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     each(chosen, output, |container, output, typed| {
         // `init a a` is told so the second time.
         let status = container::status_of(&engine.storage, &container.record.id)?;
+        if status.state == State::Stopping {
+            container::stop::wait(engine, container)?;
+        }
         match status.state {
-            State::Created | State::Exited => {}
+            State::Created | State::Exited | State::Stopping => {}
             _ if all => {
                 output.line(typed);
                 return Ok(());

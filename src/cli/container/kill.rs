@@ -38,7 +38,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             it.status.is_up()
         })?;
     each(chosen, output, |container, output, typed| {
-        stop::kill(container, signal)?;
+        stop::kill(engine, container, signal)?;
         output.line(typed);
         Ok(())
     })

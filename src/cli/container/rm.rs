@@ -120,7 +120,11 @@ impl Work<'_> {
             return;
         }
         if let Err(error) = self.try_to_remove(container, output) {
-            self.code = if error.kind() == Kind::State { 2 } else { 125 };
+            match error.kind() {
+                Kind::State => self.code = 2,
+                _ if self.code == 0 => self.code = 125,
+                _ => {}
+            }
             output.error(&error);
         } else {
             output.line(typed);

@@ -142,14 +142,24 @@ fn attached(
             let outcome = container::attach::attach(engine, container, &session.wanted)?;
             session.code(engine, &container.record, outcome)
         }
+        State::Stopping => {
+            container::stop::wait(engine, container)?;
+            session.start(engine, &container.record, false, output)
+        }
         _ => session.start(engine, &container.record, false, output),
     }
 }
 
 /// Starts a container in the background; nothing to do if it runs.
 pub fn start(engine: &Engine, container: &container::Container, output: &mut Output) -> Result<()> {
-    match container.status.state {
+    // Named twice, or started by somebody meanwhile, it is up by now.
+    let status = container::status_of(&engine.storage, &container.record.id)?;
+    match status.state {
         State::Running => return Ok(()),
+        // It has ended; its monitor is about to leave.
+        State::Stopping => {
+            container::stop::wait(engine, container)?;
+        }
         State::Initialized => return container::release(engine, container),
         State::Created | State::Exited => {}
         other => {
