@@ -1,6 +1,7 @@
 //! Taking a container away, with what was made for it alone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
@@ -25,7 +26,12 @@ pub struct Removal {
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
     let status = &container.status;
-    let is_up = status.is_up() && status.monitor.is_some();
+    // One that has just ended is no longer up, even if its monitor did not say so yet.
+    let has_ended = || match status.init() {
+        Some(init) => init.wait_ended(Some(Duration::ZERO)).unwrap_or(false),
+        None => true,
+    };
+    let is_up = status.is_up() && status.monitor.is_some() && !has_ended();
     if is_up && !how.force && !matches!(status.state, State::Initialized | State::Stopping) {
         return Err(Error::new(
             Kind::State,

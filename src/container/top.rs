@@ -277,7 +277,10 @@ pub fn processes(engine: &Engine, container: &Container) -> Result<Top> {
         else {
             continue;
         };
-        if namespace.is_none() || fs::read_link(format!("/proc/{pid}/ns/pid")).ok() != namespace {
+        let is_within = || {
+            namespace.is_some() && fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == namespace
+        };
+        if pid != container.status.pid() && !is_within() {
             continue;
         }
         if let Some(process) = read(pid, uptime) {
