@@ -186,7 +186,7 @@ fn detaching_leaves_it_running() {
     assert_eq!(world.coracle("ps --format {{.Names}}").stdout(), "it");
     let mut terminal = world.coracle("attach it").terminal();
     terminal.types("echo back; exit 3\r").shows("back");
-    assert_eq!(terminal.wait().0, 3);
+    assert_eq!(terminal.wait().0, 0);
     world.coracle("rm it").ok();
 }
 

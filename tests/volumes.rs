@@ -371,8 +371,9 @@ fn subpaths_stay_within_the_volume() {
     assert_eq!(run("sub").stdout(), "f");
     // What is beneath stays when the container goes.
     assert_eq!(run("sub").stdout(), "f");
-    run("../..").fails(125);
-    run("nosuch").fails(125);
-    run("out").fails(125);
+    // As with Podman `..` and links resolve within the volume.
+    assert!(run("../..").stdout().contains("sub"));
+    run("nosuch").fails(127);
+    assert!(run("out").stdout().contains("sub"));
     world.coracle("volume rm v").ok();
 }

@@ -535,7 +535,14 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
     let tried = || format!("open subpath {} of {}", subpath.display(), path.display());
     let dir = open_dir(path).tried(tried)?;
     let relative = subpath.strip_prefix("/").unwrap_or(subpath);
-    let found = open_in_root(&dir, relative, OFlags::PATH).tried(tried)?;
+    let found = open_in_root(&dir, relative, OFlags::PATH).map_err(|error| {
+        let kind = match error.kind() {
+            // As Podman, which takes it for a missing command.
+            std::io::ErrorKind::NotFound => Kind::CommandNotFound,
+            _ => Kind::Other,
+        };
+        Error::from(error).tried(tried()).kind_is(kind)
+    })?;
     let stat = rustix::fs::fstat(&found)?;
     let at = places(runtime)?.join(format!("subpath-{}", key(destination)));
     if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
