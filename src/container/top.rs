@@ -368,7 +368,7 @@ pub fn ps(engine: &Engine, container: &Container, args: &[String]) -> Result<Opt
     else {
         return Ok(None);
     };
-    let Some(init) = container.status.init() else {
+    let Some(init) = container.entrance() else {
         return Ok(None);
     };
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
