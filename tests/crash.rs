@@ -117,16 +117,23 @@ fn settle(world: &World) -> Result<Vec<Value>, String> {
     }
 }
 
-/// Removes every container, and names what is left of them.
+/// Removes every container, and names what is left of them. A monitor whose CLI
+/// was killed needs a moment to undo what it had begun: what it leaves is looked
+/// at once it is gone, and the next command sweeps what it could not undo.
 fn clear(world: &World) -> Vec<String> {
-    let done = world.coracle("rm -fa -t 0").run();
-    let mut wrong = Vec::new();
-    if done.code != 0 {
-        wrong.push(format!("rm -fa left with {}: {}", done.code, done.stderr()));
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let done = world.coracle("rm -fa -t 0").run();
+        let mut wrong = Vec::new();
+        if done.code != 0 {
+            wrong.push(format!("rm -fa left with {}: {}", done.code, done.stderr()));
+        }
+        wrong.extend(world.left());
+        wrong.extend(store::wrong(world));
+        if wrong.is_empty() || Instant::now() > end {
+            return wrong;
+        }
     }
-    wrong.extend(world.left());
-    wrong.extend(store::wrong(world));
-    wrong
 }
 
 #[test]

@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Container, Record, Seat, State, stop};
+use super::{Container, Record, Seat, State, status_of, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
-use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
+use crate::monitor::protocol::{Event, Request, hear, say};
 use crate::storage::{Storage, remove_tree, try_lock_alone};
-use crate::sys::socket;
 
 /// How `rm` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,7 +58,7 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         if ask_monitor(engine, container, how.timeout, volumes)? {
             return Ok(());
         }
-        stop::kill_leftovers(&container.status);
+        stop::kill_leftovers(&status_of(&engine.storage, &record.id)?);
         Seat::wait_until_free(&engine.storage, &record.id)?;
     }
     let Some(seat) = Seat::take(&engine.storage, &record.id)? else {
@@ -99,8 +98,7 @@ fn ask_monitor(
     timeout: Option<u32>,
     volumes: bool,
 ) -> Result<bool> {
-    let runtime = engine.storage.container_runtime(&container.record.id);
-    let Ok(control) = socket::connect(&runtime, SOCKET) else {
+    let Some(control) = stop::control(engine, container)? else {
         return Ok(false);
     };
     if say(&control, &Request::Remove { timeout, volumes }, &[]).is_err() {

@@ -1,6 +1,9 @@
 //! Ending containers: stop, kill, wait.
 
-use super::{Container, Exit, Seat, State, Status};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::{Container, Exit, Seat, State, Status, status_of};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::ContainerId;
@@ -21,12 +24,38 @@ pub fn stop(
         return Ok(());
     }
     let id = &container.record.id;
-    if let Ok(control) = socket::connect(&engine.storage.container_runtime(id), SOCKET)
-        && say(&control, &Request::Stop { signal, timeout }, &[]).is_ok()
-    {
-        while let Ok(Some(_)) = hear::<Event>(&control) {}
+    match control(engine, container)? {
+        Some(control) => {
+            if say(&control, &Request::Stop { signal, timeout }, &[]).is_ok() {
+                while let Ok(Some(_)) = hear::<Event>(&control) {}
+            }
+        }
+        None => kill_leftovers(&status_of(&engine.storage, id)?),
     }
     Seat::wait_until_free(&engine.storage, id)
+}
+
+/// How long a monitor may take from its seat to its socket.
+const BEGINNING: Duration = Duration::from_secs(5);
+
+/// The socket of a container's monitor. A monitor that has just begun does not
+/// listen yet, and is waited for: who let it be would wait for its end instead.
+/// `None`: it is gone, or its socket was deleted under it.
+pub(super) fn control(engine: &Engine, container: &Container) -> Result<Option<OwnedFd>> {
+    let runtime = engine.storage.container_runtime(&container.record.id);
+    let begun = Instant::now();
+    loop {
+        if let Ok(control) = socket::connect(&runtime, SOCKET) {
+            return Ok(Some(control));
+        }
+        let status = status_of(&engine.storage, &container.record.id)?;
+        let Some(monitor) = status.monitor.and_then(|pid| Process::open(pid).ok()) else {
+            return Ok(None);
+        };
+        if begun.elapsed() > BEGINNING || monitor.wait_ended(Some(Duration::from_millis(5)))? {
+            return Ok(None);
+        }
+    }
 }
 
 /// Sends `signal` to a running container's init. After SIGKILL it returns when the
@@ -110,6 +139,6 @@ pub(super) fn kill_leftovers(status: &Status) {
     }
     if let Some(init) = Process::open_started(started.pid, started.start_time) {
         let _ = init.signal(libc::SIGKILL);
-        let _ = init.wait_ended(Some(std::time::Duration::from_secs(10)));
+        let _ = init.wait_ended(Some(Duration::from_secs(10)));
     }
 }
