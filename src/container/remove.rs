@@ -1,8 +1,8 @@
 //! Taking a container away, with what was made for it alone.
 
 use std::path::Path;
-use std::time::Duration;
 
+use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, status_of, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -25,12 +25,9 @@ pub struct Removal {
 pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()> {
     let record = &container.record;
     let status = &container.status;
-    // One that has just ended is no longer up, even if its monitor did not say so yet.
-    let has_ended = || match status.init() {
-        Some(init) => init.wait_ended(Some(Duration::ZERO)).unwrap_or(false),
-        None => true,
-    };
-    let is_up = status.is_up() && status.monitor.is_some() && !has_ended();
+    let is_up = status.is_up()
+        && status.monitor.is_some()
+        && !(record.options.restart == RestartPolicy::No && status.has_ended());
     if is_up && !how.force && !matches!(status.state, State::Initialized | State::Stopping) {
         return Err(Error::new(
             Kind::State,

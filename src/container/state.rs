@@ -1,5 +1,7 @@
 //! What a container is doing, derived from the seat and the files beside it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,14 @@ impl Status {
     pub fn init(&self) -> Option<Process> {
         let started = self.started.as_ref().filter(|_| self.monitor.is_some())?;
         Process::open_started(started.pid, started.start_time)
+    }
+
+    /// Whether its init has ended, even if its monitor did not say so yet.
+    pub fn has_ended(&self) -> bool {
+        match self.init() {
+            Some(init) => init.wait_ended(Some(Duration::ZERO)).unwrap_or(false),
+            None => true,
+        }
     }
 
     /// The init's pid while it is up, else 0, as `inspect` shows it.

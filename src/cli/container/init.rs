@@ -1,3 +1,4 @@
+use super::start::is_leaving;
 use crate::cli::Example;
 use crate::cli::args::select::{Missing, Select, each};
 use crate::container::{self, State, start};
@@ -28,11 +29,14 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     each(chosen, output, |container, output, typed| {
         // `init a a` is told so the second time.
         let status = container::status_of(&engine.storage, &container.record.id)?;
-        if status.state == State::Stopping {
+        let has_ended = matches!(status.state, State::Running | State::Stopping)
+            && is_leaving(container, &status);
+        if has_ended {
             container::stop::wait(engine, container)?;
         }
         match status.state {
-            State::Created | State::Exited | State::Stopping => {}
+            State::Created | State::Exited => {}
+            _ if has_ended => {}
             _ if all => {
                 output.line(typed);
                 return Ok(());

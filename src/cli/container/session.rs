@@ -3,7 +3,7 @@
 
 use crate::container::attach::{Carrier, Outcome, Peer, Wanted, pipes, window};
 use crate::container::start::{Launch, Running, start};
-use crate::container::{self, Record};
+use crate::container::{self, Record, Seat};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::Output;
@@ -76,6 +76,12 @@ impl Session {
             // As Podman, which leaves the container running.
             Outcome::Unread => crate::sys::signal::end_by(libc::SIGPIPE),
             Outcome::Lost => {
+                // It ended just as we came: its monitor no longer listened.
+                Seat::wait_until_free(&engine.storage, &record.id)?;
+                let now = container::load(&engine.storage, &record.id)?;
+                if let Some(exit) = now.and_then(|it| it.status.exit) {
+                    return Ok(exit.code as u8);
+                }
                 container::sweep(engine)?;
                 Err(Error::other(format!(
                     "the monitor of container {} was killed, and the container with it",

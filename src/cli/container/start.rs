@@ -3,7 +3,8 @@ use crate::cli::args::select::{Chosen, Missing, Select, each};
 use crate::cli::args::{detach_keys, filter};
 use crate::cli::container::session::Session;
 use crate::container::attach::Wanted;
-use crate::container::{self, Container, State};
+use crate::container::options::RestartPolicy;
+use crate::container::{self, Container, State, Status};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
@@ -117,6 +118,11 @@ impl Args {
     }
 }
 
+/// Whether its init has ended and its monitor is about to leave.
+pub fn is_leaving(container: &Container, status: &Status) -> bool {
+    container.record.options.restart == RestartPolicy::No && status.has_ended()
+}
+
 /// Starts `container` and stays with it.
 fn attached(
     args: &Args,
@@ -138,13 +144,13 @@ fn attached(
         detached: false,
     };
     match container.status.state {
+        State::Running | State::Stopping if is_leaving(container, &container.status) => {
+            container::stop::wait(engine, container)?;
+            session.start(engine, &container.record, false, output)
+        }
         State::Running | State::Initialized => {
             let outcome = container::attach::attach(engine, container, &session.wanted)?;
             session.code(engine, &container.record, outcome)
-        }
-        State::Stopping => {
-            container::stop::wait(engine, container)?;
-            session.start(engine, &container.record, false, output)
         }
         _ => session.start(engine, &container.record, false, output),
     }
@@ -155,11 +161,11 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
     // Named twice, or started by somebody meanwhile, it is up by now.
     let status = container::status_of(&engine.storage, &container.record.id)?;
     match status.state {
-        State::Running => return Ok(()),
         // It has ended; its monitor is about to leave.
-        State::Stopping => {
+        State::Running | State::Stopping if is_leaving(container, &status) => {
             container::stop::wait(engine, container)?;
         }
+        State::Running => return Ok(()),
         State::Initialized => return container::release(engine, container),
         State::Created | State::Exited => {}
         other => {
