@@ -37,6 +37,14 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
     let _ = remove_tree(&engine.storage.container_runtime(id));
     let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
+        // It died between taking a name and putting the record in place.
+        let names = engine.storage.names();
+        for name in engine.storage.list(&names)? {
+            let link = names.join(name);
+            if std::fs::read_link(&link).is_ok_and(|to| to.as_os_str() == id.as_str()) {
+                let _ = std::fs::remove_file(&link);
+            }
+        }
         return Ok(());
     };
     let started: Option<Started> = read_json(&dir.join("started.json"))?;
