@@ -8,6 +8,7 @@ mod crash;
 mod detached;
 mod exec;
 mod generated;
+mod give;
 mod images;
 mod layers;
 mod look;

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 
 pub use lock::Locked;
 pub use staging::Staging;
-pub use tree::{disk_usage, remove_tree};
+pub use tree::{disk_usage, give_tree, remove_tree};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
