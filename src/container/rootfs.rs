@@ -666,7 +666,7 @@ mod tests {
             return;
         };
         let settings = crate::settings::Settings::read(&Default::default()).unwrap();
-        let map = crate::userns::default_map(&settings);
+        let (map, _) = crate::userns::default_map(&settings);
         if map.is_single() {
             return;
         }

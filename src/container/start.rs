@@ -28,8 +28,7 @@ use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::process::{self, UnshareFlags};
-use crate::sys::{mount, socket};
+use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
 
 /// How a container is to be started.
@@ -87,7 +86,7 @@ pub fn start(
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
         .why_single()
-        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
+        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {}", why.with_hint()))
         .into_iter()
         .collect();
     loop {
@@ -257,9 +256,7 @@ impl<'a> Monitor<'a> {
         process::hide().tried(|| "hide from the container")?;
         create::use_neighbours(self.storage(), self.record)?;
         userns::leave_groups(self.map)?;
-        process::unshare(self.engine.thread, UnshareFlags::NEWNS)
-            .tried(|| "make a mount namespace")?;
-        mount::make_slave().tried(|| "make mounts slaves")?;
+        userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
         runtime::cgroup::show_unified_only()
     }

@@ -742,7 +742,7 @@ mod tests {
     /// stands at `uid` and `gid` in it.
     fn as_monitor(proof: SoleThread, uid: u32, work: impl FnOnce() -> Result<()>) {
         let settings = Settings::read(&Overrides::default()).unwrap();
-        let default = userns::default_map(&settings);
+        let (default, _) = userns::default_map(&settings);
         let map = match uid {
             0 => default,
             uid => userns::IdMap::with_caller_at(&default, uid, uid).unwrap(),
@@ -884,7 +884,7 @@ mod tests {
             && let Some(proof) = process::alone(name)
         {
             let settings = Settings::read(&Overrides::default()).unwrap();
-            if !userns::default_map(&settings).is_single() {
+            if !userns::default_map(&settings).0.is_single() {
                 as_monitor(proof, 1000, || reached_through_pasta(proof));
             }
         }

@@ -1,28 +1,46 @@
 //! Entering a user namespace.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{IdMap, IdRange};
+use super::{IdMap, IdRange, Machine, helper};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, UnshareFlags};
 use crate::sys::{SoleThread, socket};
 
 /// Leaves for a new user namespace, whose map another process has yet to write.
 pub fn unshare_user(proof: SoleThread) -> Result<()> {
-    process::unshare(proof, UnshareFlags::NEWUSER).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => Error::from(error)
-            .tried("make a user namespace")
-            .hint("this machine forbids it to users: see `sysctl kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns`"),
-        Some(libc::ENOSPC) => Error::from(error)
-            .tried("make a user namespace")
-            .hint("the limit is reached: as root, `sysctl user.max_user_namespaces=28633`"),
-        _ => Error::from(error).tried("make a user namespace"),
-    })
+    process::unshare(proof, UnshareFlags::NEWUSER)
+        .map_err(|error| refused(error, "make a user namespace"))
+}
+
+/// Leaves for a mount namespace of the user namespace that we are root of. Mounts
+/// made here are not seen outside; those made there still arrive here.
+pub fn unshare_mounts(proof: SoleThread) -> Result<()> {
+    process::unshare(proof, UnshareFlags::NEWNS)
+        .map_err(|error| refused(error, "make a mount namespace"))?;
+    crate::sys::mount::make_slave().tried(|| "make mounts slaves")
+}
+
+/// What the kernel refused, with what stands in the way and its mend.
+fn refused(error: io::Error, tried: &str) -> Error {
+    let errno = error.raw_os_error();
+    let failed = Error::from(error).tried(tried);
+    let obstacle = match errno {
+        // AppArmor lets a user namespace be made, but nothing be done in it.
+        Some(libc::EPERM | libc::EACCES | libc::ENOSPC) => Machine::here().forbids(),
+        _ => None,
+    };
+    match (obstacle, errno) {
+        (Some(obstacle), _) => obstacle.tried(failed),
+        (None, Some(libc::ENOSPC)) => {
+            failed.hint("the limit is reached: as root, `sysctl user.max_user_namespaces=28633`")
+        }
+        (None, _) => failed,
+    }
 }
 
 /// Writes the map of the user namespace that the process `pid` has just made:
@@ -44,12 +62,23 @@ pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
         let output = child.wait_with_output().tried(|| name)?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
-                .tried(format_args!("{name} {pid}"))
-                .hint("newuidmap and newgidmap must be setuid root (or have cap_setuid and cap_setgid), and /etc/subuid and /etc/subgid give the ids"));
+            return Err(
+                Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
+                    .tried(format_args!("{name} {pid}"))
+                    .hint(why_not_mapped()),
+            );
         }
     }
     Ok(())
+}
+
+/// Why newuidmap and newgidmap write no map that is of the caller's ids.
+fn why_not_mapped() -> String {
+    let fault = Machine::here().faults().into_iter().find(|it| it.fatal);
+    match fault.as_ref().map(|it| (&it.error, it.error.hint_line())) {
+        Some((error, Some(mend))) => format!("{error}: {mend}"),
+        _ => "/etc/subuid and /etc/subgid must give you the ids: `coracle doctor` looks".to_owned(),
+    }
 }
 
 fn lines(ranges: &[IdRange]) -> String {
@@ -76,18 +105,6 @@ fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child
         .stderr(Stdio::piped())
         .spawn()
         .tried(|| format!("run {name}"))
-}
-
-/// Where `name` is: in PATH, else where distributions put it.
-pub fn helper(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| {
-            file.metadata()
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        })
 }
 
 /// Leaves the caller's supplementary groups behind, once the map is written and
@@ -156,10 +173,9 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
         return Err(Error::other("the parent did not write the id map"));
     }
     become_root(map)?;
-    process::unshare(proof, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
     // Becoming root cleared it: credentials changed (prctl(2)).
     process::die_with_parent(libc::SIGKILL);
-    crate::sys::mount::make_slave().tried(|| "make mounts slaves")
+    unshare_mounts(proof)
 }
 
 fn serve<T: DeserializeOwned>(

@@ -13,9 +13,11 @@
 //! **Invariant:** nothing here waits for a container.
 
 mod enter;
+mod machine;
 mod map;
 mod subid;
 
-pub use enter::{helper, in_child, leave_groups, unshare_user, write_map};
+pub use enter::{in_child, leave_groups, unshare_mounts, unshare_user, write_map};
+pub use machine::{Fault, Machine, Range, helper};
 pub use map::{IdMap, IdRange};
-pub use subid::{default_map, subordinate_ids, why_single};
+pub use subid::{default_map, subordinate_ids};
