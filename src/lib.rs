@@ -14,6 +14,10 @@ pub mod cli;
 /// only code that prints.
 pub mod output;
 
+/// What containers need of the machine, looked at with the code that runs them,
+/// and the mend of what is not as it must be.
+pub mod doctor;
+
 /// A container: its record, its states (derived, never stored), and each change to
 /// it: create, start, attach, exec, stop, remove, and the sweep that mends what a
 /// killed process or a reboot left. `spec` says what the OCI config is, `rootfs`

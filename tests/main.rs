@@ -6,6 +6,7 @@ mod world;
 mod completion;
 mod crash;
 mod detached;
+mod doctor;
 mod exec;
 mod generated;
 mod give;

@@ -42,6 +42,7 @@ pub mod user;
 pub use options::Options;
 pub use record::{ImageUse, Record};
 pub use release::release;
+pub use rootfs::overlay;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;

@@ -214,6 +214,17 @@ fn mount_overlay(
     while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
         lower.push(nothing.clone());
     }
+    let overlay = overlay(&lower, upper, volatile)?;
+    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// An overlay of the folders `lower` (uppermost first); read-only without `upper`
+/// and `work`.
+pub fn overlay(
+    lower: &[String],
+    upper: Option<(&Path, &Path)>,
+    volatile: bool,
+) -> Result<mount::Detached> {
     let mut options: Vec<(&str, Option<&str>)> =
         vec![("source", Some("overlay")), ("userxattr", None)];
     options.extend(
@@ -234,10 +245,9 @@ fn mount_overlay(
             options.push(("volatile", None));
         }
     }
-    let made = mount::make("overlay", &options, MountAttrFlags::empty());
-    let overlay = match made {
-        // Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+    let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
+        // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
             let joined = lower.join(":");
             let mut old: Vec<(&str, Option<&str>)> = options
                 .iter()
@@ -249,12 +259,11 @@ fn mount_overlay(
         }
         result => result,
     };
-    let overlay = overlay.map_err(|error| {
+    made.map_err(|error| {
         Error::from(error).tried("mount the container's overlay").hint(
-            "native overlay in a user namespace needs Linux 5.11, and a file system for the store that it can stand on",
+            "it needs Linux 5.11 and a local file system with extended attributes: put the store on one (`export XDG_DATA_HOME=FOLDER`)",
         )
-    })?;
-    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+    })
 }
 
 /// A folder with nothing in it, for overlays of too few layers.

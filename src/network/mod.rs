@@ -28,7 +28,7 @@ pub use enter::{Entered, enter};
 pub use files::{HostFiles, HostsFor, hostname_file, hosts, hosts_joined, hosts_left, resolv_conf};
 pub use mode::NetworkMode;
 pub use netns::Netns;
-pub use pasta::{Attached, Pasta, PastaSettings, can_start};
+pub use pasta::{Attached, Pasta, PastaSettings, can_start, open_tun, version};
 pub use port::{
     PortMapping, Reserved, check_free, choose, describe, parse_exposed, parse_published,
     publish_exposed,

@@ -217,6 +217,24 @@ fn reap_those_gone() {
 /// anything is made.
 pub fn can_start() -> Result<()> {
     Program::find()?;
+    open_tun()
+}
+
+/// Where pasta is and the version it says it is of.
+pub fn version() -> Result<(PathBuf, String)> {
+    let program = Program::find()?;
+    let said = std::process::Command::new(&program.path)
+        .arg("--version")
+        .output()
+        .tried(|| format!("run {}", program.path.display()))?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let line = text.lines().next().unwrap_or_default();
+    let version = line.strip_prefix("pasta ").unwrap_or(line);
+    Ok((program.path, version.to_owned()))
+}
+
+/// Fails as pasta would if it cannot make its interface.
+pub fn open_tun() -> Result<()> {
     match File::options().read(true).write(true).open(TUN) {
         Ok(_) => Ok(()),
         Err(error) => Err(no_tun(&error.to_string())),

@@ -31,6 +31,17 @@ pub fn hierarchy() -> Hierarchy {
     }
 }
 
+/// The controllers of the cgroup that we are in (cgroup v2).
+pub fn controllers() -> Vec<String> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    let file = Path::new(ROOT)
+        .join(own.unwrap_or(""))
+        .join("cgroup.controllers");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Has libcontainer, which knows version 2 only, find that at the usual place. In
 /// a mount namespace of our own.
 pub fn show_unified_only() -> Result<()> {

@@ -179,7 +179,8 @@ impl Machine {
         let found = file.metadata()?;
         let is_setuid = found.mode() & 0o4000 != 0;
         let shown = path.display();
-        if !(is_setuid && found.uid() == 0) && !has_capability(&file, bit) {
+        let is_roots = is_setuid && found.uid() == 0;
+        if !is_roots && !has_capability(&file, bit) {
             let (what, mend) = match is_setuid {
                 true => (
                     format!("{shown} is setuid of user {}, not of root", found.uid()),
@@ -322,7 +323,8 @@ impl Machine {
         (sources != "files" && !sources.is_empty()).then(|| sources.to_owned())
     }
 
-    fn user(&self) -> String {
+    /// The caller's name, or number.
+    pub fn user(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.uid.to_string())
     }
 
