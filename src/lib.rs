@@ -10,13 +10,13 @@
 /// `run` and `create` as pure functions to `container::Options`.
 pub mod cli;
 
-/// Values to text: tables, Go templates, JSON as Go writes it, human numbers. The
-/// only code that prints.
-pub mod output;
-
 /// What containers need of the machine, looked at with the code that runs them,
 /// and the mend of what is not as it must be.
 pub mod doctor;
+
+/// Values to text: tables, Go templates, JSON as Go writes it, human numbers. The
+/// only code that prints.
+pub mod output;
 
 /// A container: its record, its states (derived, never stored), and each change to
 /// it: create, start, attach, exec, stop, remove, and the sweep that mends what a
