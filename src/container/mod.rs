@@ -22,6 +22,7 @@ pub mod create;
 pub mod exec;
 mod host;
 pub mod logs;
+pub mod map;
 pub mod name;
 pub mod options;
 mod record;
