@@ -9,10 +9,10 @@ use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
 use super::options::{NamespaceMode, Options};
-use super::user::User;
-use super::{Container, Record, State, spec, user};
+use super::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::accounts::{Accounts, User};
 use crate::network::NetworkMode;
 use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
@@ -71,11 +71,14 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
             }
         },
     )?;
-    userns::leave_groups(&map)?;
+    if !record.options.keeps_groups() {
+        userns::leave_groups(&map)?;
+    }
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
-    let user = user::resolve(root.as_fd(), who, &record.options.groups)
+    let user = Accounts::in_root(root.as_fd())
+        .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
     let joined = runtime::exec(
@@ -156,7 +159,8 @@ fn plan(
 fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     let mut options = record.options.clone();
     options.tty |= exec.wanted.tty;
-    let mut all = spec::environment(&options, &super::host::hostname(record), &user.home);
+    let home = user.home.as_deref().unwrap_or("/");
+    let mut all = spec::environment(&options, &super::host::hostname(record), Some(home));
     // Podman gives it to the first program alone.
     if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
         all.retain(|it| !it.starts_with("HOSTNAME="));

@@ -22,6 +22,7 @@ pub mod create;
 pub mod exec;
 mod host;
 pub mod logs;
+pub mod map;
 pub mod name;
 pub mod options;
 mod record;
@@ -37,7 +38,6 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
-pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};

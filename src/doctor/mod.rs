@@ -136,7 +136,7 @@ fn ids(machine: &Machine) -> Vec<Finding> {
     all
 }
 
-fn shown(ranges: &[crate::userns::Range]) -> String {
+fn shown(ranges: &[(u32, u32)]) -> String {
     let ranges: Vec<String> = ranges
         .iter()
         .map(|&(first, count)| format!("{first}-{}", u64::from(first) + u64::from(count) - 1))

@@ -22,7 +22,8 @@ const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 
 /// A range of subordinate ids: the first, and how many.
-pub type Range = (u32, u32);
+type Range = (u32, u32);
+pub type Ranges = Vec<Range>;
 
 /// This machine, as far as id maps are concerned, for one user.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ impl Machine {
     }
 
     /// The caller's ranges in /etc/subuid and /etc/subgid, in their order.
-    pub fn ranges(&self) -> (Vec<Range>, Vec<Range>) {
+    pub fn ranges(&self) -> (Ranges, Ranges) {
         (self.own(SUBUID), self.own(SUBGID))
     }
 
@@ -282,7 +283,7 @@ impl Machine {
     }
 
     /// The ranges that a file gives the caller.
-    fn own(&self, file: &str) -> Vec<Range> {
+    fn own(&self, file: &str) -> Ranges {
         let text = self.read(file).unwrap_or_default();
         super::subordinate_ids(&text, self.name.as_deref(), self.uid)
     }

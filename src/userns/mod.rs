@@ -15,9 +15,11 @@
 mod enter;
 mod machine;
 mod map;
+pub mod mode;
 mod subid;
 
-pub use enter::{in_child, leave_groups, unshare_mounts, unshare_user, write_map};
-pub use machine::{Fault, Machine, Range, helper};
+pub use enter::{in_child, leave_groups, map_of, unshare_mounts, unshare_user, write_map};
+pub use machine::{Fault, Machine, Ranges, helper};
 pub use map::{IdMap, IdRange};
-pub use subid::{default_map, subordinate_ids};
+pub use mode::Mode;
+pub use subid::{default_map, ranges_of, subordinate_ids};

@@ -1,7 +1,7 @@
 //! The caller's subordinate ids (subuid(5), subgid(5)).
 
-use super::{IdMap, IdRange, Machine};
-use crate::error::Error;
+use super::{IdMap, IdRange, Machine, Ranges};
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 
 /// The ranges that `file` (/etc/subuid or /etc/subgid) gives a user, named
@@ -34,6 +34,27 @@ pub fn default_map(settings: &Settings) -> (IdMap, Option<Error>) {
         gids: with_caller(settings.gid, &gids),
     };
     (map, None)
+}
+
+/// The ranges that /etc/subuid and /etc/subgid give `users` and `groups`, or
+/// Podman's words for those that have none.
+pub fn ranges_of(users: &str, groups: &str) -> Result<(Ranges, Ranges)> {
+    let read = |path: &str, kind: &str, name: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        // By name or by number, whatever the name is.
+        let ranges = subordinate_ids(&text, Some(name), name.parse().unwrap_or(u32::MAX));
+        if ranges.is_empty() {
+            return Err(Error::usage(format!(
+                "no {kind} ranges found for {} {name:?} in {path}",
+                if kind == "subuid" { "user" } else { "group" }
+            )));
+        }
+        Ok(ranges)
+    };
+    Ok((
+        read("/etc/subuid", "subuid", users)?,
+        read("/etc/subgid", "subgid", groups)?,
+    ))
 }
 
 fn with_caller(caller: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
