@@ -31,7 +31,7 @@ fn a_tree_becomes_the_users() {
     let mine = owner(&world.home());
     world
         .coracle(
-            "run --rm --network=none --user 7:8 -v ./tree:/tree:U IMAGE sh -c 'echo y > /tree/new'",
+            "run --rm --network=none --userns=host --user 7:8 -v ./tree:/tree:U IMAGE sh -c 'echo y > /tree/new'",
         )
         .ok();
     for path in ["tree", "tree/a", "tree/a/file", "tree/link", "tree/new"] {
@@ -46,7 +46,7 @@ fn a_tree_becomes_the_users() {
     };
     let before = changed("tree/a/file");
     world
-        .coracle("run --rm --network=none --user 7:8 -v ./tree:/tree:U IMAGE true")
+        .coracle("run --rm --network=none --userns=host --user 7:8 -v ./tree:/tree:U IMAGE true")
         .ok();
     assert_eq!(changed("tree/a/file"), before);
     world
@@ -63,12 +63,14 @@ fn a_volume_and_a_single_file() {
         .coracle("run --rm --network=none -v v:/v IMAGE sh -c 'mkdir /v/d && touch /v/d/f'")
         .ok();
     let inside = world
-        .coracle("run --rm --network=none --user 5:6 -v v:/v:U IMAGE stat -c %u:%g /v /v/d /v/d/f")
+        .coracle("run --rm --network=none --userns=host --user 5:6 -v v:/v:U IMAGE stat -c %u:%g /v /v/d /v/d/f")
         .stdout();
     assert_eq!(inside, "5:6\n5:6\n5:6");
     let file = world.file("file", "x");
     world
-        .coracle("run --rm --network=none --user 5:6 -v ./file:/file:U IMAGE cat /file")
+        .coracle(
+            "run --rm --network=none --userns=host --user 5:6 -v ./file:/file:U IMAGE cat /file",
+        )
         .ok();
     assert_eq!(owner(&file), (outside(&world, 5), outside(&world, 6)));
     world
@@ -134,7 +136,7 @@ fn a_swapped_folder_leads_nowhere_else() {
         let user = ["--user=9:9", "--user=7:8"][round % 2];
         // A folder that is away for a moment is no failure of ours, nor a success.
         world
-            .coracle("run --rm --network=none")
+            .coracle("run --rm --network=none --userns=host")
             .arg(user)
             .args(["-v", "./tree:/tree:U", "IMAGE", "true"])
             .run();
