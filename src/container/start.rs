@@ -90,6 +90,8 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
+                let settings = &engine.settings;
+                let map = map.and_caller(settings.uid, settings.gid);
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -246,6 +248,10 @@ impl<'a> Monitor<'a> {
                     ));
                 }
             }
+        }
+        let settings = &self.engine.settings;
+        if !self.map.has_outside(settings.uid, settings.gid) {
+            self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
         }
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
@@ -465,7 +471,7 @@ impl<'a> Monitor<'a> {
         .run()
         .tried(|| "watch the container")?;
         drop(network);
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         Ok((ended, at))
     }
 
@@ -477,7 +483,7 @@ impl<'a> Monitor<'a> {
         if !options.network.is_pasta() && options.network != NetworkMode::None {
             return Ok(None);
         }
-        let netns = Netns::make(thread)?;
+        let netns = Netns::make(thread, self.joins.nested.as_ref().map(AsFd::as_fd))?;
         let pasta = match options.network.is_pasta() {
             true => Some(Pasta::start(thread, &netns, self.pasta_settings())?),
             false => None,
@@ -550,7 +556,7 @@ impl<'a> Monitor<'a> {
 
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         let _ = remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {

@@ -68,15 +68,40 @@ impl IdMap {
         })
     }
 
+    /// This map with the host's `uid` and `gid` beside it, where they are not in it, at
+    /// an id that nobody has.
+    #[must_use]
+    pub fn and_caller(&self, uid: u32, gid: u32) -> Self {
+        let with = |ranges: &[IdRange], id: u32| {
+            let mut ranges = ranges.to_vec();
+            if !has(&ranges, id) {
+                ranges.push(IdRange {
+                    inside: BESIDE,
+                    outside: id,
+                    count: 1,
+                });
+            }
+            ranges
+        };
+        Self {
+            uids: with(&self.uids, uid),
+            gids: with(&self.gids, gid),
+        }
+    }
+
     /// Whether the host's `uid` and `gid` are mapped.
     pub fn has_outside(&self, uid: u32, gid: u32) -> bool {
-        let has = |ranges: &[IdRange], id: u32| {
-            ranges
-                .iter()
-                .any(|it| id >= it.outside && id - it.outside < it.count)
-        };
         has(&self.uids, uid) && has(&self.gids, gid)
     }
+}
+
+/// Where a caller stands who is not in the container: beyond all that `--user` takes.
+const BESIDE: u32 = u32::MAX - 2;
+
+fn has(ranges: &[IdRange], outside: u32) -> bool {
+    ranges
+        .iter()
+        .any(|it| outside >= it.outside && outside - it.outside < it.count)
 }
 
 fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
