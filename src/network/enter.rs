@@ -24,7 +24,7 @@ pub fn enter(proof: SoleThread, cache: &Path, scratch: &Path) -> Result<Entered>
         ports: &[],
         cache,
     };
-    let netns = Netns::make(proof)?;
+    let netns = Netns::make(proof, None)?;
     let mut pasta = Pasta::start(proof, &netns, settings)?;
     let attached = pasta.ready(proof, &netns, settings)?;
     process::join_namespace(proof, std::os::fd::AsFd::as_fd(&netns), libc::CLONE_NEWNET)
