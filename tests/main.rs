@@ -8,6 +8,7 @@ mod crash;
 mod detached;
 mod doctor;
 mod exec;
+mod explain;
 mod generated;
 mod give;
 mod images;

@@ -20,6 +20,7 @@
 pub mod attach;
 pub mod create;
 pub mod exec;
+pub mod explain;
 mod host;
 pub mod logs;
 pub mod map;
@@ -39,6 +40,7 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
+mod view;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};

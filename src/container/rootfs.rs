@@ -339,18 +339,18 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
     }
 }
 
-fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
+pub(super) fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
     storage.layer(layer).join("diff")
 }
 
-fn text(path: &Path) -> Result<String> {
+pub(super) fn text(path: &Path) -> Result<String> {
     path.to_str()
         .map(str::to_owned)
         .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 /// Gives `dir` the owner and mode of `model`.
-fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
     std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
         .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))

@@ -80,6 +80,15 @@ pub fn copy_of(source: impl AsFd, recursive: bool) -> io::Result<Detached> {
 /// Linux 5.12). The file system must let us: most let nobody but the machine's root.
 pub fn map_ids(mount: &Detached, userns: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    set_attributes(mount, MOUNT_ATTR_IDMAP, userns.as_fd().as_raw_fd() as u64)
+}
+
+/// Restricts `mount`: read-only, noexec… (mount_setattr(2)).
+pub fn restrict(mount: &Detached, flags: MountAttrFlags) -> io::Result<()> {
+    set_attributes(mount, flags.bits().into(), 0)
+}
+
+fn set_attributes(mount: &Detached, set: u64, userns: u64) -> io::Result<()> {
     /// `struct mount_attr`.
     #[repr(C)]
     struct Attributes {
@@ -89,13 +98,14 @@ pub fn map_ids(mount: &Detached, userns: impl AsFd) -> io::Result<()> {
         userns: u64,
     }
     let attributes = Attributes {
-        set: MOUNT_ATTR_IDMAP,
+        set,
         clear: 0,
         propagation: 0,
-        userns: userns.as_fd().as_raw_fd() as u64,
+        userns,
     };
     // SAFETY: path and attributes outlive the call, whose size is that of the
-    // latter; both descriptors are borrowed for it.
+    // latter; the descriptors are
+    // borrowed for it.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

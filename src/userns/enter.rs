@@ -229,9 +229,13 @@ fn parse_lines(text: &str) -> Vec<IdRange> {
         .collect()
 }
 
-/// Becomes root of the user namespace we are in, once its map is written.
+/// Becomes root of the user namespace we are in, once its map is written. Where
+/// nobody is root we have its rights all the same, as its maker.
 fn become_root(map: &IdMap) -> Result<()> {
     leave_groups(map)?;
+    if map.uid_outside(0).is_none() || map.gid_outside(0).is_none() {
+        return Ok(());
+    }
     process::set_ids(0, 0).tried(|| "become root of the user namespace")
 }
 
@@ -254,16 +258,7 @@ where
     match process::fork(proof)? {
         Fork::Child => {
             drop(ours);
-            let report = match enter(proof, map, &theirs).and_then(|()| work()) {
-                Ok(value) => Report::Done(value),
-                Err(error) => Report::Failed(error),
-            };
-            let bytes = serde_json::to_vec(&report).unwrap_or_default();
-            // A report may be long (a list of ids): send it as a stream of messages.
-            for part in bytes.chunks(socket::MAX_MESSAGE / 2) {
-                let _ = socket::send(std::os::fd::AsFd::as_fd(&theirs), part, &[]);
-            }
-            process::exit_now(0)
+            report(&theirs, enter(proof, map, &theirs).and_then(|()| work()))
         }
         Fork::Parent(child) => {
             drop(theirs);
@@ -275,6 +270,55 @@ where
             }
         }
     }
+}
+
+/// Does `work` in a forked child that has joined the user and mount namespaces of
+/// `process`, with all rights there, and gives back what it returns. No process of
+/// those namespaces can look into the child.
+pub fn in_child_beside<T, F>(proof: SoleThread, of: &crate::sys::Process, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            process::die_with_parent(libc::SIGKILL);
+            let joined = process::hide()
+                .and_then(|()| {
+                    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+                    process::join_namespaces(proof, of, flags)
+                })
+                .tried(|| "join the container's namespaces");
+            // New rights have cleared it (prctl(2)).
+            process::die_with_parent(libc::SIGKILL);
+            report(&theirs, joined.and_then(|()| work()))
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let result = heard(&ours, Vec::new());
+            let _ = child.reap();
+            match result? {
+                Report::Done(value) => Ok(value),
+                Report::Failed(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// Ends the child with what its work came to.
+fn report<T: Serialize>(parent: &OwnedFd, result: Result<T>) -> ! {
+    let report = match result {
+        Ok(value) => Report::Done(value),
+        Err(error) => Report::Failed(error),
+    };
+    let bytes = serde_json::to_vec(&report).unwrap_or_default();
+    // A report may be long (a list of ids): send it as a stream of messages.
+    for part in bytes.chunks(socket::MAX_MESSAGE / 2) {
+        let _ = socket::send(std::os::fd::AsFd::as_fd(parent), part, &[]);
+    }
+    process::exit_now(0)
 }
 
 fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
@@ -295,20 +339,26 @@ fn serve<T: DeserializeOwned>(
     map: &IdMap,
     socket: &OwnedFd,
 ) -> Result<Report<T>> {
-    let mut bytes = Vec::new();
+    let (message, _) = socket::receive(socket)?;
+    if message != b"map" {
+        return heard(socket, message);
+    }
+    if let Err(error) = write_map(child.pid(), map) {
+        let _ = child.signal(libc::SIGKILL);
+        return Err(error);
+    }
+    socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
+    heard(socket, Vec::new())
+}
+
+/// The child's report, of which `bytes` have come.
+fn heard<T: DeserializeOwned>(socket: &OwnedFd, mut bytes: Vec<u8>) -> Result<Report<T>> {
     loop {
         let (message, _) = socket::receive(socket)?;
-        if message == b"map" && bytes.is_empty() {
-            if let Err(error) = write_map(child.pid(), map) {
-                let _ = child.signal(libc::SIGKILL);
-                return Err(error);
-            }
-            socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
-        } else if message.is_empty() {
+        if message.is_empty() {
             break;
-        } else {
-            bytes.extend(message);
         }
+        bytes.extend(message);
     }
     serde_json::from_slice(&bytes)
         .map_err(|_| Error::other("the process in the user namespace died"))

@@ -18,7 +18,10 @@ mod map;
 pub mod mode;
 mod subid;
 
-pub use enter::{in_child, leave_groups, map_of, nested, unshare_mounts, unshare_user, write_map};
+pub use enter::{
+    in_child, in_child_beside, leave_groups, map_of, nested, unshare_mounts, unshare_user,
+    write_map,
+};
 pub use machine::{Fault, Machine, Ranges, helper};
 pub use map::{IdMap, IdRange};
 pub use mode::Mode;

@@ -37,6 +37,7 @@ use crate::runtime::seccomp::Profile;
 
 pub use host::{Cgroup, CgroupMode, Files, Host, Machine, Namespaces, host_devices};
 pub use limits::ignores_limits;
+pub use masks::is_protected;
 pub use mounts::{mounts, propagation, tmpfs_options};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
