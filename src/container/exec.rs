@@ -9,10 +9,10 @@ use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
 use super::options::{NamespaceMode, Options};
-use super::user::User;
-use super::{Container, Record, State, spec, user};
+use super::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::accounts::{Accounts, User};
 use crate::network::NetworkMode;
 use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
@@ -75,7 +75,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
-    let user = user::resolve(root.as_fd(), who, &record.options.groups)
+    let user = Accounts::in_root(root.as_fd())
+        .and_then(|accounts| accounts.resolve(who, &record.options.groups))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
     let joined = runtime::exec(

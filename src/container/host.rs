@@ -11,10 +11,10 @@ use rustix::fs::OFlags;
 
 use super::options::{NamespaceMode, Options};
 use super::spec::{self, Cgroup, CgroupMode, Files, Namespaces};
-use super::user::{Accounts, User};
 use super::{Record, State};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::accounts::{Accounts, User};
 use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
 use crate::runtime::cgroup::{self, Hierarchy};
 use crate::sys::file::{open_dir, open_in_root};

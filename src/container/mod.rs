@@ -37,7 +37,6 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
-pub mod user;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};

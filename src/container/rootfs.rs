@@ -13,10 +13,11 @@ use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
 use super::options::{Mount, MountKind};
-use super::{Record, spec, user};
+use super::{Record, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::DiffId;
+use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::Storage;
@@ -53,7 +54,7 @@ pub fn prepare(
     mount_root(storage, record, &root)?;
     let rootfs = open_dir(&root).tried(|| format!("open {}", root.display()))?;
 
-    let mut user = user::resolve(rootfs.as_fd(), &options.user, &options.groups)?;
+    let mut user = Accounts::in_root(rootfs.as_fd())?.resolve(&options.user, &options.groups)?;
     let left = user.keep_mapped(map);
     if !left.is_empty() {
         let left: Vec<String> = left.iter().map(u32::to_string).collect();
@@ -118,7 +119,7 @@ pub fn prepare(
 }
 
 /// Makes the working directory where the image has none, as Podman does.
-fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &user::User) -> Result<()> {
+fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
     let options = &record.options;
     let path = Path::new(&options.workdir);
     if path == Path::new("/") || open_in_root(rootfs, path, OFlags::PATH).is_ok() {

@@ -160,7 +160,7 @@ fn add_from(
                 layers: unpack_all(staging.path(), missing, owners)?,
                 users: users
                     .iter()
-                    .map(|(user, layers)| super::user::resolve(user, layers))
+                    .map(|(user, layers)| super::accounts::ids(user, layers))
                     .collect(),
             })
         })?

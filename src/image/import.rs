@@ -45,7 +45,7 @@ fn import_from(
     let (layer, user_ids) = engine.in_namespace(|| {
         let into = staging.path().join("layer");
         let layer = layer::unpack(&into, &import.tar, None, owners)?;
-        let user = super::user::resolve(&import.config.user, &[into.join("diff")]);
+        let user = super::accounts::ids(&import.config.user, &[into.join("diff")]);
         Ok((layer, user))
     })?;
     let named = staging.path().join(layer.id.hex());

@@ -20,6 +20,7 @@
 //! **Invariant:** a name costs one look-up, however many images there are; only
 //! a name that is not there as it stands has the names walked.
 
+pub mod accounts;
 mod add;
 mod archive;
 mod config;
@@ -30,7 +31,6 @@ pub mod manifest;
 mod name;
 mod reference;
 mod remove;
-mod user;
 
 pub use add::{GivenManifest, Incoming, IncomingLayer, Step, add};
 pub use archive::Source;

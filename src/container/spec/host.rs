@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::super::options::Options;
-use super::super::user::User;
+use crate::image::accounts::User;
 use crate::runtime::capability::CapSet;
 use crate::userns::IdMap;
 

@@ -29,8 +29,8 @@ use libcontainer::oci_spec::runtime::{
 
 use super::options::{NamespaceMode, Options, Seccomp};
 use super::record::Record;
-use super::user::User;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::accounts::User;
 use crate::network::NetworkMode;
 use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;

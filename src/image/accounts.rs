@@ -1,4 +1,5 @@
-//! `--user` and `--group-add`, by the passwd and group files of the image.
+//! Who a user is, by the passwd and group files of an image: in its layers as they
+//! lie in the store (`USER`), in a rootfs that is mounted (`--user`, `--group-add`).
 //!
 //! The files belong to a stranger: they are opened beneath the root they lie in, a
 //! FIFO or device in their place is refused, and they are read to a limit.
@@ -46,14 +47,14 @@ impl User {
     }
 }
 
-/// Who `user` (as `--user` takes it) is in `rootfs`, with the groups of `--group-add`.
-pub fn resolve(rootfs: BorrowedFd<'_>, user: &str, groups: &[String]) -> Result<User> {
-    Accounts::in_root(rootfs)?.resolve(user, groups)
-}
-
-/// The same in an image that is not mounted: its layers, the uppermost first.
-pub fn resolve_in_layers(layers: &[PathBuf], user: &str, groups: &[String]) -> Result<User> {
-    Accounts::in_layers(layers)?.resolve(user, groups)
+/// The ids of an image's `USER` in its layers, the lowest first; none if it has no
+/// such user or group. Empty is root.
+pub fn ids(user: &str, layers: &[PathBuf]) -> Option<(u32, u32)> {
+    if user.is_empty() {
+        return Some((0, 0));
+    }
+    let found = Accounts::in_layers(layers).ok()?.resolve(user, &[]).ok()?;
+    Some((found.uid, found.gid))
 }
 
 /// The text of a root's passwd and group files, as far as they are there.
@@ -80,10 +81,17 @@ impl Accounts {
         })
     }
 
-    /// Those that an overlay of `layers`, the uppermost first, would show.
+    /// Those that an overlay of `layers`, the lowest first, would show.
     pub fn in_layers(layers: &[PathBuf]) -> Result<Self> {
+        let open = |layer: &PathBuf| open_dir(layer);
+        let root: Merged = (layers
+            .iter()
+            .rev()
+            .map(open)
+            .collect::<std::io::Result<_>>())
+        .tried(|| "open the layers of the image")?;
         let read = |path: &str| -> Result<Option<String>> {
-            match open_in_layers(layers, Path::new(path))
+            match open_in_layers(&root, Path::new(path))
                 .tried(|| format!("open /{path} of the image"))?
             {
                 Some(file) => read_regular(file, path).map(Some),
@@ -399,23 +407,19 @@ const MAX_LINKS: u32 = 40;
 /// One folder as an overlay shows it: the folders it is made of, uppermost first.
 type Merged = Vec<OwnedFd>;
 
-/// Opens the file that an overlay of `layers` would show at `path`: whiteouts hide,
-/// opaque folders end the merge, links lead around within.
-fn open_in_layers(layers: &[PathBuf], path: &Path) -> std::io::Result<Option<OwnedFd>> {
-    let root = || -> std::io::Result<Merged> { layers.iter().map(|it| open_dir(it)).collect() };
-    let mut way: Vec<Merged> = vec![root()?];
+/// Opens the file that an overlay whose root is `root` would show at `path`:
+/// whiteouts hide, opaque folders end the merge, links lead around within.
+fn open_in_layers(root: &Merged, path: &Path) -> std::io::Result<Option<OwnedFd>> {
+    // Beneath the root.
+    let mut way: Vec<Merged> = Vec::new();
     let mut rest: VecDeque<OsString> = parts(path).collect();
     let mut links = 0;
     while let Some(name) = rest.pop_front() {
         if name == ".." {
-            if way.len() > 1 {
-                way.pop();
-            }
+            way.pop();
             continue;
         }
-        let Some(here) = way.last() else {
-            return Ok(None);
-        };
+        let here = way.last().unwrap_or(root);
         match look(here, &name)? {
             Found::Nothing => return Ok(None),
             Found::Folder(merged) => way.push(merged),
@@ -426,7 +430,7 @@ fn open_in_layers(layers: &[PathBuf], path: &Path) -> std::io::Result<Option<Own
                 }
                 let target = PathBuf::from(target);
                 if target.is_absolute() {
-                    way.truncate(1);
+                    way.clear();
                 }
                 for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
                     rest.push_front(part);
@@ -767,7 +771,7 @@ mod tests {
     #[test]
     fn layers_are_seen_as_an_overlay_shows_them() {
         let (top, middle, low) = (Folder::new(), Folder::new(), Folder::new());
-        let layers = [top.0.clone(), middle.0.clone(), low.0.clone()];
+        let layers = [low.0.clone(), middle.0.clone(), top.0.clone()];
         let read = || Accounts::in_layers(&layers).unwrap();
         low.write("etc/passwd", PASSWD);
         low.write("etc/group", "g:x:1:\n");
@@ -800,6 +804,30 @@ mod tests {
         std::fs::remove_file(top.0.join("etc")).unwrap();
         top.link("etc", "etc");
         assert!(Accounts::in_layers(&layers).is_err());
+    }
+
+    #[test]
+    fn an_images_user_is_resolved_in_its_layers() {
+        let (high, low) = (Folder::new(), Folder::new());
+        low.write("etc/passwd", "root:x:0:0::/:\nold:x:7:7::/:\n");
+        low.write("etc/group", "users:x:100:\n");
+        high.link("etc/passwd", "../../../../data/passwd");
+        high.write("data/passwd", "root:x:0:0::/:\nme:x:1000:100::/:\n");
+        let layers = [low.0.clone(), high.0.clone()];
+        for (user, found) in [
+            ("", Some((0, 0))),
+            ("me", Some((1000, 100))),
+            ("1000", Some((1000, 100))),
+            ("5", Some((5, 0))),
+            ("5:6", Some((5, 6))),
+            ("me:users", Some((1000, 100))),
+            ("me:7", Some((1000, 7))),
+            ("old", None),
+            ("me:nobody", None),
+        ] {
+            assert_eq!(ids(user, &layers), found, "{user}");
+        }
+        assert_eq!(ids("old", &layers[..1]), Some((7, 7)));
     }
 
     #[test]
