@@ -2,10 +2,11 @@ use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
-use crate::container::create::{publish, use_neighbours};
+use crate::container::create::{make_ready, publish, use_neighbours};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// Create but do not start a container
 ///
@@ -31,6 +32,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         mut image,
         mut ports,
     } = make(engine, &args.create, output)?;
+    make_ready(engine, &record, Some(copying))?;
     let mut attempt = 0;
     loop {
         attempt += 1;

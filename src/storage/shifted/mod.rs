@@ -29,6 +29,8 @@
 //! into place. It is never changed and goes with its image.
 
 mod map;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
 pub use map::Shift;
-pub use tree::make;
+pub use tree::{Source, make};
 
 use super::layer::Layer;
 use super::{Staging, Storage, read_json};
@@ -190,7 +192,12 @@ fn mounted(tree: &Path, farm: &Path) -> Result<Vec<u8>> {
         ],
         MountAttrFlags::empty(),
     )?;
-    let file = openat(&overlay, "file", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = openat(
+        &overlay,
+        "file",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let mut read = Vec::new();
     std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut read)?;
     Ok(read)

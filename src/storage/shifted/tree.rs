@@ -57,9 +57,8 @@ pub fn make(
 ) -> Result<Made> {
     rustix::process::umask(Mode::empty());
     let tried = || format!("make {}", into.display());
-    let open = |path: &Path| {
-        crate::sys::file::open_dir(path).tried(|| format!("open {}", path.display()))
-    };
+    let open =
+        |path: &Path| crate::sys::file::open_dir(path).tried(|| format!("open {}", path.display()));
     let new = |name: &str| {
         let path = into.join(name);
         std::fs::create_dir(&path).tried(tried)?;
@@ -445,7 +444,11 @@ impl<'a> Worker<'a> {
     fn data_of(&mut self, place: &Place<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
         let path = joined(place.path, name.to_bytes());
         // The farm is searched first, and its names begin with one character.
-        let is_ours = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len()) == 1;
+        let is_ours = path
+            .iter()
+            .position(|byte| *byte == b'/')
+            .unwrap_or(path.len())
+            == 1;
         let stays = UNLINKED.iter().any(|folder| path.starts_with(folder)) && path.len() < 256;
         if !is_ours && (path.len() < self.job.short || stays) {
             return Ok(Some([b"/", &*path].concat()));
@@ -457,8 +460,7 @@ impl<'a> Worker<'a> {
                 let all = self.job.farm.as_ref().expect("holes are made with a farm");
                 mkdirat(all, own, Mode::RWXU)?;
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                self.farm
-                    .insert(openat(all, own, flags, Mode::empty())?)
+                self.farm.insert(openat(all, own, flags, Mode::empty())?)
             }
         };
         let link = base36(self.farmed);
