@@ -23,6 +23,7 @@ pub mod exec;
 mod host;
 mod layers;
 pub mod logs;
+pub mod map;
 pub mod name;
 pub mod options;
 mod record;

@@ -23,7 +23,7 @@ use crate::runtime::seccomp::{self, Filter};
 use crate::storage::shifted::Lower;
 use crate::storage::{Storage, text};
 use crate::sys::file::{Durable, open_dir, open_in_root};
-use crate::sys::mount;
+use crate::sys::{mount, process};
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, First};
 
@@ -52,35 +52,19 @@ pub fn prepare(
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
-    let mut warnings = Vec::new();
-    mount_root(storage, record, &lowers.image, &root)?;
-    let rootfs = open_dir(&root).tried(|| format!("open {}", root.display()))?;
-
-    let mut user = Accounts::in_root(rootfs.as_fd())?.resolve(&options.user, &options.groups)?;
-    let left = user.keep_mapped(map);
-    if !left.is_empty() {
-        let left: Vec<String> = left.iter().map(u32::to_string).collect();
-        warnings.push(format!(
-            "groups without a subordinate id are left out: {}",
-            left.join(" ")
-        ));
-    }
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in spec::mounts(options) {
-        sources.push(source(
-            engine,
-            record,
-            map,
-            lowers,
-            &mount,
-            &rootfs,
-            (user.uid, user.gid),
-            runtime,
-        )?);
-    }
-    make_workdir(&rootfs, record, &user)?;
     let hostname = host::hostname(record);
-    let files = host::make_files(record, &rootfs, &user, joins, runtime, &hostname)?;
+    // What is made for the container is its root's, whoever of it is the caller.
+    let Furnished {
+        rootfs,
+        user,
+        sources,
+        files,
+        mut warnings,
+    } = process::with_file_ids(0, 0, || {
+        furnish(
+            engine, record, map, lowers, runtime, joins, &root, &hostname,
+        )
+    })?;
     let cgroup = host::cgroup();
     if spec::ignores_limits(&options.resources, &cgroup) {
         warnings.push(
@@ -118,6 +102,80 @@ pub fn prepare(
         files,
         rootfs,
         hostname,
+    })
+}
+
+/// The part of [`Prepared`] that is made of files.
+struct Furnished {
+    rootfs: OwnedFd,
+    user: User,
+    sources: Vec<Option<PathBuf>>,
+    files: spec::Files,
+    warnings: Vec<String>,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn furnish(
+    engine: &Engine,
+    record: &Record,
+    map: &IdMap,
+    lowers: &Lowers,
+    runtime: &Path,
+    joins: &Joins,
+    root: &Path,
+    hostname: &str,
+) -> Result<Furnished> {
+    let options = &record.options;
+    let mut warnings = Vec::new();
+    mount_root(&engine.storage, record, &lowers.image, root)?;
+    let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
+
+    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let missing = host::missing_accounts(engine, record, &accounts)?;
+    let mut user = accounts
+        .with(&missing)
+        .resolve(&options.user, options.named_groups())?;
+    if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
+        && !user.additional_gids.contains(&gid)
+    {
+        user.additional_gids.push(gid);
+    }
+    let left = user.keep_mapped(map);
+    if !left.is_empty() {
+        let left: Vec<String> = left.iter().map(u32::to_string).collect();
+        warnings.push(format!(
+            "groups without a subordinate id are left out: {}",
+            left.join(" ")
+        ));
+    }
+    let mut sources = Vec::with_capacity(options.mounts.len());
+    for mount in spec::mounts(options) {
+        sources.push(source(
+            engine,
+            record,
+            map,
+            lowers,
+            &mount,
+            &rootfs,
+            (user.uid, user.gid),
+            runtime,
+        )?);
+    }
+    make_workdir(&rootfs, record, &user)?;
+    let files = host::make_files(
+        record,
+        &rootfs,
+        (&accounts, &missing),
+        joins,
+        runtime,
+        hostname,
+    )?;
+    Ok(Furnished {
+        rootfs,
+        user,
+        sources,
+        files,
+        warnings,
     })
 }
 
@@ -290,16 +348,7 @@ fn source(
 ) -> Result<Option<PathBuf>> {
     let storage = &engine.storage;
     let path = match &mount.kind {
-        MountKind::Bind { source } => {
-            std::fs::metadata(source).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::new(
-                    Kind::NotFound,
-                    format!("statfs {}: no such file or directory", source.display()),
-                ),
-                _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
-            })?;
-            source.clone()
-        }
+        MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
             volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
         }
@@ -342,6 +391,43 @@ fn source(
         give_to(&path, owner)?;
     }
     Ok(Some(path))
+}
+
+/// A file or folder of the caller's. Where the container's root may not go, but the
+/// caller may, it is shown at a place of ours.
+fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+    let explain = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(
+            Kind::NotFound,
+            format!("statfs {}: no such file or directory", source.display()),
+        ),
+        _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
+    };
+    match std::fs::metadata(source) {
+        Ok(_) => return Ok(source.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(explain(error)),
+    }
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    let found = process::with_file_ids(own.0.as_raw(), own.1.as_raw(), || {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let found = rustix::fs::open(source, flags, rustix::fs::Mode::empty())?;
+        mount::copy_of(&found, true)
+    });
+    attach_copy(&found.map_err(explain)?, "bind", destination, runtime)
+}
+
+/// Attaches a mount at a place of ours, a folder or a file as it is one.
+fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+    let stat = rustix::fs::fstat(copy)?;
+    let at = places(runtime)?.join(format!("{kind}-{}", key(destination)));
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        std::fs::create_dir(&at).tried(|| format!("make {}", at.display()))?;
+    } else {
+        File::create(&at).tried(|| format!("make {}", at.display()))?;
+    }
+    mount::attach(copy, &at).tried(|| format!("mount {}", at.display()))?;
+    Ok(at)
 }
 
 /// A volume's files, filled from the image if this is its first use.
@@ -532,16 +618,8 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
         };
         Error::from(error).tried(tried()).kind_is(kind)
     })?;
-    let stat = rustix::fs::fstat(&found)?;
-    let at = places(runtime)?.join(format!("subpath-{}", key(destination)));
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        std::fs::create_dir(&at).tried(|| format!("make {}", at.display()))?;
-    } else {
-        File::create(&at).tried(|| format!("make {}", at.display()))?;
-    }
     let copy = mount::copy_of(&found, true).tried(tried)?;
-    mount::attach(&copy, &at).tried(|| format!("mount {}", at.display()))?;
-    Ok(at)
+    attach_copy(&copy, "subpath", destination, runtime)
 }
 
 /// `U`: gives a tree to the container's user. What is theirs already is left

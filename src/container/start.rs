@@ -76,16 +76,14 @@ pub fn start(
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
     let mut joins = host::find_joins(engine, &record.options)?;
-    let map = match &joins.owner {
-        Some((_, map)) => map.clone(),
-        None => record
-            .map
-            .clone()
-            .unwrap_or_else(|| engine.default_map().clone()),
-    };
+    let map = record
+        .map
+        .clone()
+        .unwrap_or_else(|| engine.default_map().clone());
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
-    keep.extend(joins.owner.iter().map(|(init, _)| init.as_fd().as_raw_fd()));
+    keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
+    keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
         Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
@@ -207,10 +205,8 @@ impl<'a> Monitor<'a> {
     /// Leaves for a user and a mount namespace of our own, and puts the record in
     /// place while the map is written.
     fn enter(&mut self, fresh: bool) -> Result<Seat> {
-        let joined = self.joins.owner.is_some();
-        if joined {
-            host::join_owner(self.engine, self.joins)?;
-        } else {
+        let joined = host::join_owner(self.engine, self.joins)?;
+        if !joined {
             userns::unshare_user(self.engine.thread)?;
             self.tell(&Event::WantsMap);
         }
@@ -264,7 +260,9 @@ impl<'a> Monitor<'a> {
         // `--pid=host` or in another's namespace the container could try.
         process::hide().tried(|| "hide from the container")?;
         create::use_neighbours(self.storage(), self.record)?;
-        userns::leave_groups(self.map)?;
+        if !self.record.options.keeps_groups() {
+            userns::leave_groups(self.map)?;
+        }
         process::unshare(self.engine.thread, UnshareFlags::NEWNS)
             .tried(|| "make a mount namespace")?;
         mount::make_slave().tried(|| "make mounts slaves")?;
@@ -388,19 +386,18 @@ impl<'a> Monitor<'a> {
         }
 
         let (stdio, ends) = pipes(options.tty, options.interactive)?;
-        let created = runtime::create(
-            self.engine.thread,
-            runtime::Plan {
-                id: self.record.id.as_str(),
-                dir: &self.runtime,
-                spec: std::mem::take(&mut prepared.spec),
-                capabilities: prepared.capabilities,
-                filter: prepared.filter.take(),
-                tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
-                init: options.init,
-                stdio,
-            },
-        )?;
+        let plan = runtime::Plan {
+            id: self.record.id.as_str(),
+            dir: &self.runtime,
+            spec: std::mem::take(&mut prepared.spec),
+            capabilities: prepared.capabilities,
+            filter: prepared.filter.take(),
+            tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
+            init: options.init,
+            stdio,
+        };
+        // What is made for the container is its root's, whoever of it is the caller.
+        let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
         // From here on an error must end the init.
         if let Err(error) = self.connect(network.as_mut(), &prepared) {
             created.abandon();

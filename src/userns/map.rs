@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::mode::keep_id;
+use crate::error::Result;
+
 /// `count` ids from `inside` on, as the container sees them, are those from
 /// `outside` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,54 +61,22 @@ impl IdMap {
     /// How `keep-id:uid=UID,gid=GID` places the caller: everything as in the
     /// default map `base`, but the caller stands at `uid` and `gid` and the ids
     /// before them move down by one to begin at 0.
-    pub fn with_caller_at(base: &Self, uid: u32, gid: u32) -> Option<Self> {
-        Some(Self {
-            uids: keep(&base.uids, uid)?,
-            gids: keep(&base.gids, gid)?,
+    pub fn with_caller_at(base: &Self, uid: u32, gid: u32) -> Result<Self> {
+        Ok(Self {
+            uids: keep_id(&base.uids, uid, None)?,
+            gids: keep_id(&base.gids, gid, None)?,
         })
     }
-}
 
-/// `base` is `0 CALLER 1` and ranges of subordinate ids from 1 on.
-fn keep(base: &[IdRange], at: u32) -> Option<Vec<IdRange>> {
-    let (first, rest) = base.split_first()?;
-    if first.inside != 0 || first.count != 1 {
-        return None;
+    /// Whether the host's `uid` and `gid` are mapped.
+    pub fn has_outside(&self, uid: u32, gid: u32) -> bool {
+        let has = |ranges: &[IdRange], id: u32| {
+            ranges
+                .iter()
+                .any(|it| id >= it.outside && id - it.outside < it.count)
+        };
+        has(&self.uids, uid) && has(&self.gids, gid)
     }
-    let mut ranges = Vec::new();
-    let mut inside = 0;
-    let caller = IdRange {
-        inside: at,
-        outside: first.outside,
-        count: 1,
-    };
-    for range in rest {
-        let (mut outside, mut count) = (range.outside, range.count);
-        if inside <= at && at - inside < count {
-            let before = at - inside;
-            if before > 0 {
-                ranges.push(IdRange {
-                    inside,
-                    outside,
-                    count: before,
-                });
-            }
-            ranges.push(caller);
-            (inside, outside, count) = (at + 1, outside + before, count - before);
-        }
-        if count > 0 {
-            ranges.push(IdRange {
-                inside,
-                outside,
-                count,
-            });
-            inside += count;
-        }
-    }
-    if !ranges.contains(&caller) {
-        ranges.push(caller);
-    }
-    Some(ranges)
 }
 
 fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::container::options::{Mount, NamespaceMode};
 use crate::error::Result;
 use crate::id::ImageId;
+use crate::settings::Configuration;
 
 /// The caller's surroundings, as far as flags can name them.
 pub trait Host {
@@ -21,6 +22,8 @@ pub trait Host {
     fn has_terminal(&self) -> bool;
     /// The words of the command line, the program's name first.
     fn argv(&self) -> &[String];
+    /// `userns` of containers.conf.
+    fn configured_userns(&self) -> Result<Option<String>>;
 
     /// A variable of the caller's.
     fn variable(&self, name: &str) -> Option<&str> {
@@ -110,6 +113,10 @@ impl Host for Caller {
 
     fn argv(&self) -> &[String] {
         &self.argv
+    }
+
+    fn configured_userns(&self) -> Result<Option<String>> {
+        Ok(Configuration::read()?.userns)
     }
 }
 
@@ -277,6 +284,7 @@ pub mod tests {
         pub env: Vec<(String, String)>,
         pub files: BTreeMap<String, String>,
         pub terminal: bool,
+        pub userns: Option<String>,
         pub containers: BTreeMap<String, Neighbour>,
     }
 
@@ -317,6 +325,9 @@ pub mod tests {
         }
         fn argv(&self) -> &[String] {
             &[]
+        }
+        fn configured_userns(&self) -> Result<Option<String>> {
+            Ok(self.userns.clone())
         }
     }
 

@@ -73,9 +73,7 @@ const FLAGS: &[Flag] = &[
     value("device-read-iops"),
     value("device-write-bps"),
     value("device-write-iops"),
-    value("gidmap"),
     value("gpus"),
-    value("group-entry"),
     or(unless("health-cmd", &["none"]), "healthcheck-command"),
     or(value("health-interval"), "healthcheck-interval"),
     value("health-log-destination"),
@@ -90,11 +88,9 @@ const FLAGS: &[Flag] = &[
     value("health-startup-success"),
     value("health-startup-timeout"),
     or(value("health-timeout"), "healthcheck-timeout"),
-    value("hostuser"),
     value("init-path"),
     unless("memory-swappiness", &["-1"]),
     boolean("oom-kill-disable", &["false"]),
-    value("passwd-entry"),
     value("personality"),
     value("pod"),
     value("pod-id-file"),
@@ -107,10 +103,7 @@ const FLAGS: &[Flag] = &[
     unless("seccomp-policy", &["default"]),
     value("secret"),
     value("signature-policy"),
-    value("subgidname"),
-    value("subuidname"),
     boolean("tls-verify", &["true"]),
-    value("uidmap"),
 ];
 
 /// Of `run` alone.

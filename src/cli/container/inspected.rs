@@ -19,6 +19,7 @@ use crate::output::value::{NilIfEmpty, Time};
 use crate::runtime::capability::CapSet;
 use crate::storage::Storage;
 use crate::sys::signal;
+use crate::userns::{IdMap, Mode};
 use crate::volume;
 
 /// What a container and its image take on disk (`--size`).
@@ -419,7 +420,7 @@ pub fn inspected(engine: &Engine, it: &Container, sizes: Option<Sizes>) -> Resul
         kube_exit_code_propagation: "invalid",
         lock_number: 0,
         config: config(it),
-        host_config: host_config(storage, it),
+        host_config: host_config(engine, it),
         use_image_hosts: options.hosts.no_hosts,
         use_image_hostname: options.hosts.no_hostname,
     })
@@ -738,7 +739,7 @@ fn config(it: &Container) -> Config {
         .to_string_lossy()
         .into_owned();
     let hostname = spec::hostname(record, &machine);
-    let mut env = spec::environment(options, &hostname, "/root");
+    let mut env = spec::environment(options, &hostname, Some("/root"));
     let is_root = matches!(
         options.user.split(':').next(),
         Some("" | "0" | "root") | None
@@ -833,7 +834,19 @@ fn flags(record: &Record) -> BTreeMap<String, String> {
     );
     flag("seccomp", seccomp(options));
     flag("apparmor", options.security.apparmor.clone());
+    if options.keeps_groups() {
+        all.insert("run.oci.keep_original_groups".to_owned(), "1".to_owned());
+    }
+    if let Some(reason) = &record.map_reason {
+        all.insert("coracle.idmap".to_owned(), reason.clone());
+    }
     all
+}
+
+/// The id map in intermediate ids, as Podman shows it.
+fn mappings(engine: &Engine, record: &Record) -> Option<IdMap> {
+    let map = record.map.as_ref()?;
+    Some(map.relative_to(engine.default_map()))
 }
 
 fn seccomp(options: &Options) -> Option<String> {
@@ -844,7 +857,8 @@ fn seccomp(options: &Options) -> Option<String> {
     }
 }
 
-fn host_config(storage: &Storage, it: &Container) -> HostConfig {
+fn host_config(engine: &Engine, it: &Container) -> HostConfig {
+    let storage = &engine.storage;
     let record = &it.record;
     let options = &record.options;
     let resources = &options.resources;
@@ -895,12 +909,14 @@ fn host_config(storage: &Storage, it: &Container) -> HostConfig {
         security_opt: security(options),
         tmpfs: tmpfs(options),
         uts_mode: namespace_mode(&options.uts),
-        userns_mode: match (options.userns.as_deref(), &record.map) {
-            (Some("host"), _) => "host".to_owned(),
-            (_, Some(_)) => "private".to_owned(),
-            _ => String::new(),
+        userns_mode: match (&options.user_namespace, &record.map) {
+            // So Podman has it for these.
+            (Mode::Host | Mode::Auto { .. }, _) | (_, None) => String::new(),
+            (Mode::Container(id), _) => format!("container:{id}"),
+            (Mode::Path(path), _) => format!("ns:{}", path.display()),
+            _ => "private".to_owned(),
         },
-        id_mappings: record.map.as_ref().map(|map| IdMappings {
+        id_mappings: mappings(engine, record).map(|map| IdMappings {
             uid_map: map.uids.iter().map(ToString::to_string).collect(),
             gid_map: map.gids.iter().map(ToString::to_string).collect(),
         }),

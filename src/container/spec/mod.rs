@@ -112,7 +112,7 @@ pub fn hostname(record: &Record, host: &str) -> String {
 
 /// The environment of the container's first program: what the user and the image
 /// say, and what Podman adds. `exec` adds its own to it.
-pub fn environment(options: &Options, hostname: &str, home: &str) -> Vec<String> {
+pub fn environment(options: &Options, hostname: &str, home: Option<&str>) -> Vec<String> {
     let mut all = vec![PATH.to_owned(), "container=podman".to_owned()];
     if options.tty {
         all.push("TERM=xterm".to_owned());
@@ -124,8 +124,10 @@ pub fn environment(options: &Options, hostname: &str, home: &str) -> Vec<String>
             None => all.push(variable.clone()),
         }
     }
-    for (name, value) in [("HOME", home), ("HOSTNAME", hostname)] {
-        if !all.iter().any(|it| key(it) == name) {
+    for (name, value) in [("HOME", home), ("HOSTNAME", Some(hostname))] {
+        if let Some(value) = value
+            && !all.iter().any(|it| key(it) == name)
+        {
             all.push(format!("{name}={value}"));
         }
     }
@@ -141,7 +143,7 @@ fn process(record: &Record, host: &Host) -> Result<Process> {
     process.set_env(Some(environment(
         options,
         &hostname(record, &host.machine.hostname),
-        &host.user.home,
+        host.user.home.as_deref(),
     )));
     process.set_cwd(match options.workdir.as_str() {
         "" => "/".into(),

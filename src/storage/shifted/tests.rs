@@ -218,12 +218,7 @@ fn open(at: &OwnedFd, name: &CStr) -> OwnedFd {
     openat(at, name, flags, Mode::empty()).unwrap()
 }
 
-fn shown(
-    at: &OwnedFd,
-    name: &CStr,
-    stat: &rustix::fs::Stat,
-    same_as: Option<String>,
-) -> Shown {
+fn shown(at: &OwnedFd, name: &CStr, stat: &rustix::fs::Stat, same_as: Option<String>) -> Shown {
     let mut shown = Shown {
         mode: stat.st_mode,
         owner: (stat.st_uid, stat.st_gid),
@@ -269,7 +264,10 @@ fn assert_same(shifted: &Tree, plain: &Tree) {
     for (path, shown) in plain {
         assert_eq!(shifted.get(path), Some(shown), "{path:?}");
     }
-    let more: Vec<_> = shifted.keys().filter(|it| !plain.contains_key(*it)).collect();
+    let more: Vec<_> = shifted
+        .keys()
+        .filter(|it| !plain.contains_key(*it))
+        .collect();
     assert!(more.is_empty(), "{more:?}");
 }
 
