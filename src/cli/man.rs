@@ -151,6 +151,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "XDG_RUNTIME_DIR",
         "Where that is which lives only while something runs; /tmp/coracle-run-UID if it is not set.",
     ),
+    (
+        "CORACLE_SHIFT",
+        "How an image's files get their owners under another id map than the default. `metadata`: by a layer without content over the image's (Linux 6.16). `reflink`: by files that share the image's blocks, where the file system can. `copy`: by copies. The first that works, if it is not set.",
+    ),
 ];
 
 const FILES: &[(&str, &str)] = &[

@@ -21,6 +21,7 @@ pub mod attach;
 pub mod create;
 pub mod exec;
 mod host;
+mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;

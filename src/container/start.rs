@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Progress;
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
@@ -44,6 +46,8 @@ pub struct Launch {
     pub size: Option<(u16, u16)>,
     /// Make the init and let it wait (`init`).
     pub hold: bool,
+    /// Hears of what takes long.
+    pub progress: Option<Progress>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -76,11 +80,12 @@ pub fn start(
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, &mut joins, control).run(launch);
+        Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
@@ -148,6 +153,7 @@ struct Monitor<'a> {
     engine: &'a Engine,
     record: &'a Record,
     map: &'a IdMap,
+    lowers: &'a Lowers,
     joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
@@ -159,6 +165,7 @@ impl<'a> Monitor<'a> {
         engine: &'a Engine,
         record: &'a Record,
         map: &'a IdMap,
+        lowers: &'a Lowers,
         joins: &'a mut Joins,
         control: OwnedFd,
     ) -> Self {
@@ -166,6 +173,7 @@ impl<'a> Monitor<'a> {
             engine,
             record,
             map,
+            lowers,
             joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
@@ -374,6 +382,7 @@ impl<'a> Monitor<'a> {
             self.engine,
             self.record,
             self.map,
+            self.lowers,
             &self.runtime,
             self.joins,
             netns,
