@@ -134,7 +134,12 @@ fn furnish(
     mount_root(&engine.storage, record, &lowers.image, root)?;
     let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
 
-    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let mut accounts = Accounts::in_root(rootfs.as_fd())?;
+    for mount in &options.mounts {
+        if let MountKind::Bind { source } = &mount.kind {
+            accounts = accounts.with_mounted(&mount.destination, source)?;
+        }
+    }
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)

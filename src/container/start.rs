@@ -96,8 +96,7 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
-                let settings = &engine.settings;
-                let map = map.and_caller(settings.uid, settings.gid);
+                let map = map.and_rest(engine.default_map());
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -258,8 +257,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let settings = &self.engine.settings;
-        if !self.map.has_outside(settings.uid, settings.gid) {
+        if !joined && self.map.and_rest(self.engine.default_map()) != *self.map {
             self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
         }
         // The map is written, so nobody has to look into us any more: with
