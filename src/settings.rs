@@ -203,6 +203,11 @@ impl Configuration {
     }
 }
 
+/// `CORACLE_SHIFT`: how images are made ready for other id maps.
+pub fn shift() -> Option<String> {
+    std::env::var("CORACLE_SHIFT").ok()
+}
+
 /// A variable's value if it is an absolute path: others must be ignored.
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable)

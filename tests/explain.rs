@@ -85,6 +85,7 @@ fn it_says_what_processes_find() {
         ("--read-only", "default"),
         ("--user 1000", "ownership"),
         ("--userns=keep-id", "keep-id"),
+        ("--userns=nomap", "nomap"),
         ("--cap-drop=all --userns=host --user 1000:50", "default"),
     ] {
         let world = World::new();

@@ -293,7 +293,7 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         let name = settings::host_group(gid).unwrap_or_else(|| gid.to_string());
         Some((user, HostGroup { name, gid }))
     };
-    accounts.missing(&Entries {
+    let mut missing = accounts.missing(&Entries {
         user: &options.user,
         workdir: &options.workdir,
         mounted: options
@@ -306,7 +306,16 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         host_user: &|uid| find(&|user| user.uid == uid),
         passwd_entry: options.accounts.passwd_entry.as_deref(),
         group_entry: options.accounts.group_entry.as_deref(),
-    })
+    })?;
+    // A file of the user's own stays as it is.
+    for mount in &options.mounts {
+        match mount.destination.to_str() {
+            Some("/etc/passwd") => missing.passwd = None,
+            Some("/etc/group") => missing.group = None,
+            _ => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// Writes /etc/hosts and /etc/resolv.conf, once it is known what the container

@@ -22,6 +22,7 @@ pub mod create;
 pub mod exec;
 pub mod explain;
 mod host;
+mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;

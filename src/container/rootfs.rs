@@ -12,15 +12,16 @@ use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::{Record, spec, stage};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::DiffId;
 use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
-use crate::storage::{self, Storage};
+use crate::storage::shifted::Lower;
+use crate::storage::{self, Storage, text};
 use crate::sys::file::{Durable, open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
@@ -43,6 +44,7 @@ pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
+    lowers: &Lowers,
     runtime: &Path,
     joins: &Joins,
     netns: Option<PathBuf>,
@@ -59,7 +61,9 @@ pub fn prepare(
         files,
         mut warnings,
     } = process::with_file_ids(0, 0, || {
-        furnish(engine, record, map, runtime, joins, &root, &hostname)
+        furnish(
+            engine, record, map, lowers, runtime, joins, &root, &hostname,
+        )
     })?;
     let cgroup = host::cgroup();
     if spec::ignores_limits(&options.resources, &cgroup) {
@@ -114,10 +118,12 @@ struct Furnished {
     warnings: Vec<String>,
 }
 
+#[allow(clippy::too_many_arguments)]
 fn furnish(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
+    lowers: &Lowers,
     runtime: &Path,
     joins: &Joins,
     root: &Path,
@@ -125,10 +131,15 @@ fn furnish(
 ) -> Result<Furnished> {
     let options = &record.options;
     let mut warnings = Vec::new();
-    mount_root(&engine.storage, record, root)?;
+    mount_root(&engine.storage, record, &lowers.image, root)?;
     let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
 
-    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let mut accounts = Accounts::in_root(rootfs.as_fd())?;
+    for mount in &options.mounts {
+        if let MountKind::Bind { source } = &mount.kind {
+            accounts = accounts.with_mounted(&mount.destination, source)?;
+        }
+    }
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)
@@ -152,6 +163,7 @@ fn furnish(
             engine,
             record,
             map,
+            lowers,
             &mount,
             &rootfs,
             (user.uid, user.gid),
@@ -235,58 +247,52 @@ pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
 const MOUNTS: &str = "mounts";
 
 /// Mounts the overlay of the image's layers and the container's own.
-fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
+fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) -> Result<()> {
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    let top = record
-        .image
-        .layers
-        .last()
-        .map(|layer| layer_root(storage, layer));
     if !upper.exists() {
         std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
-        if let Some(top) = &top {
+        if let Some(top) = lower.folders.first() {
             dress_like(&upper, top)?;
         }
     }
     let _ = std::fs::create_dir(&work);
     mount_overlay(
         storage,
-        &record.image.layers,
+        lower,
         Some((&upper, &work)),
         record.options.remove,
         root,
     )
 }
 
-/// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
+/// Mounts an overlay at `target`; read-only without `upper` and `work`.
 fn mount_overlay(
     storage: &Storage,
-    layers: &[DiffId],
+    of: &Lower,
     upper: Option<(&Path, &Path)>,
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let mut lower: Vec<String> = Vec::with_capacity(layers.len() + 1);
-    for layer in layers.iter().rev() {
-        lower.push(text(&layer_root(storage, layer))?);
+    let mut of = of.clone();
+    // Overlay wants a lower folder, and two where nothing can be written. Only from
+    // the last it is led to a data-only one, which counts.
+    let nothing = empty_layer(storage)?;
+    while of.folders.is_empty() || (upper.is_none() && of.folders.len() + of.data.len() < 2) {
+        of.folders.push(nothing.clone());
     }
-    // Overlay wants a lower folder, and two where nothing can be written.
-    let nothing = text(&empty_layer(storage)?)?;
-    while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
-        lower.push(nothing.clone());
-    }
-    let overlay = overlay(&lower, upper, volatile)?;
+    let overlay = overlay(&of, upper, volatile)?;
     mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
 }
 
-/// An overlay of the folders `lower` (uppermost first); read-only without `upper`
-/// and `work`.
+/// An overlay of `of`; read-only without `upper` and `work`.
 pub fn overlay(
-    lower: &[String],
+    of: &Lower,
     upper: Option<(&Path, &Path)>,
     volatile: bool,
 ) -> Result<mount::Detached> {
+    let texts = |paths: &[PathBuf]| paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>();
+    let (lower, data) = (texts(&of.folders)?, texts(&of.data)?);
     let mut options: Vec<(&str, Option<&str>)> =
         vec![("source", Some("overlay")), ("userxattr", None)];
     options.extend(
@@ -294,6 +300,7 @@ pub fn overlay(
             .iter()
             .map(|lower| ("lowerdir+", Some(lower.as_str()))),
     );
+    options.extend(data.iter().map(|data| ("datadir+", Some(data.as_str()))));
     let named = match upper {
         Some((upper, work)) => Some((text(upper)?, text(work)?)),
         None => None,
@@ -309,7 +316,7 @@ pub fn overlay(
     }
     let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
         // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput && data.is_empty() => {
             let joined = lower.join(":");
             let mut old: Vec<(&str, Option<&str>)> = options
                 .iter()
@@ -339,16 +346,6 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
     }
 }
 
-pub(super) fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
-    storage.layer(layer).join("diff")
-}
-
-pub(super) fn text(path: &Path) -> Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
-}
-
 /// Gives `dir` the owner and mode of `model`.
 pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
@@ -359,10 +356,12 @@ pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 
 /// Makes what a mount is of, and gives its path; `None` for those that libcontainer
 /// makes of their options alone (tmpfs, devpts, ramfs).
+#[allow(clippy::too_many_arguments)]
 fn source(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
+    lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
@@ -399,7 +398,7 @@ fn source(
         MountKind::Image { id, writable, .. } => image_source(
             storage,
             mount,
-            id,
+            lowers.mounted(id)?,
             *writable,
             &storage.container(&record.id),
             runtime,
@@ -569,13 +568,11 @@ fn overlay_source(
 fn image_source(
     storage: &Storage,
     mount: &Mount,
-    id: &crate::id::ImageId,
+    lower: &Lower,
     writable: bool,
     dir: &Path,
     runtime: &Path,
 ) -> Result<PathBuf> {
-    let image =
-        crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
     let at = place(runtime, "image", &mount.destination)?;
     let own = dir.join("overlays").join(key(&mount.destination));
     let (upper, work) = (own.join("upper"), own.join("work"));
@@ -586,7 +583,7 @@ fn image_source(
     }
     mount_overlay(
         storage,
-        &image.layers,
+        lower,
         writable.then_some((&*upper, &*work)),
         false,
         &at,

@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Progress;
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
@@ -43,6 +45,8 @@ pub struct Launch {
     pub size: Option<(u16, u16)>,
     /// Make the init and let it wait (`init`).
     pub hold: bool,
+    /// Hears of what takes long.
+    pub progress: Option<Progress>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -75,11 +79,12 @@ pub fn start(
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, &mut joins, control).run(launch);
+        Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
@@ -90,8 +95,7 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
-                let settings = &engine.settings;
-                let map = map.and_caller(settings.uid, settings.gid);
+                let map = map.and_rest(engine.default_map());
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -147,6 +151,7 @@ struct Monitor<'a> {
     engine: &'a Engine,
     record: &'a Record,
     map: &'a IdMap,
+    lowers: &'a Lowers,
     joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
@@ -158,6 +163,7 @@ impl<'a> Monitor<'a> {
         engine: &'a Engine,
         record: &'a Record,
         map: &'a IdMap,
+        lowers: &'a Lowers,
         joins: &'a mut Joins,
         control: OwnedFd,
     ) -> Self {
@@ -165,6 +171,7 @@ impl<'a> Monitor<'a> {
             engine,
             record,
             map,
+            lowers,
             joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
@@ -249,8 +256,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let settings = &self.engine.settings;
-        if !self.map.has_outside(settings.uid, settings.gid) {
+        if !joined && self.map.and_rest(self.engine.default_map()) != *self.map {
             self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
         }
         // The map is written, so nobody has to look into us any more: with
@@ -371,6 +377,7 @@ impl<'a> Monitor<'a> {
             self.engine,
             self.record,
             self.map,
+            self.lowers,
             &self.runtime,
             self.joins,
             netns,

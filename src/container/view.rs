@@ -19,15 +19,16 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
+use super::layers::Lowers;
 use super::options::{Mount, MountKind, Options};
-use super::rootfs::{layer_root, overlay};
+use super::rootfs::{dress_like, overlay};
 use super::{Container, Record, host, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::DiffId;
 use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::{CapSet, Capabilities, Capability};
 use crate::storage::Storage;
+use crate::storage::shifted::Lower;
 use crate::sys::file::{may, open_dir, open_in_root};
 use crate::sys::{SoleThread, mount, process, socket};
 use crate::userns::{self, IdMap};
@@ -138,11 +139,12 @@ pub fn look(
             })?
         }
         _ => {
-            let with_us = map.and_caller(engine.settings.uid, engine.settings.gid);
+            let lowers = Lowers::ensure(engine, record, map, None)?;
+            let with_us = map.and_rest(engine.default_map());
             userns::in_child(thread, &with_us, || {
                 let place = engine.storage.container(&record.id).join("rootfs");
                 let (root, accounts) = process::with_file_ids(0, 0, || {
-                    let root = put_together(&engine.storage, record, &place)?;
+                    let root = put_together(&engine.storage, record, &lowers, &place)?;
                     let accounts = Accounts::in_root(root.as_fd()).and_then(|accounts| {
                         let missing = host::missing_accounts(engine, record, &accounts)?;
                         Ok(accounts.with(&missing))
@@ -462,14 +464,21 @@ const ROOT: &str = "root";
 /// Mounts what a start would mount at `place`, in our own mount namespace, on a
 /// file system in memory: the layers with one on top that is thrown away, and the
 /// user's mounts. What is made at each start is not there.
-fn put_together(storage: &Storage, record: &Record, place: &Path) -> Result<OwnedFd> {
+fn put_together(
+    storage: &Storage,
+    record: &Record,
+    lowers: &Lowers,
+    place: &Path,
+) -> Result<OwnedFd> {
     let tried = || format!("mount a file system in memory at {}", place.display());
     let memory = mount::make("tmpfs", &[("mode", Some("755"))], MountAttrFlags::empty())
         .and_then(|made| mount::attach(&made, place));
     memory.tried(tried)?;
     let own = storage.container(&record.id).join("upper");
-    let mut lower: Vec<PathBuf> = own.exists().then_some(own).into_iter().collect();
-    lower.extend(layers(storage, &record.image.layers));
+    let mut lower = lowers.image.clone();
+    if own.exists() {
+        lower.folders.insert(0, own);
+    }
     let at = place.join(ROOT);
     std::fs::create_dir(&at)?;
     let made = stacked(place, "", &lower)?;
@@ -479,7 +488,7 @@ fn put_together(storage: &Storage, record: &Record, place: &Path) -> Result<Owne
     mount::attach(&made, &at).tried(|| "mount the container's root")?;
     let root = open_dir(&at)?;
     for (number, mount) in spec::mounts(&record.options).iter().enumerate() {
-        let made = made_of(storage, mount, place, number)
+        let made = made_of(storage, lowers, mount, place, number)
             .tried(|| format!("look at what is mounted on {}", mount.destination.display()))?;
         if let Some(made) = made {
             let target = ensure(&root, &mount.destination, &made)?;
@@ -492,39 +501,28 @@ fn put_together(storage: &Storage, record: &Record, place: &Path) -> Result<Owne
     Ok(open_dir(&at)?)
 }
 
-fn layers(storage: &Storage, layers: &[DiffId]) -> impl Iterator<Item = PathBuf> {
-    layers
-        .iter()
-        .rev()
-        .map(|layer| layer_root(storage, layer))
-        .collect::<Vec<_>>()
-        .into_iter()
-}
-
-/// An overlay of `lower` (uppermost first) where what is written is thrown away.
-fn stacked(place: &Path, name: &str, lower: &[PathBuf]) -> Result<mount::Detached> {
+/// An overlay of `lower` where what is written is thrown away.
+fn stacked(place: &Path, name: &str, lower: &Lower) -> Result<mount::Detached> {
     let [upper, work] = ["upper", "work"].map(|part| place.join(format!("{part}{name}")));
     for dir in [&upper, &work] {
         std::fs::create_dir(dir)?;
     }
-    if let Some(top) = lower.first() {
-        super::rootfs::dress_like(&upper, top)?;
+    let mut lower = lower.clone();
+    match lower.folders.first() {
+        Some(top) => dress_like(&upper, top)?,
+        None => {
+            let nothing = place.join(format!("nothing{name}"));
+            std::fs::create_dir(&nothing)?;
+            lower.folders.push(nothing);
+        }
     }
-    let mut text = Vec::new();
-    for dir in lower {
-        text.push(super::rootfs::text(dir)?);
-    }
-    if text.is_empty() {
-        let nothing = place.join(format!("nothing{name}"));
-        std::fs::create_dir(&nothing)?;
-        text.push(super::rootfs::text(&nothing)?);
-    }
-    overlay(&text, Some((&upper, &work)), true)
+    overlay(&lower, Some((&upper, &work)), true)
 }
 
 /// What a mount of the user's is of; none where it begins as what the image has there.
 fn made_of(
     storage: &Storage,
+    lowers: &Lowers,
     mount: &Mount,
     place: &Path,
     number: usize,
@@ -566,14 +564,14 @@ fn made_of(
             mount::make("tmpfs", &pairs, MountAttrFlags::empty())?
         }
         MountKind::Overlay { source, upper, .. } => {
-            let lower: Vec<PathBuf> = upper.iter().chain([source]).cloned().collect();
+            let lower = Lower {
+                folders: upper.iter().chain([source]).cloned().collect(),
+                data: Vec::new(),
+            };
             stacked(place, &number.to_string(), &lower)?
         }
         MountKind::Image { id, writable, .. } => {
-            let image = crate::image::by_id(storage, id)?
-                .ok_or_else(|| crate::image::no_such(id.as_str()))?;
-            let lower: Vec<PathBuf> = layers(storage, &image.layers).collect();
-            let made = stacked(place, &number.to_string(), &lower)?;
+            let made = stacked(place, &number.to_string(), lowers.mounted(id)?)?;
             if !writable {
                 mount::restrict(&made, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
             }

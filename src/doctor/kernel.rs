@@ -14,7 +14,8 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::runtime::capability::CapSet;
 use crate::runtime::seccomp::{self, Profile};
-use crate::storage::FileSystem;
+use crate::storage::shifted::{self, Lower};
+use crate::storage::{FileSystem, text};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::process::{self, Fork, UnshareFlags};
 use crate::sys::{Process, SoleThread, mount};
@@ -98,7 +99,7 @@ fn in_namespace(engine: &Engine) -> Result<Vec<Finding>> {
         Ok(vec![
             overlay(&dir.join("overlay"), kind),
             many_layers(&dir.join("many")),
-            data_only(&dir.join("data-only")),
+            data_only(dir),
             id_mapped(dir, kind),
             own_proc(engine.thread),
             filter(engine.thread, cache),
@@ -116,7 +117,7 @@ fn overlay(dir: &Path, kind: &str) -> Finding {
             std::fs::create_dir_all(folder).tried(|| format!("make {}", folder.display()))?;
         }
         std::fs::write(lower.join("file"), "below")?;
-        let root = container::overlay(&[text(&lower)?], Some((&upper, &work)), true)?;
+        let root = container::overlay(&alone(&lower), Some((&upper, &work)), true)?;
         rustix::fs::unlinkat(&root, "file", AtFlags::empty()).tried(|| "hide a file")?;
         rustix::fs::unlinkat(&root, "folder", AtFlags::REMOVEDIR).tried(|| "hide a folder")?;
         rustix::fs::mkdirat(&root, "folder", Mode::RWXU).tried(|| "make an opaque folder")?;
@@ -130,6 +131,14 @@ fn overlay(dir: &Path, kind: &str) -> Finding {
             format!("the kernel's own, with userxattr, on {kind}"),
         ),
         Err(error) => Finding::failure(CHECK, &tell(error, kind)),
+    }
+}
+
+/// One folder to put an overlay on.
+fn alone(folder: &Path) -> Lower {
+    Lower {
+        folders: vec![folder.to_owned()],
+        data: Vec::new(),
     }
 }
 
@@ -174,40 +183,15 @@ fn many_layers(dir: &Path) -> Finding {
 /// layers of data alone.
 fn data_only(dir: &Path) -> Finding {
     const CHECK: &str = "data-only layers";
-    match read_through(dir) {
-        Ok(text) if text == b"data" => Finding::ok(CHECK, "other id maps copy no image"),
-        _ => Finding::warning(
+    match shifted::metadata_works(dir) {
+        Ok(true) => Finding::ok(CHECK, "other id maps copy no image"),
+        Ok(false) => Finding::warning(
             CHECK,
             "the kernel has none for users: other id maps than the default copy the image",
             "Linux 6.16 or newer has them",
         ),
+        Err(error) => Finding::failure(CHECK, &error),
     }
-}
-
-fn read_through(dir: &Path) -> Result<Vec<u8>> {
-    let [meta, data] = ["meta", "data"].map(|name| dir.join(name));
-    for folder in [&meta, &data] {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(data.join("d"), "data")?;
-    let file = File::create(meta.join("file"))?;
-    file.set_len(4)?;
-    let none = rustix::fs::XattrFlags::empty();
-    rustix::fs::fsetxattr(&file, "user.overlay.metacopy", b"", none)?;
-    rustix::fs::fsetxattr(&file, "user.overlay.redirect", b"/d", none)?;
-    let (meta, data) = (text(&meta)?, text(&data)?);
-    let options = [
-        ("source", Some("overlay")),
-        ("userxattr", None),
-        ("lowerdir+", Some(meta.as_str())),
-        ("datadir+", Some(data.as_str())),
-    ];
-    let root = mount::make("overlay", &options, MountAttrFlags::empty())?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&root, "file", flags, Mode::empty())?;
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut File::from(file), &mut bytes)?;
-    Ok(bytes)
 }
 
 /// Nothing here needs them, but who knows of them asks.
@@ -290,12 +274,6 @@ fn in_child(thread: SoleThread, work: impl FnOnce() -> Result<()>) -> Result<()>
     }
 }
 
-fn text(path: &Path) -> Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
@@ -338,7 +316,7 @@ mod tests {
             for folder in [&lower, &upper, &work, &at] {
                 std::fs::create_dir(folder)?;
             }
-            let outer = container::overlay(&[text(&lower)?], Some((&upper, &work)), true)?;
+            let outer = container::overlay(&alone(&lower), Some((&upper, &work)), true)?;
             mount::attach(&outer, &at)?;
             let found = overlay(&at.join("o"), "overlayfs");
             mount::detach(&at)?;

@@ -609,6 +609,18 @@ pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
     )?)
 }
 
+/// Lets this process have as many files open as it may.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it is refused, what needs it says so.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
 /// Gives a terminal of ours to `uid`.
 pub fn give_terminal(slave: &OwnedFd, uid: u32) {
     let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(uid)), None);
