@@ -149,6 +149,7 @@ fn furnish(
     {
         user.additional_gids.push(gid);
     }
+    super::map::check_user(map, &user, || super::map::more_ids(engine, record))?;
     let left = user.keep_mapped(map);
     if !left.is_empty() {
         let left: Vec<String> = left.iter().map(u32::to_string).collect();

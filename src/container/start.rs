@@ -74,6 +74,8 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    // From within its namespace the monitor could not find out.
+    engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
     let map = record
         .map
@@ -89,7 +91,10 @@ pub fn start(
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
         .why_single()
-        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {}", why.with_hint()))
+        .map(|why| {
+            let why = why.with_hint();
+            format!("only your own id is mapped, so the container has no users but one; {why}")
+        })
         .into_iter()
         .collect();
     loop {

@@ -87,7 +87,7 @@ impl Finding {
 
 /// Looks at everything. `engine` is what a command would get for `settings`.
 pub fn examine(settings: &Settings, engine: &Result<Engine>, thread: SoleThread) -> Vec<Finding> {
-    let machine = Machine::here();
+    let machine = Machine::of(settings);
     let mut all = vec![kernel::release(&crate::sys::process::kernel_release())];
     all.extend(ids(&machine));
     all.extend(folders::look(settings, engine.as_ref().err()));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::StatVfsMountFlags;
 
 use crate::error::{Error, Result};
-use crate::settings::user_name;
+use crate::settings::{Settings, user_name};
 
 /// As many ids as images commonly need.
 const ENOUGH: u32 = 65_536;
@@ -52,13 +52,22 @@ pub struct Fault {
 impl Machine {
     /// This machine, for the user who runs us.
     pub fn here() -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
         let uid = rustix::process::getuid().as_raw();
+        Self::for_user(uid, rustix::process::getgid().as_raw())
+    }
+
+    /// This machine, for the caller, whatever namespace we are in by now.
+    pub fn of(settings: &Settings) -> Self {
+        Self::for_user(settings.uid, settings.gid)
+    }
+
+    fn for_user(uid: u32, gid: u32) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
         Self {
             root: "/".into(),
             path: places(path),
             uid,
-            gid: rustix::process::getgid().as_raw(),
+            gid,
             name: user_name(uid),
             program: std::env::current_exe().unwrap_or_else(|_| "/usr/bin/coracle".into()),
             no_new_privileges: rustix::thread::no_new_privs().unwrap_or(false),
@@ -347,7 +356,11 @@ impl Machine {
         (first, ENOUGH)
     }
 
-    /// How root gives the caller ids of their own.
+    /// How root gives the caller more ids.
+    pub fn more_ids(&self) -> String {
+        self.adding(true, true)
+    }
+
     fn adding(&self, uids: bool, gids: bool) -> String {
         let free = self.free();
         let range = shown(free);

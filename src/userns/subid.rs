@@ -24,7 +24,7 @@ pub fn subordinate_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<(u32, u3
 /// Podman's default: container 0 is the caller, 1 and on are the subordinate
 /// ids in the order of the files; the caller alone where there are none, and why.
 pub fn default_map(settings: &Settings) -> (IdMap, Option<Error>) {
-    let machine = Machine::here();
+    let machine = Machine::of(settings);
     if let Some(why) = machine.why_single() {
         return (IdMap::single(settings.uid, settings.gid), Some(why));
     }
