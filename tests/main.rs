@@ -17,6 +17,7 @@ mod look;
 mod network;
 mod refused;
 mod run;
+mod single;
 mod states;
 mod streams;
 mod unshare;

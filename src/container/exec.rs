@@ -82,7 +82,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
-    super::map::check_user(&map, &user, || why_single)?;
+    super::map::check_user(&map, &user, || why_single)
+        .map_err(|error| error.kind_is(Kind::Other))?;
     let joined = runtime::exec(
         engine.thread,
         plan(
