@@ -18,12 +18,14 @@
 //! a monitor that died: the next sweep ends what it left.
 
 pub mod attach;
+mod cgroup;
 pub mod create;
 pub mod exec;
 mod host;
 pub mod logs;
 pub mod name;
 pub mod options;
+pub mod pause;
 mod record;
 mod release;
 pub mod remove;

@@ -14,6 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::options::{Mount, MountKind};
 use super::{Record, spec};
+use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::DiffId;
@@ -38,7 +39,7 @@ pub struct Prepared {
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it.
+/// spec. `netns` is the network namespace made for it, `group` its cgroup.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
@@ -46,6 +47,7 @@ pub fn prepare(
     runtime: &Path,
     joins: &Joins,
     netns: Option<PathBuf>,
+    group: Option<&Cgroup>,
 ) -> Result<Prepared> {
     let storage = &engine.storage;
     let options = &record.options;
@@ -78,12 +80,6 @@ pub fn prepare(
     make_workdir(&rootfs, record, &user)?;
     let hostname = host::hostname(record);
     let files = host::make_files(record, &rootfs, &user, joins, runtime, &hostname)?;
-    let cgroup = host::cgroup();
-    if spec::ignores_limits(&options.resources, &cgroup) {
-        warnings.push(
-            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
-        );
-    }
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -95,7 +91,10 @@ pub fn prepare(
             rootfs: root,
             user,
             map: map.clone(),
-            cgroup,
+            cgroup: spec::Cgroup {
+                hierarchy: cgroup::hierarchy(),
+                path: group.map(Cgroup::path),
+            },
             files: files.clone(),
             sources,
             namespaces,

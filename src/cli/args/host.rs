@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::{self, Manager};
 use crate::container::options::{Mount, NamespaceMode};
 use crate::error::Result;
 use crate::id::ImageId;
+use crate::settings::Settings;
 
 /// The caller's surroundings, as far as flags can name them.
 pub trait Host {
@@ -21,6 +23,15 @@ pub trait Host {
     fn has_terminal(&self) -> bool;
     /// The words of the command line, the program's name first.
     fn argv(&self) -> &[String];
+
+    /// `--cgroup-manager`
+    fn cgroup_manager(&self) -> Option<Manager> {
+        None
+    }
+    /// Whether systemd makes cgroups if nothing is said.
+    fn has_systemd(&self) -> bool {
+        false
+    }
 
     /// A variable of the caller's.
     fn variable(&self, name: &str) -> Option<&str> {
@@ -58,6 +69,8 @@ pub struct Caller {
     env: Vec<(String, String)>,
     cwd: PathBuf,
     argv: Vec<String>,
+    cgroup_manager: Option<Manager>,
+    user_manager: Option<PathBuf>,
 }
 
 impl Caller {
@@ -73,7 +86,17 @@ impl Caller {
             argv: std::env::args_os()
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
+            cgroup_manager: None,
+            user_manager: None,
         })
+    }
+
+    /// What was read before.
+    #[must_use]
+    pub fn with(mut self, settings: &Settings) -> Self {
+        self.cgroup_manager = settings.cgroup_manager;
+        self.user_manager.clone_from(&settings.user_manager);
+        self
     }
 }
 
@@ -110,6 +133,14 @@ impl Host for Caller {
 
     fn argv(&self) -> &[String] {
         &self.argv
+    }
+
+    fn cgroup_manager(&self) -> Option<Manager> {
+        self.cgroup_manager
+    }
+
+    fn has_systemd(&self) -> bool {
+        cgroup::has_systemd(self.user_manager.as_deref())
     }
 }
 
