@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::needs;
-use crate::world::World;
+use crate::world::{World, wait_for_exit};
 
 /// Where a running container's cgroup is.
 fn folder(world: &World, name: &str) -> PathBuf {
@@ -166,6 +166,7 @@ fn a_killed_monitor_leaves_no_cgroup() {
     let folder = folder(&world, "it");
     let monitor = world.coracle("inspect -f {{.State.ConmonPid}} it").stdout();
     world.shell(&format!("kill -9 {monitor}")).ok();
+    wait_for_exit(monitor.parse().unwrap());
     assert_eq!(
         world
             .coracle("ps -a --format '{{.State}} {{.ExitCode}}'")

@@ -1,8 +1,13 @@
 //! The cgroup of a container: found when its monitor begins, made with its limits at
 //! each start, ended with it.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Container, Record, spec};
 use crate::cgroup::{self, Attacher, Cgroup, Hierarchy, Place, Wanted};
@@ -75,22 +80,20 @@ fn without_systemd(record: &Record, engine: &Engine) -> Option<String> {
 }
 
 impl Settled {
-    /// Makes the cgroup, if there is a place for one, and writes the limits. `runtime`
-    /// says where it is for who comes after a monitor that was killed; `root_is_other`:
-    /// the container's root is not the caller, and is to own it.
-    pub fn make(
-        &self,
-        record: &Record,
-        runtime: &Path,
-        root_is_other: bool,
-    ) -> Result<Option<Group>> {
+    /// Makes the cgroup, if there is a place for one, and writes the limits. The
+    /// container's folder `dir` says where it is for who comes after a monitor that
+    /// was killed. `root_is_other`: the container's root is not the caller, and is to
+    /// own it.
+    pub fn make(&self, record: &Record, dir: &Path, root_is_other: bool) -> Result<Option<Group>> {
         let Some(place) = &self.place else {
             return Ok(None);
         };
-        std::os::unix::fs::symlink(place.cgroup().folder(), link(runtime))
-            .tried(|| "note the cgroup")?;
+        end_noted(dir, &Cgroup::end);
+        let note = note(dir, place.cgroup().folder()).tried(|| "note the cgroup")?;
         let group = Group {
             cgroup: place.make()?,
+            dir: dir.to_owned(),
+            _note: note,
         };
         let controls = Controls {
             cgroup: &group.cgroup,
@@ -113,19 +116,60 @@ impl Settled {
     }
 }
 
-/// Where the runtime folder of a container says what its cgroup is.
-fn link(runtime: &Path) -> PathBuf {
-    runtime.join("cgroup")
+/// Where the folder of a container says what its cgroup is, while it has one.
+fn note_in(dir: &Path) -> PathBuf {
+    dir.join("cgroup")
 }
 
-/// The cgroup of a container whose monitor was killed, by its runtime folder.
-pub fn left(runtime: &Path) -> Option<Cgroup> {
-    std::fs::read_link(link(runtime)).ok().map(Cgroup::at)
+/// Writes down what the cgroup is. The file is locked by the monitor and by all that
+/// it forks, until they have become another program (flock(2)): an init that is half
+/// made outlives its monitor by a moment, and libcontainer's part of it makes the
+/// cgroup anew if it finds it removed.
+fn note(dir: &Path, folder: &Path) -> std::io::Result<File> {
+    let mut file = File::create(note_in(dir))?;
+    file.write_all(folder.as_os_str().as_bytes())?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// How long a half-made init may outlive its monitor and its own SIGKILL.
+const ORPHANS: Duration = Duration::from_secs(5);
+
+/// Ends the cgroup of a container whose monitor was killed, by its folder. One that
+/// stays does no harm but to be there.
+pub fn end_left(engine: &Engine, dir: &Path) {
+    // What the container has made in there may be its root's.
+    end_noted(dir, &|cgroup| {
+        cgroup
+            .end()
+            .or_else(|_| engine.in_namespace(|| cgroup.end()))
+    });
+}
+
+fn end_noted(dir: &Path, end: &dyn Fn(&Cgroup) -> Result<()>) {
+    let path = note_in(dir);
+    let Ok(mut file) = File::open(&path) else {
+        return;
+    };
+    let mut folder = Vec::new();
+    if file.read_to_end(&mut folder).is_ok() && !folder.is_empty() {
+        let cgroup = Cgroup::at(OsStr::from_bytes(&folder));
+        let _ = end(&cgroup);
+        let until = Instant::now() + ORPHANS;
+        while file.try_lock().is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+            let _ = end(&cgroup);
+        }
+        let _ = end(&cgroup);
+    }
+    let _ = std::fs::remove_file(path);
 }
 
 /// The cgroup of one start of a container. Dropped, it ends, with all that is in it.
 pub struct Group {
     pub cgroup: Cgroup,
+    dir: PathBuf,
+    _note: File,
 }
 
 impl Group {
@@ -143,6 +187,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         // A cgroup that cannot be removed does no harm but to be there.
         let _ = self.cgroup.end();
+        let _ = std::fs::remove_file(note_in(&self.dir));
     }
 }
 

@@ -387,9 +387,7 @@ impl<'a> Monitor<'a> {
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
         let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
-        let group = self
-            .cgroup
-            .make(self.record, &self.runtime, root_is_other)?;
+        let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
         let mut prepared = rootfs::prepare(

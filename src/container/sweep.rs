@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::cgroup;
 use super::{Exit, Record, Seat, Started, Status, remove, stop};
-use crate::cgroup::Cgroup;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
@@ -37,9 +36,7 @@ pub fn sweep(engine: &Engine) -> Result<()> {
 /// The container `id`, whose monitor or remover died. The seat is ours.
 fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
-    let runtime = engine.storage.container_runtime(id);
-    let cgroup = cgroup::left(&runtime);
-    let _ = remove_tree(&runtime);
+    let _ = remove_tree(&engine.storage.container_runtime(id));
     let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
         // It died between taking a name and putting the record in place.
         let names = engine.storage.names();
@@ -60,16 +57,7 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
         exit,
     };
     stop::kill_leftovers(&status);
-    // The runtime folder may be gone, with the cgroup still there.
-    let noted = status.started.as_ref().and_then(|it| it.cgroup.as_ref());
-    if let Some(cgroup) = cgroup.or(noted.map(Cgroup::at)) {
-        // What the container has made in there may be its root's.
-        let ended = cgroup
-            .end()
-            .or_else(|_| engine.in_namespace(|| cgroup.end()));
-        // It does no harm but to be there.
-        let _ = ended;
-    }
+    cgroup::end_left(engine, &dir);
     if record.options.remove {
         return remove::remove_files_with(&engine.storage, &record, true, &|path| {
             engine.remove_tree(path)
