@@ -3,6 +3,7 @@
 
 mod world;
 
+mod cgroups;
 mod completion;
 mod crash;
 mod detached;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
+use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -58,6 +59,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         spec::seccomp_profile(&record.options),
         capabilities.bounding,
     )?;
+    let way = super::cgroup::way(engine, container)?;
     let (ours, theirs) = pipes(&exec.wanted)?;
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
@@ -81,14 +83,22 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
+    // The container's root may own it, which we have become a part of only now.
+    let (entrance, attacher) = match way {
+        Way::None => (None, None),
+        Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
+        Way::Systemd(attacher) => (None, Some(attacher)),
+    };
     let joined = runtime::exec(
         engine.thread,
+        attacher,
         plan(
             record,
             exec,
             user,
             filter,
             [theirs.stdin, theirs.stdout, theirs.stderr],
+            entrance,
         )?,
     )?;
     if exec.detach {
@@ -129,6 +139,7 @@ fn plan(
     user: User,
     filter: Option<Filter>,
     stdio: [Option<OwnedFd>; 3],
+    cgroup: Option<OwnedFd>,
 ) -> Result<ExecPlan> {
     let options = &record.options;
     Ok(ExecPlan {
@@ -152,6 +163,7 @@ fn plan(
         filter,
         tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
         stdio,
+        cgroup,
     })
 }
 

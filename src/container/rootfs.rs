@@ -15,6 +15,7 @@ use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::{Record, spec, stage};
+use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
@@ -39,7 +40,7 @@ pub struct Prepared {
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it.
+/// spec. `netns` is the network namespace made for it, `group` its cgroup.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
@@ -48,6 +49,7 @@ pub fn prepare(
     runtime: &Path,
     joins: &Joins,
     netns: Option<PathBuf>,
+    group: Option<&Cgroup>,
 ) -> Result<Prepared> {
     let storage = &engine.storage;
     let options = &record.options;
@@ -59,18 +61,12 @@ pub fn prepare(
         user,
         sources,
         files,
-        mut warnings,
+        warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(
             engine, record, map, lowers, runtime, joins, &root, &hostname,
         )
     })?;
-    let cgroup = host::cgroup();
-    if spec::ignores_limits(&options.resources, &cgroup) {
-        warnings.push(
-            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
-        );
-    }
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -82,7 +78,10 @@ pub fn prepare(
             rootfs: root,
             user,
             map: map.clone(),
-            cgroup,
+            cgroup: spec::Cgroup {
+                hierarchy: cgroup::hierarchy(),
+                path: group.map(Cgroup::path),
+            },
             files: files.clone(),
             sources,
             namespaces,

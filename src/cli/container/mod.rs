@@ -12,6 +12,7 @@ mod inspected;
 mod kill;
 mod logs;
 mod made;
+mod pause;
 mod port;
 mod prune;
 mod ps;
@@ -23,6 +24,7 @@ mod session;
 mod start;
 mod stop;
 mod top;
+mod unpause;
 mod wait;
 
 pub const COMMANDS: &[Command] = &[
@@ -35,6 +37,7 @@ pub const COMMANDS: &[Command] = &[
     inspect::CONTAINER_INSPECT,
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
+    command!(pause, "container pause", "pause"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
     command!(prune, "container prune"),
@@ -45,5 +48,6 @@ pub const COMMANDS: &[Command] = &[
     command!(start, "container start", "start"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
+    command!(unpause, "container unpause", "unpause"),
     command!(wait, "container wait", "wait"),
 ];

@@ -4,6 +4,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::version::{Version, architecture};
+use crate::cgroup::{self, Hierarchy};
 use crate::cli::Example;
 use crate::container::{self, State};
 use crate::engine::Engine;
@@ -231,7 +232,7 @@ fn host(engine: &Engine) -> Host {
     let (cgroup_version, cgroup_controllers) = cgroups();
     Host {
         arch: architecture(),
-        cgroup_manager: "cgroupfs",
+        cgroup_manager: cgroup::manager(None, &engine.settings).name(),
         cgroup_version,
         cgroup_controllers,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
@@ -311,16 +312,11 @@ fn id_mapping(range: &IdRange) -> IdMapping {
 
 /// The cgroup version and the controllers that are delegated to us.
 fn cgroups() -> (&'static str, Vec<String>) {
-    let root = Path::new("/sys/fs/cgroup");
-    if !root.join("cgroup.controllers").exists() {
+    if cgroup::hierarchy() != Hierarchy::Unified {
         return ("v1", Vec::new());
     }
-    let own = read("/proc/self/cgroup");
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-    let controllers = root.join(own.unwrap_or("")).join("cgroup.controllers");
-    let controllers = read(&controllers.to_string_lossy());
-    let controllers = controllers.split_whitespace().map(str::to_owned);
-    ("v2", controllers.collect())
+    let own = cgroup::own().unwrap_or_default();
+    ("v2", cgroup::controllers(&own).into_iter().collect())
 }
 
 /// /proc/meminfo, in KiB.
