@@ -39,18 +39,31 @@ pub struct Prepared {
     pub hostname: String,
 }
 
+/// What its start has for a container before there is a root.
+pub struct Ground<'a> {
+    /// Its folder in the caller's runtime folder.
+    pub runtime: &'a Path,
+    pub joins: &'a Joins,
+    /// The network namespace made for it.
+    pub netns: Option<PathBuf>,
+    pub group: Option<&'a Cgroup>,
+}
+
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it, `group` its cgroup.
+/// spec.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    netns: Option<PathBuf>,
-    group: Option<&Cgroup>,
+    ground: Ground<'_>,
 ) -> Result<Prepared> {
+    let Ground {
+        runtime,
+        joins,
+        netns,
+        group,
+    } = ground;
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -64,7 +77,12 @@ pub fn prepare(
         warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(
-            engine, record, map, lowers, runtime, joins, &root, &hostname,
+            engine,
+            record,
+            map,
+            lowers,
+            (runtime, joins),
+            (&root, &hostname),
         )
     })?;
     let mut namespaces = joins.namespaces.clone();
@@ -123,10 +141,8 @@ fn furnish(
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    root: &Path,
-    hostname: &str,
+    (runtime, joins): (&Path, &Joins),
+    (root, hostname): (&Path, &str),
 ) -> Result<Furnished> {
     let options = &record.options;
     let mut warnings = Vec::new();

@@ -405,10 +405,12 @@ impl<'a> Monitor<'a> {
             self.record,
             self.map,
             self.lowers,
-            &self.runtime,
-            self.joins,
-            netns,
-            group.as_ref().map(|group| &group.cgroup),
+            rootfs::Ground {
+                runtime: &self.runtime,
+                joins: self.joins,
+                netns,
+                group: group.as_ref().map(|group| &group.cgroup),
+            },
         )?;
         for warning in &prepared.warnings {
             self.tell(&Event::Warning(warning.clone()));
