@@ -6,7 +6,7 @@
 //!   tree/          the image's layers as one, each file with the owner that it has
 //!                  on the host under the map. A file with content is a hole of its
 //!                  size, with user.overlay.metacopy and user.overlay.redirect
-//!   farm/0/3f      (hard link) a short name for a file of a layer
+//!   farm/+0/3f     (hard link) a short name for a file of a layer
 //! shifted/<image id>-<key>-copy/   likewise, where a file is a copy
 //! ```
 //!

@@ -304,9 +304,9 @@ fn everything() -> Vec<Vec<u8>> {
             ("SCHILY.xattr.user.overlay.metacopy", ""),
         ])
         .file("attributes/file", b"not shadow")
-        .file("0", b"a name of the farm")
-        .folder("1/")
-        .file("1/0", b"another")
+        .file("+00/0", b"a name of the farm")
+        .folder("+/")
+        .file("+/0", b"another")
         .folder("hidden/")
         .file("hidden/deep/file", b"gone")
         .folder("opaque/")

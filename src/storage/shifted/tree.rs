@@ -121,8 +121,15 @@ pub(super) fn redirect(file: impl AsFd, target: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Each has a folder of the farm, named by one character.
+/// Each names folders of the farm by a digit of its own.
 const MOST_WORKERS: usize = 8;
+
+/// What the names of the farm's folders begin with.
+const FARM: u8 = b'+';
+
+/// Files in one folder of the farm: ext4 reads through a folder's block for each
+/// name that is added to it.
+const MOST_FARMED: u64 = 128;
 
 /// Folders whose files are not linked into the farm, at the cost of a block for a
 /// long name: cron, and other programs that ask who else could write a file of
@@ -230,13 +237,22 @@ impl Queue {
 struct Worker<'a> {
     job: &'a Job<'a>,
     number: usize,
-    /// Our folder of the farm, once it is needed, and how many names it has.
-    farm: Option<OwnedFd>,
+    /// Our last folder of the farm.
+    farm: Option<Farm>,
+    /// Names that we have in the farm.
     farmed: u64,
     entries: Vec<MaybeUninit<u8>>,
     names: Vec<u8>,
     value: Vec<u8>,
     buffer: Vec<u8>,
+}
+
+/// A folder of the farm.
+struct Farm {
+    folder: OwnedFd,
+    /// Of those of one worker.
+    number: u64,
+    name: String,
 }
 
 /// Where a file comes from and goes to.
@@ -276,11 +292,6 @@ impl<'a> Worker<'a> {
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| self.folder(&folder)));
             let result = made.unwrap_or_else(|_| Err(Error::other("a thread failed")));
             self.job.done(&folder, result);
-        }
-        if let Some(farm) = &self.farm
-            && let Ok(found) = fstat(farm)
-        {
-            self.count(0, blocks(&found));
         }
     }
 
@@ -443,35 +454,43 @@ impl<'a> Worker<'a> {
     /// None if the file cannot have another name.
     fn data_of(&mut self, place: &Place<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
         let path = joined(place.path, name.to_bytes());
-        // The farm is searched first, and its names begin with one character.
-        let is_ours = path
-            .iter()
-            .position(|byte| *byte == b'/')
-            .unwrap_or(path.len())
-            == 1;
+        // The farm is searched first.
+        let is_ours = path.first() == Some(&FARM);
         let stays = UNLINKED.iter().any(|folder| path.starts_with(folder)) && path.len() < 256;
         if !is_ours && (path.len() < self.job.short || stays) {
             return Ok(Some([b"/", &*path].concat()));
         }
-        let own = ["0", "1", "2", "3", "4", "5", "6", "7"][self.number];
-        let farm = match &self.farm {
+        let number = self.farmed / MOST_FARMED;
+        let farm = match self.farm.take().filter(|farm| farm.number == number) {
             Some(farm) => farm,
-            None => {
-                let all = self.job.farm.as_ref().expect("holes are made with a farm");
-                mkdirat(all, own, Mode::RWXU)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                self.farm.insert(openat(all, own, flags, Mode::empty())?)
-            }
+            None => self.new_farm(number)?,
         };
-        let link = base36(self.farmed);
-        match linkat(place.source, name, farm, &*link, AtFlags::empty()) {
+        let link = base36(self.farmed % MOST_FARMED);
+        let linked = linkat(place.source, name, &farm.folder, &*link, AtFlags::empty());
+        let target = format!("/{}/{link}", farm.name);
+        self.farm = Some(farm);
+        match linked {
             Ok(()) => {
                 self.farmed += 1;
-                Ok(Some(format!("/{own}/{link}").into_bytes()))
+                Ok(Some(target.into_bytes()))
             }
             Err(Errno::MLINK) => Ok(None),
             Err(error) => Err(error).tried(|| "link it"),
         }
+    }
+
+    fn new_farm(&self, number: u64) -> Result<Farm> {
+        let farm = self.job.farm.as_ref().expect("holes are made with a farm");
+        let name = format!("{}{}{}", char::from(FARM), self.number, base36(number));
+        mkdirat(farm, &*name, Mode::RWXU)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(farm, &*name, flags, Mode::empty())?;
+        self.count(0, blocks(&fstat(&folder)?));
+        Ok(Farm {
+            folder,
+            number,
+            name,
+        })
     }
 
     /// Makes a file with its content.
