@@ -51,6 +51,9 @@ use crate::sys::mount;
 /// `user.overlay.metacopy`.
 const SHORT: usize = 24;
 
+/// Of more layers than that no redirect leads into one: an overlay has 500 at most.
+const MOST_DIRECT: usize = 400;
+
 /// How a tree has its files' content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,9 +112,13 @@ impl Storage {
     /// The tree at `dir`, made of `layers` (lowest first) by `method`, to be mounted.
     pub fn shifted_lower(&self, dir: &Path, layers: &[DiffId], method: Method) -> Lower {
         let data = match method {
-            Method::Metadata => std::iter::once(dir.join("farm"))
-                .chain(self.folders(layers))
-                .collect(),
+            Method::Metadata => {
+                let mut data = vec![dir.join("farm")];
+                if layers.len() <= MOST_DIRECT {
+                    data.extend(self.folders(layers));
+                }
+                data
+            }
             Method::Reflink | Method::Copy => Vec::new(),
         };
         Lower {
