@@ -159,8 +159,11 @@ fn plan(
 fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     let mut options = record.options.clone();
     options.tty |= exec.wanted.tty;
-    let home = user.home.as_deref().unwrap_or("/");
-    let mut all = spec::environment(&options, &super::host::hostname(record), Some(home));
+    let mut all = spec::environment(
+        &options,
+        &super::host::hostname(record),
+        user.home.as_deref(),
+    );
     // Podman gives it to the first program alone.
     if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
         all.retain(|it| !it.starts_with("HOSTNAME="));

@@ -1,7 +1,7 @@
 //! What a start finds on the machine: other containers' namespaces to join,
 //! cgroups, and the small files that are mounted into the container.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
@@ -31,6 +31,10 @@ pub struct Joins {
     pub owner: Option<Process>,
     /// The user namespace of `--userns=ns:`, which is joined as it is.
     pub user_namespace: Option<OwnedFd>,
+    /// The container's user namespace, where it lies beneath ours (`userns::nested`).
+    pub nested: Option<OwnedFd>,
+    /// Whether what it binds is shown on a stage.
+    pub is_staged: Cell<bool>,
     /// The namespaces, as paths to our own descriptors, which the init inherits.
     pub namespaces: Namespaces,
     /// The other's /etc/hosts and /etc/resolv.conf, which are shared with its network.
@@ -77,6 +81,7 @@ impl Joins {
     /// Opens the namespaces, once we are in the user namespace that owns them.
     pub fn open(&mut self, options: &Options) -> Result<()> {
         let pid = self.owner.as_ref().map_or(0, Process::pid);
+        let nested = self.nested.as_ref().map(AsRawFd::as_raw_fd);
         let mut open = |mode: &NamespaceMode, name: &str| -> Result<Option<PathBuf>> {
             match mode {
                 NamespaceMode::Container(_) => self
@@ -87,6 +92,7 @@ impl Joins {
             }
         };
         let namespaces = Namespaces {
+            user: nested.map(|fd| format!("/proc/self/fd/{fd}").into()),
             pid: open(&options.pid, "pid")?,
             ipc: open(&options.ipc, "ipc")?,
             uts: open(&options.uts, "uts")?,
@@ -287,7 +293,7 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         let name = settings::host_group(gid).unwrap_or_else(|| gid.to_string());
         Some((user, HostGroup { name, gid }))
     };
-    accounts.missing(&Entries {
+    let mut missing = accounts.missing(&Entries {
         user: &options.user,
         workdir: &options.workdir,
         mounted: options
@@ -300,7 +306,16 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         host_user: &|uid| find(&|user| user.uid == uid),
         passwd_entry: options.accounts.passwd_entry.as_deref(),
         group_entry: options.accounts.group_entry.as_deref(),
-    })
+    })?;
+    // A file of the user's own stays as it is.
+    for mount in &options.mounts {
+        match mount.destination.to_str() {
+            Some("/etc/passwd") => missing.passwd = None,
+            Some("/etc/group") => missing.group = None,
+            _ => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// Writes /etc/hosts and /etc/resolv.conf, once it is known what the container

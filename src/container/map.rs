@@ -103,6 +103,13 @@ fn joined(engine: &Engine, options: &Options, neighbour: &str) -> Result<Chosen>
     }
     let id: ContainerId = neighbour.parse().map_err(|_| super::no_such(neighbour))?;
     let other = super::load(&engine.storage, &id)?.ok_or_else(|| super::no_such(neighbour))?;
+    let settings = &engine.settings;
+    let is_with_us = |map: &IdMap| map.has_outside(settings.uid, settings.gid);
+    if !other.record.map.as_ref().is_none_or(is_with_us) {
+        return Err(Error::unsupported(
+            "joining the namespaces of a container whose id map leaves you out",
+        ));
+    }
     Ok(Chosen {
         map: other.record.map,
         ..Chosen::default()

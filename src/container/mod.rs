@@ -34,6 +34,7 @@ mod rootfs;
 pub mod sample;
 mod seat;
 pub mod spec;
+mod stage;
 pub mod start;
 mod state;
 pub mod stop;

@@ -2,7 +2,7 @@
 //! Runs in the monitor, in its own mount namespace: every mount made here is gone
 //! with the monitor, however it ends.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::{Record, spec};
+use super::{Record, spec, stage};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
@@ -75,7 +75,7 @@ pub fn prepare(
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
     let capabilities = spec::capabilities(options, machine.capabilities)?;
-    let spec = spec::spec(
+    let mut spec = spec::spec(
         record,
         &spec::Host {
             machine,
@@ -89,6 +89,10 @@ pub fn prepare(
             shm: joins.shm(engine.thread, options, runtime)?,
         },
     )?;
+    if joins.namespaces.user.is_some() {
+        stage::set(&mut spec)?;
+        joins.is_staged.set(true);
+    }
     let filter = seccomp::filter(
         storage.cache(),
         spec::seccomp_profile(options),
@@ -130,7 +134,12 @@ fn furnish(
     mount_root(&engine.storage, record, &lowers.image, root)?;
     let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
 
-    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let mut accounts = Accounts::in_root(rootfs.as_fd())?;
+    for mount in &options.mounts {
+        if let MountKind::Bind { source } = &mount.kind {
+            accounts = accounts.with_mounted(&mount.destination, source)?;
+        }
+    }
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)
@@ -225,7 +234,10 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
 }
 
 /// Takes away what [`prepare`] mounted.
-pub fn dismantle(dir: &Path, runtime: &Path) {
+pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
+    if joins.is_staged.take() {
+        stage::strike();
+    }
     let _ = mount::detach(&dir.join("rootfs"));
     let _ = mount::detach(&runtime.join(MOUNTS));
 }
@@ -419,14 +431,8 @@ fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<Path
 
 /// Attaches a mount at a place of ours, a folder or a file as it is one.
 fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -> Result<PathBuf> {
-    let stat = rustix::fs::fstat(copy)?;
     let at = places(runtime)?.join(format!("{kind}-{}", key(destination)));
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        std::fs::create_dir(&at).tried(|| format!("make {}", at.display()))?;
-    } else {
-        File::create(&at).tried(|| format!("make {}", at.display()))?;
-    }
-    mount::attach(copy, &at).tried(|| format!("mount {}", at.display()))?;
+    stage::attach(copy, &at).tried(|| format!("mount {}", at.display()))?;
     Ok(at)
 }
 

@@ -96,6 +96,7 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
+                let map = map.and_rest(engine.default_map());
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -255,6 +256,9 @@ impl<'a> Monitor<'a> {
                     ));
                 }
             }
+        }
+        if !joined && self.map.and_rest(self.engine.default_map()) != *self.map {
+            self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
         }
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
@@ -477,7 +481,7 @@ impl<'a> Monitor<'a> {
         .run()
         .tried(|| "watch the container")?;
         drop(network);
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         Ok((ended, at))
     }
 
@@ -489,7 +493,7 @@ impl<'a> Monitor<'a> {
         if !options.network.is_pasta() && options.network != NetworkMode::None {
             return Ok(None);
         }
-        let netns = Netns::make(thread)?;
+        let netns = Netns::make(thread, self.joins.nested.as_ref().map(AsFd::as_fd))?;
         let pasta = match options.network.is_pasta() {
             true => Some(Pasta::start(thread, &netns, self.pasta_settings())?),
             false => None,
@@ -562,7 +566,7 @@ impl<'a> Monitor<'a> {
 
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         let _ = remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {

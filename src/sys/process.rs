@@ -240,6 +240,13 @@ pub fn hide() -> io::Result<()> {
     )?)
 }
 
+/// Undoes [`hide`], and what a change of credentials does alike.
+pub fn show() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(
+        rustix::process::DumpableBehavior::Dumpable,
+    )?)
+}
+
 /// Shows `text` as this process's command line, in place of the one it was started
 /// with, as far as there is room (proc_pid_cmdline(5)). Nothing may ask for the
 /// arguments after it.

@@ -148,6 +148,56 @@ pub fn map_of(proof: SoleThread, path: &std::path::Path) -> Result<IdMap> {
     }
 }
 
+/// A user namespace beneath ours with the ids of `map` alone, as ours numbers them:
+/// who stands in ours beside them is not in it.
+pub fn nested(proof: SoleThread, map: &IdMap) -> Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    let tried = || "make the container's user namespace";
+    let (ours, theirs) = socket::pair().tried(tried)?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            process::die_with_parent(libc::SIGKILL);
+            let made = process::unshare(proof, UnshareFlags::NEWUSER)
+                // So that our parent may write our map.
+                .and_then(|()| process::show())
+                .and_then(|()| std::fs::File::open("/proc/self/ns/user"));
+            let _ = match made {
+                Ok(namespace) => socket::send(theirs.as_fd(), b"made", &[namespace.as_fd()]),
+                Err(error) => socket::send(theirs.as_fd(), error.to_string().as_bytes(), &[]),
+            };
+            // Until the parent has written the map.
+            let _ = socket::receive(&theirs);
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let (words, fds) = socket::receive(&ours).tried(tried)?;
+            let same = |ranges: &[IdRange]| {
+                let same = ranges.iter().map(|range| IdRange {
+                    outside: range.inside,
+                    ..*range
+                });
+                lines(&same.collect::<Vec<_>>())
+            };
+            let write = |file: &str, text: String| {
+                std::fs::write(format!("/proc/{}/{file}", child.pid()), text)
+            };
+            let written = write("uid_map", same(&map.uids))
+                .and_then(|()| write("gid_map", same(&map.gids)))
+                .tried(tried);
+            drop(ours);
+            let _ = child.reap();
+            match fds.into_iter().next() {
+                Some(namespace) => written.map(|()| namespace),
+                None => {
+                    Err(Error::other(String::from_utf8_lossy(&words).into_owned()).tried(tried()))
+                }
+            }
+        }
+    }
+}
+
 /// The lines of a uid_map file (user_namespaces(7)).
 fn parse_lines(text: &str) -> Vec<IdRange> {
     text.lines()

@@ -910,8 +910,9 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         tmpfs: tmpfs(options),
         uts_mode: namespace_mode(&options.uts),
         userns_mode: match (&options.user_namespace, &record.map) {
-            // So Podman has it for these.
-            (Mode::Host | Mode::Auto { .. }, _) | (_, None) => String::new(),
+            (Mode::Host, _) | (_, None) => String::new(),
+            // Podman finds it out when it starts the container.
+            (Mode::Auto { .. }, _) if it.status.started.is_none() => String::new(),
             (Mode::Container(id), _) => format!("container:{id}"),
             (Mode::Path(path), _) => format!("ns:{}", path.display()),
             _ => "private".to_owned(),

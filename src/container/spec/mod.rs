@@ -4,7 +4,7 @@
 //! tests are snapshots. It says what Podman 5.8's config.json says, but for what
 //! libcontainer does not do and we do ourselves:
 //!
-//! - no user namespace: the monitor has entered it;
+//! - no user namespace: the monitor has entered it, or made the one to join;
 //! - no seccomp, and [`CapSet::SETUP`] beside the wanted capabilities: the executor
 //!   loads the filter, then gives up all but [`capabilities`];
 //! - no terminal: the executor makes it;
@@ -255,6 +255,10 @@ fn namespaces(options: &Options, joined: &Namespaces) -> Result<Vec<oci::LinuxNa
         _ => NamespaceMode::Private,
     };
     let mut all = Vec::new();
+    if let Some(path) = &joined.user {
+        let user = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User);
+        all.push(built(user.path(path).build())?);
+    }
     for (typ, mode, path) in [
         (LinuxNamespaceType::Pid, &options.pid, &joined.pid),
         (LinuxNamespaceType::Network, &network, &joined.network),
