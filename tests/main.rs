@@ -14,6 +14,7 @@ mod look;
 mod network;
 mod refused;
 mod run;
+mod shifted;
 mod states;
 mod streams;
 mod unshare;

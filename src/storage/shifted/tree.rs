@@ -15,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps, Uid,
@@ -186,13 +186,18 @@ struct Job<'a> {
 impl Job<'_> {
     /// Tells of progress until all is done.
     fn watch(&self, tell: &mut dyn FnMut(u64)) {
+        const NOW_AND_THEN: Duration = Duration::from_millis(100);
         let mut queue = lock(&self.queue);
+        let mut told = Instant::now();
         while !queue.is_done() {
-            let waited = self.wake.wait_timeout(queue, Duration::from_millis(100));
-            let (still, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-            drop(still);
-            tell(self.bytes.load(Ordering::Relaxed));
-            queue = lock(&self.queue);
+            let waited = self.wake.wait_timeout(queue, NOW_AND_THEN);
+            queue = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            if told.elapsed() >= NOW_AND_THEN {
+                drop(queue);
+                tell(self.bytes.load(Ordering::Relaxed));
+                told = Instant::now();
+                queue = lock(&self.queue);
+            }
         }
     }
 
