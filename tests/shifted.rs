@@ -26,6 +26,14 @@ fn trees(world: &World) -> Vec<String> {
     names(&world.data().join("shifted"))
 }
 
+/// The store is whole once the last monitor has left.
+#[track_caller]
+fn is_whole(world: &World) {
+    world.wait_for_processes();
+    let wrong = store::wrong(world);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 fn run<'w>(world: &'w World, method: &str, line: &str) -> Cmd<'w> {
     world
         .coracle(&format!("run --network=none {line}"))
@@ -181,7 +189,7 @@ fn a_container_keeps_its_files_from_start_to_start() {
     }
     world.coracle("rmi user").ok();
     assert_eq!(trees(&world), [] as [String; 0]);
-    assert!(store::wrong(&world).is_empty());
+    is_whole(&world);
 }
 
 #[test]
@@ -203,7 +211,7 @@ fn trees_go_with_their_image() {
     assert_eq!(trees(&world), [] as [String; 0]);
     // Layers whose files had further names are gone as well.
     assert_eq!(names(&world.data().join("layers")), [] as [String; 0]);
-    assert!(store::wrong(&world).is_empty());
+    is_whole(&world);
 }
 
 #[test]
@@ -222,7 +230,7 @@ fn of_many_at_once_one_makes_the_tree() {
     let all = trees(&world);
     let copies = all.iter().filter(|tree| tree.ends_with("-copy")).count();
     assert!(copies == 1 && all.len() <= 2, "{all:?}");
-    assert!(store::wrong(&world).is_empty());
+    is_whole(&world);
 }
 
 /// A method that this file system has not is an error, and no other is taken.
@@ -240,7 +248,7 @@ fn a_method_is_forced() {
         assert_eq!(trees(&world), [] as [String; 0]);
         assert_eq!(world.coracle("ps -aq").stdout(), "");
     }
-    assert!(store::wrong(&world).is_empty());
+    is_whole(&world);
     world.coracle("rm -f it").run();
 }
 

@@ -50,7 +50,6 @@ impl World {
         if base.is_single() {
             let must = std::env::var_os("NEEDS").is_some_and(|needs| needs == "all");
             assert!(!must, "no subordinate ids");
-            eprintln!("skipped: no subordinate ids");
             return None;
         }
         let name = format!("coracle-shifted-{}", crate::id::random_hex::<8>());
@@ -138,9 +137,7 @@ impl World {
     }
 
     fn works(&self) -> bool {
-        let staging = self.dir.join("trial-here");
-        std::fs::create_dir(&staging).unwrap();
-        self.inside(&self.base, || metadata_works(&staging))
+        self.inside(&self.base, || metadata_works(&self.dir))
     }
 
     /// Every method that this machine has.
@@ -419,7 +416,8 @@ fn random_images_are_shown_alike() {
     let Some(mut world) = alone("random_images_are_shown_alike", &[]) else {
         return;
     };
-    for round in 0..30 {
+    let methods = world.methods();
+    for round in 0..20 {
         let mut folders = Vec::new();
         for number in 0..4 {
             // What is wrong with an archive is found when it is unpacked: those that
@@ -466,10 +464,9 @@ fn random_images_are_shown_alike() {
         let outer = std::mem::replace(&mut world.dir, dir);
         let plain = world.seen(&world.base, &world.plain());
         let map = world.keep_id(3, 4);
-        for (at, method) in world.methods().into_iter().enumerate() {
-            let (lower, _) = world.make(&format!("tree{at}"), &map, method);
+        for (at, method) in methods.iter().enumerate() {
+            let (lower, _) = world.make(&format!("tree{at}"), &map, *method);
             assert_same(&world.seen(&map, &lower), &plain);
-            crate::storage::remove_tree(&world.dir.join("trial-here")).unwrap();
         }
         world.dir = outer;
     }
@@ -543,13 +540,13 @@ fn a_container_writes_into_its_own_layer() {
             let file = open(&root, c"attributes/file");
             for (name, value) in [("redirect", "/etc/shadow"), ("metacopy", "")] {
                 let name = format!("user.overlay.{name}");
-                let set = rustix::fs::fsetxattr(
+                // Refused or kept under another name, as the kernel does it.
+                let _ = rustix::fs::fsetxattr(
                     &file,
                     name.as_str(),
                     value.as_bytes(),
                     rustix::fs::XattrFlags::empty(),
                 );
-                drop(set);
             }
             assert_eq!(read(c"attributes/file")?, "not shadow");
             Ok(())
