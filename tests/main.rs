@@ -15,6 +15,7 @@ mod look;
 mod network;
 mod refused;
 mod run;
+mod shifted;
 mod states;
 mod streams;
 mod unshare;

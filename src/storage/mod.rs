@@ -26,6 +26,7 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+mod acl;
 pub mod compression;
 pub mod layer;
 mod lock;
