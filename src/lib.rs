@@ -10,6 +10,10 @@
 /// `run` and `create` as pure functions to `container::Options`.
 pub mod cli;
 
+/// What containers need of the machine, looked at with the code that runs them,
+/// and the mend of what is not as it must be.
+pub mod doctor;
+
 /// Values to text: tables, Go templates, JSON as Go writes it, human numbers. The
 /// only code that prints.
 pub mod output;

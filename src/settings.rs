@@ -119,10 +119,10 @@ impl Settings {
         if let Ok(found) = std::fs::symlink_metadata(dir) {
             // Inside our own user namespace the owner shows as 0 and so do we.
             if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
-                return Err(Error::other(format!(
-                    "{} is not a folder of yours",
-                    dir.display()
-                )));
+                return Err(
+                    Error::other(format!("{} is not a folder of yours", dir.display()))
+                        .hint(self.other_runtime()),
+                );
             }
             if found.mode() & 0o077 != 0 {
                 std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
@@ -134,8 +134,19 @@ impl Settings {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .tried(|| format!("make {}", dir.display()))?;
+            .tried(|| format!("make {}", dir.display()))
+            .map_err(|error| error.hint(self.other_runtime()))?;
         Ok(dir)
+    }
+
+    /// What to do where the runtime folder cannot be used.
+    fn other_runtime(&self) -> String {
+        let usual = format!("/run/user/{}", self.uid);
+        let folder = match Path::new(&usual).is_dir() {
+            true => &usual,
+            false => "FOLDER",
+        };
+        format!("name a folder that is yours alone: `export XDG_RUNTIME_DIR={folder}`")
     }
 }
 

@@ -19,7 +19,7 @@ use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
 use crate::runtime::{self, ExecPlan};
 use crate::sys::process;
-use crate::userns;
+use crate::userns::{self, IdMap};
 
 /// What `exec` is asked for.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let why_single = engine.why_single().map(Error::with_hint);
     let capabilities = capabilities(exec, &record.options)?;
     let filter = seccomp::filter(
         engine.storage.cache(),
@@ -89,11 +90,13 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
         Way::Systemd(attacher) => (None, Some(attacher)),
     };
+    super::map::check_user(&map, &user, || why_single)?;
     let joined = runtime::exec(
         engine.thread,
         attacher,
         plan(
             record,
+            &map,
             exec,
             user,
             filter,
@@ -135,6 +138,7 @@ fn namespaces(options: &Options) -> i32 {
 /// The process in the words of the runtime.
 fn plan(
     record: &Record,
+    map: &IdMap,
     exec: &Exec,
     user: User,
     filter: Option<Filter>,
@@ -151,7 +155,8 @@ fn plan(
             .unwrap_or_else(|| options.workdir.clone()),
         uid: user.uid,
         gid: user.gid,
-        groups: user.additional_gids.clone(),
+        // With one id mapped setgroups(2) is denied (user_namespaces(7)).
+        groups: (!map.is_single()).then(|| user.additional_gids.clone()),
         umask: options.umask,
         ulimits: options
             .ulimits

@@ -31,8 +31,7 @@ use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::process::{self, UnshareFlags};
-use crate::sys::{mount, socket};
+use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
 
 /// How a container is to be started.
@@ -76,6 +75,8 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    // From within its namespace the monitor could not find out.
+    engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
     let map = record
         .map
@@ -91,7 +92,10 @@ pub fn start(
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
         .why_single()
-        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
+        .map(|why| {
+            let why = why.with_hint();
+            format!("only your own id is mapped, so the container has no users but one; {why}")
+        })
         .into_iter()
         .collect();
     loop {
@@ -281,9 +285,7 @@ impl<'a> Monitor<'a> {
         if !self.record.options.keeps_groups() {
             userns::leave_groups(self.map)?;
         }
-        process::unshare(self.engine.thread, UnshareFlags::NEWNS)
-            .tried(|| "make a mount namespace")?;
-        mount::make_slave().tried(|| "make mounts slaves")?;
+        userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
         crate::cgroup::show_unified_only()
     }

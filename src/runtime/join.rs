@@ -21,7 +21,8 @@ pub struct ExecPlan {
     pub workdir: String,
     pub uid: u32,
     pub gid: u32,
-    pub groups: Vec<u32>,
+    /// None: they are as they are, since they cannot be set.
+    pub groups: Option<Vec<u32>>,
     pub umask: u32,
     /// Name as in getrlimit(2) with `RLIMIT_`, soft, hard.
     pub ulimits: Vec<(String, u64, u64)>,
@@ -135,7 +136,9 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         };
     }
     let become_user = || -> Result<()> {
-        process::set_groups(&plan.groups)?;
+        if let Some(groups) = &plan.groups {
+            process::set_groups(groups)?;
+        }
         process::set_ids_keeping_capabilities(plan.uid, plan.gid)?;
         if plan.no_new_privileges {
             process::set_no_new_privileges()?;

@@ -6,6 +6,7 @@ mod attach;
 mod create;
 mod exec;
 mod exists;
+mod explain;
 mod init;
 mod inspect;
 mod inspected;
@@ -32,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
     command!(create, "container create", "create"),
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
+    command!(explain, "explain", "container explain"),
     command!(init, "container init", "init"),
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,
