@@ -43,6 +43,10 @@ pub mod monitor;
 /// steps before execve (pty, seccomp, capabilities), `exec`, and our own pid 1.
 pub mod runtime;
 
+/// A container's control group: where one may be made (systemd, or a folder that is
+/// ours), its limits, its end.
+pub mod cgroup;
+
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;
 

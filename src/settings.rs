@@ -2,6 +2,9 @@
 //! their files go (XDG Base Directory Specification 0.8).
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 
@@ -18,13 +21,50 @@ pub struct Settings {
     pub cache: PathBuf,
     /// `$XDG_RUNTIME_DIR/coracle`, or `--runroot`, else `/tmp/coracle-run-UID`.
     pub runtime: PathBuf,
+    /// Where the user's systemd would listen.
+    pub user_manager: Option<PathBuf>,
+    /// `--cgroup-manager`
+    pub cgroup_manager: Option<CgroupManager>,
 }
 
-/// Global options that move the folders.
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupManager {
+    Systemd,
+    Cgroupfs,
+}
+
+impl CgroupManager {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Cgroupfs => "cgroupfs",
+        }
+    }
+}
+
+impl FromStr for CgroupManager {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "systemd" => Ok(Self::Systemd),
+            "cgroupfs" => Ok(Self::Cgroupfs),
+            _ => Err(Error::usage(
+                "configuring runtime: cgroup manager must be one of cgroupfs and systemd: \
+                 invalid argument",
+            )),
+        }
+    }
+}
+
+/// Global options that change what the environment says.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub root: Option<PathBuf>,
     pub runroot: Option<PathBuf>,
+    pub cgroup_manager: Option<String>,
 }
 
 impl Settings {
@@ -65,6 +105,10 @@ impl Settings {
             data,
             cache,
             runtime,
+            user_manager: absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("systemd/private")),
+            cgroup_manager: (overrides.cgroup_manager.as_deref())
+                .map(str::parse)
+                .transpose()?,
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod world;
 
+mod cgroups;
 mod completion;
 mod crash;
 mod detached;
@@ -17,6 +18,7 @@ mod look;
 mod network;
 mod refused;
 mod run;
+mod shifted;
 mod single;
 mod states;
 mod streams;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
+use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -59,6 +60,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         spec::seccomp_profile(&record.options),
         capabilities.bounding,
     )?;
+    let way = super::cgroup::way(engine, container)?;
     let (ours, theirs) = pipes(&exec.wanted)?;
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
@@ -82,10 +84,17 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
+    // The container's root may own it, which we have become a part of only now.
+    let (entrance, attacher) = match way {
+        Way::None => (None, None),
+        Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
+        Way::Systemd(attacher) => (None, Some(attacher)),
+    };
     super::map::check_user(&map, &user, || why_single)
         .map_err(|error| error.kind_is(Kind::Other))?;
     let joined = runtime::exec(
         engine.thread,
+        attacher,
         plan(
             record,
             &map,
@@ -93,6 +102,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
             user,
             filter,
             [theirs.stdin, theirs.stdout, theirs.stderr],
+            entrance,
         )?,
     )?;
     if exec.detach {
@@ -134,6 +144,7 @@ fn plan(
     user: User,
     filter: Option<Filter>,
     stdio: [Option<OwnedFd>; 3],
+    cgroup: Option<OwnedFd>,
 ) -> Result<ExecPlan> {
     let options = &record.options;
     Ok(ExecPlan {
@@ -158,6 +169,7 @@ fn plan(
         filter,
         tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
         stdio,
+        cgroup,
     })
 }
 

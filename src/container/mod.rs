@@ -18,6 +18,7 @@
 //! a monitor that died: the next sweep ends what it left.
 
 pub mod attach;
+mod cgroup;
 pub mod create;
 pub mod exec;
 pub mod explain;
@@ -27,6 +28,7 @@ pub mod logs;
 pub mod map;
 pub mod name;
 pub mod options;
+pub mod pause;
 mod record;
 mod release;
 pub mod remove;

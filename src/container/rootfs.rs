@@ -15,6 +15,7 @@ use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::{Record, spec, stage};
+use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
@@ -38,17 +39,31 @@ pub struct Prepared {
     pub hostname: String,
 }
 
+/// What its start has for a container before there is a root.
+pub struct Ground<'a> {
+    /// Its folder in the caller's runtime folder.
+    pub runtime: &'a Path,
+    pub joins: &'a Joins,
+    /// The network namespace made for it.
+    pub netns: Option<PathBuf>,
+    pub group: Option<&'a Cgroup>,
+}
+
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it.
+/// spec.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    netns: Option<PathBuf>,
+    ground: Ground<'_>,
 ) -> Result<Prepared> {
+    let Ground {
+        runtime,
+        joins,
+        netns,
+        group,
+    } = ground;
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -59,18 +74,17 @@ pub fn prepare(
         user,
         sources,
         files,
-        mut warnings,
+        warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(
-            engine, record, map, lowers, runtime, joins, &root, &hostname,
+            engine,
+            record,
+            map,
+            lowers,
+            (runtime, joins),
+            (&root, &hostname),
         )
     })?;
-    let cgroup = host::cgroup();
-    if spec::ignores_limits(&options.resources, &cgroup) {
-        warnings.push(
-            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
-        );
-    }
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -82,7 +96,10 @@ pub fn prepare(
             rootfs: root,
             user,
             map: map.clone(),
-            cgroup,
+            cgroup: spec::Cgroup {
+                hierarchy: cgroup::hierarchy(),
+                path: group.map(Cgroup::path),
+            },
             files: files.clone(),
             sources,
             namespaces,
@@ -124,10 +141,8 @@ fn furnish(
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    root: &Path,
-    hostname: &str,
+    (runtime, joins): (&Path, &Joins),
+    (root, hostname): (&Path, &str),
 ) -> Result<Furnished> {
     let options = &record.options;
     let mut warnings = Vec::new();
@@ -716,6 +731,8 @@ mod tests {
             data: home.join("store"),
             cache: dir.join("cache"),
             runtime: dir.join("run"),
+            cgroup_manager: None,
+            user_manager: None,
         })
         .unwrap();
         let root = storage.root();

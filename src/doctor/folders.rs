@@ -213,6 +213,8 @@ mod tests {
             data: "/home/alice/.local/share/coracle".into(),
             cache: "/home/alice/.cache/coracle".into(),
             runtime: "/run/user/1000/coracle".into(),
+            cgroup_manager: None,
+            user_manager: None,
         }
     }
 

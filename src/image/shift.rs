@@ -111,12 +111,14 @@ fn make(
     let progress = progress.filter(|_| method != Method::Metadata);
     let made = engine.in_namespace(|| {
         process::allow_many_files();
+        let mut told = None;
         let made = shifted::make(&into, &sources, shift, method, &mut |done| {
             if let Some(progress) = progress {
                 progress(done.min(total), total);
+                told = Some(progress);
             }
         });
-        if let Some(progress) = progress {
+        if let Some(progress) = told {
             progress(total, total);
         }
         made

@@ -9,6 +9,7 @@
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
 //!   shifted/<image id>-<key>/    an image's files under another id map
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
+//!                           cgroup (where it is, while it has one),
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
@@ -25,6 +26,7 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+mod acl;
 pub mod compression;
 mod filesystem;
 pub mod layer;

@@ -13,6 +13,7 @@ mod inspected;
 mod kill;
 mod logs;
 mod made;
+mod pause;
 mod port;
 mod prune;
 mod ps;
@@ -24,6 +25,7 @@ mod session;
 mod start;
 mod stop;
 mod top;
+mod unpause;
 mod wait;
 
 pub const COMMANDS: &[Command] = &[
@@ -37,6 +39,7 @@ pub const COMMANDS: &[Command] = &[
     inspect::CONTAINER_INSPECT,
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
+    command!(pause, "container pause", "pause"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
     command!(prune, "container prune"),
@@ -47,5 +50,6 @@ pub const COMMANDS: &[Command] = &[
     command!(start, "container start", "start"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
+    command!(unpause, "container unpause", "unpause"),
     command!(wait, "container wait", "wait"),
 ];

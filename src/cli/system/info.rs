@@ -4,6 +4,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::version::{Version, architecture};
+use crate::cgroup::{self, Hierarchy};
 use crate::cli::Example;
 use crate::container::{self, State};
 use crate::engine::Engine;
@@ -11,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::output::value::{NilIfEmpty, to_value};
 use crate::output::{Output, json, listing, yaml};
 use crate::runtime::capability::CapSet;
-use crate::runtime::cgroup::{self, Hierarchy};
 use crate::storage::FileSystem;
 use crate::userns::IdRange;
 
@@ -230,13 +230,10 @@ fn host(engine: &Engine) -> Host {
     let memory = meminfo(&memory);
     let bytes = |key: &str| memory.get(key).copied().unwrap_or(0) * 1024;
     let map = engine.default_map();
-    let (cgroup_version, cgroup_controllers) = match cgroup::hierarchy() {
-        Hierarchy::Unified => ("v2", cgroup::controllers()),
-        Hierarchy::Hybrid | Hierarchy::Legacy => ("v1", Vec::new()),
-    };
+    let (cgroup_version, cgroup_controllers) = cgroups();
     Host {
         arch: architecture(),
-        cgroup_manager: "cgroupfs",
+        cgroup_manager: cgroup::manager(None, &engine.settings).name(),
         cgroup_version,
         cgroup_controllers,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
@@ -312,6 +309,15 @@ fn id_mapping(range: &IdRange) -> IdMapping {
         host_id: range.outside,
         size: range.count,
     }
+}
+
+/// The cgroup version and the controllers that are delegated to us.
+fn cgroups() -> (&'static str, Vec<String>) {
+    if cgroup::hierarchy() != Hierarchy::Unified {
+        return ("v1", Vec::new());
+    }
+    let own = cgroup::own().unwrap_or_default();
+    ("v2", cgroup::controllers(&own).into_iter().collect())
 }
 
 /// /proc/meminfo, in KiB.

@@ -36,8 +36,8 @@ use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;
 use crate::userns::IdMap;
 
-pub use host::{Cgroup, CgroupMode, Files, Host, Machine, Namespaces, host_devices};
-pub use limits::ignores_limits;
+pub use host::{Cgroup, Files, Host, Machine, Namespaces, host_devices};
+pub use limits::{Controls, asks_limits, settings};
 pub use masks::is_protected;
 pub use mounts::{mounts, propagation, tmpfs_options};
 
@@ -232,8 +232,11 @@ fn apparmor(options: &Options, machine: &Machine) -> Result<Option<String>> {
 fn linux(options: &Options, host: &Host) -> Result<Linux> {
     let mut linux = Linux::default();
     linux.set_namespaces(Some(namespaces(options, &host.namespaces)?));
-    linux.set_cgroups_path(Some(host.cgroup.path.clone()));
-    linux.set_resources(limits::resources(&options.resources, &host.cgroup)?);
+    // A path that cannot be made is how libcontainer goes without a cgroup.
+    let path = host.cgroup.path.clone();
+    linux.set_cgroups_path(Some(path.unwrap_or_else(|| "/coracle-none/none".into())));
+    // Its limits are written already: see [`settings`].
+    linux.set_resources(None);
     let sysctls = sysctls(options, &host.map);
     linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));
     // "slave" where one mount at least has a propagation of its own: private ones
