@@ -3,11 +3,15 @@
 
 mod world;
 
+mod cgroups;
 mod completion;
 mod crash;
 mod detached;
+mod doctor;
 mod exec;
+mod explain;
 mod generated;
+mod give;
 mod images;
 mod layers;
 mod look;

@@ -397,6 +397,8 @@ mod tests {
                 data: root.join("data"),
                 cache: root.join("cache"),
                 runtime: root.join("run"),
+                user_manager: None,
+                cgroup_manager: None,
             };
             Self(Storage::open(&settings).unwrap())
         }

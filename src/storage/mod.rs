@@ -9,6 +9,7 @@
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
 //!   shifted/<image id>-<key>/    an image's files under another id map
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
+//!                           cgroup (where it is, while it has one),
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
@@ -27,6 +28,7 @@
 
 mod acl;
 pub mod compression;
+mod filesystem;
 pub mod layer;
 mod lock;
 pub mod shifted;
@@ -38,9 +40,10 @@ use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use filesystem::FileSystem;
 pub use lock::Locked;
 pub use staging::Staging;
-pub use tree::{disk_usage, remove_tree};
+pub use tree::{disk_usage, give_tree, remove_tree};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
@@ -73,12 +76,17 @@ impl Storage {
                 "{} is of format {}, which this coracle does not know (it knows {FORMAT})",
                 storage.root.display(),
                 version.trim()
-            ))),
+            ))
+            .hint("a newer coracle made it: use that one, or another store (`--root FOLDER`)")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 storage.make(&format).map(|()| storage)
             }
             Err(error) => Err(error).tried(|| format!("read {}", format.display())),
         }
+        .map_err(|error| match error.hint_line() {
+            Some(_) => error,
+            None => error.hint("put the store where you may write: `export XDG_DATA_HOME=FOLDER`"),
+        })
     }
 
     fn make(&self, format: &Path) -> Result<()> {

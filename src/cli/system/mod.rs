@@ -2,6 +2,7 @@
 
 use super::{Command, command, completion};
 
+mod doctor;
 mod info;
 mod reset;
 mod unshare;
@@ -9,6 +10,7 @@ mod version;
 
 pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
+    doctor::COMMAND,
     command!(info, "system info", "info"),
     command!(reset, "system reset"),
     command!(unshare, "unshare"),
