@@ -139,6 +139,108 @@ impl Settings {
     }
 }
 
+/// What of containers.conf(5) is heeded. Later files win over earlier ones:
+/// the vendor's, the administrator's, the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `[containers] userns`
+    pub userns: Option<String>,
+    /// `[coracle] ownership`: `default` or `podman`.
+    pub ownership: Option<String>,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct ConfigurationFile {
+    #[serde(default)]
+    containers: ContainersSection,
+    #[serde(default)]
+    coracle: CoracleSection,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct ContainersSection {
+    userns: Option<String>,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct CoracleSection {
+    ownership: Option<String>,
+}
+
+impl Configuration {
+    /// Reads the files: `$CONTAINERS_CONF` alone, or the usual ones with the
+    /// `*.conf` of the folders beside them; `$CONTAINERS_CONF_OVERRIDE` last.
+    pub fn read() -> Result<Self> {
+        let mut files = Vec::new();
+        match std::env::var_os("CONTAINERS_CONF") {
+            Some(file) => files.push(PathBuf::from(file)),
+            None => {
+                let own = absolute("XDG_CONFIG_HOME")
+                    .or_else(|| absolute("HOME").map(|home| home.join(".config")));
+                let usual = ["/usr/share/containers", "/etc/containers"].map(PathBuf::from);
+                let own = own.map(|config| config.join("containers"));
+                for dir in usual.into_iter().chain(own) {
+                    files.push(dir.join("containers.conf"));
+                    let parts = std::fs::read_dir(dir.join("containers.conf.d"));
+                    let mut parts: Vec<PathBuf> = parts
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|entry| Some(entry.ok()?.path()))
+                        .filter(|path| path.extension().is_some_and(|it| it == "conf"))
+                        .collect();
+                    parts.sort();
+                    files.extend(parts);
+                }
+            }
+        }
+        files.extend(std::env::var_os("CONTAINERS_CONF_OVERRIDE").map(PathBuf::from));
+        let mut all = Self::default();
+        for file in files {
+            match std::fs::read_to_string(&file) {
+                Ok(text) => all
+                    .add(&text)
+                    .tried(|| format!("read {}", file.display()))?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).tried(|| format!("read {}", file.display())),
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, text: &str) -> Result<()> {
+        let file: ConfigurationFile =
+            toml::from_str(text).map_err(|error| Error::other(error.message().to_owned()))?;
+        if let Some(userns) = file.containers.userns {
+            self.userns = Some(userns);
+        }
+        if let Some(ownership) = file.coracle.ownership {
+            self.ownership = Some(ownership);
+        }
+        Ok(())
+    }
+
+    /// Whether ids are to be Podman's, with no ownership by default:
+    /// `$CORACLE_OWNERSHIP`, else the configuration.
+    pub fn is_podmans_ownership() -> Result<bool> {
+        let (said, place) = match std::env::var("CORACLE_OWNERSHIP") {
+            Ok(said) if !said.is_empty() => (Some(said), "CORACLE_OWNERSHIP"),
+            _ => (Self::read()?.ownership, "ownership in containers.conf"),
+        };
+        match said.as_deref() {
+            None | Some("default") => Ok(false),
+            Some("podman") => Ok(true),
+            Some(other) => Err(Error::usage(format!(
+                "{place} is {other:?}: it can be default or podman"
+            ))),
+        }
+    }
+}
+
+/// `CORACLE_SHIFT`: how images are made ready for other id maps.
+pub fn shift() -> Option<String> {
+    std::env::var("CORACLE_SHIFT").ok()
+}
+
 /// A variable's value if it is an absolute path: others must be ignored.
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable)
@@ -163,10 +265,69 @@ pub fn user_name(uid: u32) -> Option<String> {
         })
 }
 
+/// The lines of /etc/passwd (passwd(5)): those of NSS modules are not asked.
+pub fn host_users() -> Vec<HostUser> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, about, home, ..] = fields[..] else {
+            return None;
+        };
+        Some(HostUser {
+            name: name.to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+            // As Go's os/user: what stands before the first comma is the name.
+            about: about.split(',').next().unwrap_or("").to_owned(),
+            home: home.to_owned(),
+        })
+    };
+    text.lines().filter_map(user).collect()
+}
+
+/// The name of group `gid` in /etc/group.
+pub fn host_group(gid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/group").ok()?;
+    let wanted = gid.to_string();
+    text.lines()
+        .find(|line| line.split(':').nth(2) == Some(&wanted))
+        .and_then(|line| Some(line.split(':').next()?.to_owned()))
+}
+
+/// A user as /etc/passwd has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostUser {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    /// The full name, of the GECOS field.
+    pub about: String,
+    pub home: String,
+}
+
 fn passwd_line(uid: u32) -> Option<String> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
     let wanted = uid.to_string();
     text.lines()
         .find(|line| line.split(':').nth(2) == Some(&wanted))
         .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_files_win_and_what_is_not_ours_is_passed_over() {
+        let mut all = Configuration::default();
+        all.add("[containers]\nuserns = \"keep-id\"\nlog_driver = \"x\"\n[engine]\nx = [1]\n")
+            .unwrap();
+        all.add("[coracle]\nownership = \"podman\"\n").unwrap();
+        assert_eq!(all.userns.as_deref(), Some("keep-id"));
+        all.add("[containers]\nuserns = \"\"\n").unwrap();
+        assert_eq!(all.userns.as_deref(), Some(""));
+        assert_eq!(all.ownership.as_deref(), Some("podman"));
+        assert!(all.add("[containers").is_err());
+        assert!(all.add("[containers]\nuserns = 5\n").is_err());
+    }
 }

@@ -19,6 +19,7 @@ mod states;
 mod streams;
 mod unshare;
 mod usage;
+mod userns;
 mod volumes;
 
 /// `autotests` is off, so a file that is not named above would never run.

@@ -207,6 +207,7 @@ fn a_source_can_be_given_to_the_containers_user() {
     assert_eq!(
         world
             .coracle(run)
+            .env("CORACLE_OWNERSHIP", "podman")
             .args(["stat", "-c", "%u", "/mine"])
             .stdout(),
         "1000"

@@ -73,12 +73,14 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
             }
         },
     )?;
-    userns::leave_groups(&map)?;
+    if !record.options.keeps_groups() {
+        userns::leave_groups(&map)?;
+    }
     // From here on `/` is the container's: nothing below opens a file of the host.
     let root = crate::sys::file::open_dir(Path::new("/"))?;
     let who = exec.user.as_deref().unwrap_or(&record.options.user);
     let user = Accounts::in_root(root.as_fd())
-        .and_then(|accounts| accounts.resolve(who, &record.options.groups))
+        .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
     // The container's root may own it, which we have become a part of only now.
@@ -169,7 +171,11 @@ fn plan(
 fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     let mut options = record.options.clone();
     options.tty |= exec.wanted.tty;
-    let mut all = spec::environment(&options, &super::host::hostname(record), &user.home);
+    let mut all = spec::environment(
+        &options,
+        &super::host::hostname(record),
+        user.home.as_deref(),
+    );
     // Podman gives it to the first program alone.
     if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
         all.retain(|it| !it.starts_with("HOSTNAME="));

@@ -1,6 +1,7 @@
 //! What a start finds on the machine: other containers' namespaces to join,
 //! cgroups, and the small files that are mounted into the container.
 
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,18 +14,25 @@ use super::spec::{self, Files, Namespaces};
 use super::{Record, State};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::accounts::{Accounts, User};
+use crate::image::accounts::{Accounts, Entries, HostGroup, Missing};
 use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
+use crate::settings::{self, HostUser};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::process::Fork;
 use crate::sys::{Process, SoleThread, mount, process, socket};
-use crate::userns::IdMap;
+use crate::userns::Mode;
 
 /// Namespaces of others that the container is to be in, held open.
 #[derive(Default)]
 pub struct Joins {
-    /// A process of the container whose user namespace is joined first, and its map.
-    pub owner: Option<(Process, IdMap)>,
+    /// A process of the container whose user namespace is joined first.
+    pub owner: Option<Process>,
+    /// The user namespace of `--userns=ns:`, which is joined as it is.
+    pub user_namespace: Option<OwnedFd>,
+    /// The container's user namespace, where it lies beneath ours (`userns::nested`).
+    pub nested: Option<OwnedFd>,
+    /// Whether what it binds is shown on a stage.
+    pub is_staged: Cell<bool>,
     /// The namespaces, as paths to our own descriptors, which the init inherits.
     pub namespaces: Namespaces,
     /// The other's /etc/hosts and /etc/resolv.conf, which are shared with its network.
@@ -35,15 +43,11 @@ pub struct Joins {
 /// Finds the containers whose namespaces `options` name. They must run.
 pub fn find_joins(engine: &Engine, options: &Options) -> Result<Joins> {
     let mut joins = Joins::default();
-    let mut wanted: Vec<&str> = Vec::new();
-    if let NetworkMode::Container(id) = &options.network {
-        wanted.push(id);
+    if let Mode::Path(path) = &options.user_namespace {
+        let namespace = File::open(path).tried(|| format!("open {}", path.display()))?;
+        joins.user_namespace = Some(namespace.into());
     }
-    for mode in [&options.pid, &options.ipc, &options.uts, &options.cgroupns] {
-        if let NamespaceMode::Container(id) = mode {
-            wanted.push(id);
-        }
-    }
+    let wanted: Vec<&str> = options.neighbours().collect();
     let Some(first) = wanted.first() else {
         return Ok(joins);
     };
@@ -66,20 +70,16 @@ pub fn find_joins(engine: &Engine, options: &Options) -> Result<Joins> {
         return Err(not_running());
     }
     let init = other.entrance().ok_or_else(not_running)?;
-    let map = other
-        .record
-        .map
-        .clone()
-        .unwrap_or_else(|| engine.default_map().clone());
     joins.network_files = Some(engine.storage.container_runtime(&other.record.id));
-    joins.owner = Some((init, map));
+    joins.owner = Some(init);
     Ok(joins)
 }
 
 impl Joins {
     /// Opens the namespaces, once we are in the user namespace that owns them.
     pub fn open(&mut self, options: &Options) -> Result<()> {
-        let pid = self.owner.as_ref().map_or(0, |(init, _)| init.pid());
+        let pid = self.owner.as_ref().map_or(0, Process::pid);
+        let nested = self.nested.as_ref().map(AsRawFd::as_raw_fd);
         let mut open = |mode: &NamespaceMode, name: &str| -> Result<Option<PathBuf>> {
             match mode {
                 NamespaceMode::Container(_) => self
@@ -90,6 +90,7 @@ impl Joins {
             }
         };
         let namespaces = Namespaces {
+            user: nested.map(|fd| format!("/proc/self/fd/{fd}").into()),
             pid: open(&options.pid, "pid")?,
             ipc: open(&options.ipc, "ipc")?,
             uts: open(&options.uts, "uts")?,
@@ -114,7 +115,7 @@ impl Joins {
         options: &Options,
         runtime: &Path,
     ) -> Result<Option<PathBuf>> {
-        let (NamespaceMode::Container(_), Some((owner, _))) = (&options.ipc, &self.owner) else {
+        let (NamespaceMode::Container(_), Some(owner)) = (&options.ipc, &self.owner) else {
             return Ok(None);
         };
         let at = super::rootfs::place(runtime, "shm", Path::new("/dev/shm"))?;
@@ -175,7 +176,7 @@ fn zone_file(zone: &str) -> Option<PathBuf> {
 pub fn make_files(
     record: &Record,
     rootfs: &OwnedFd,
-    user: &User,
+    (accounts, missing): (&Accounts, &Missing),
     joins: &Joins,
     runtime: &Path,
     hostname: &str,
@@ -222,12 +223,9 @@ pub fn make_files(
     } else if own && !options.hosts.no_resolv_conf {
         files.resolv_conf = make("resolv.conf", "")?;
     }
-    let accounts = Accounts::in_root(rootfs.as_fd())?;
-    let _ = user;
-    let missing = accounts.missing(&options.user, &options.workdir)?;
     if !missing.is_empty() {
         if options.read_only {
-            let with = accounts.with(&missing);
+            let with = accounts.with(missing);
             if let (Some(text), true) = (&with.passwd, missing.passwd.is_some()) {
                 files.passwd = make("passwd", text)?;
             }
@@ -239,6 +237,68 @@ pub fn make_files(
         }
     }
     Ok(files)
+}
+
+/// What is to be added to the container's passwd and group.
+pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -> Result<Missing> {
+    let options = &record.options;
+    if !options.accounts.writes {
+        return Ok(Missing::default());
+    }
+    let caller = match options.user_namespace {
+        Mode::KeepId {
+            uid: None,
+            gid: None,
+            ..
+        } => Some(engine.settings.uid),
+        _ => None,
+    };
+    // Most containers need none of the host's users: its file is read when one does.
+    let users = OnceCell::new();
+    let find = |wanted: &dyn Fn(&HostUser) -> bool| {
+        let users = users.get_or_init(settings::host_users);
+        users.iter().find(|user| wanted(user)).cloned()
+    };
+    let host_users = options.accounts.host_users.iter().map(|text| {
+        find(&|user| user.name == *text || user.uid.to_string() == *text).ok_or_else(|| {
+            Error::new(
+                Kind::CannotInvoke,
+                format!(
+                    "creating temporary passwd file for container {}: user: unknown user {text}",
+                    record.id
+                ),
+            )
+        })
+    });
+    let of_caller = |uid: u32| {
+        let user = find(&|user| user.uid == uid)?;
+        let gid = engine.settings.gid;
+        let name = settings::host_group(gid).unwrap_or_else(|| gid.to_string());
+        Some((user, HostGroup { name, gid }))
+    };
+    let mut missing = accounts.missing(&Entries {
+        user: &options.user,
+        workdir: &options.workdir,
+        mounted: options
+            .mounts
+            .iter()
+            .map(|mount| mount.destination.as_path())
+            .collect(),
+        host_users: host_users.collect::<Result<_>>()?,
+        caller: caller.filter(|uid| *uid != 0).and_then(of_caller),
+        host_user: &|uid| find(&|user| user.uid == uid),
+        passwd_entry: options.accounts.passwd_entry.as_deref(),
+        group_entry: options.accounts.group_entry.as_deref(),
+    })?;
+    // A file of the user's own stays as it is.
+    for mount in &options.mounts {
+        match mount.destination.to_str() {
+            Some("/etc/passwd") => missing.passwd = None,
+            Some("/etc/group") => missing.group = None,
+            _ => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// Writes /etc/hosts and /etc/resolv.conf, once it is known what the container
@@ -307,13 +367,16 @@ pub(super) fn read_bounded(fd: OwnedFd) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Joins the user namespace of the container whose other namespaces are wanted.
-pub fn join_owner(engine: &Engine, joins: &Joins) -> Result<()> {
-    match &joins.owner {
-        None => Ok(()),
-        Some((init, _)) => process::join_namespaces(engine.thread, init, libc::CLONE_NEWUSER)
-            .tried(|| "join the user namespace of the other container"),
+/// Joins the user namespace of another, where there is one to join; whether it was so.
+pub fn join_owner(engine: &Engine, joins: &Joins) -> Result<bool> {
+    if let Some(init) = &joins.owner {
+        process::join_namespaces(engine.thread, init, libc::CLONE_NEWUSER)
+            .tried(|| "join the user namespace of the other container")?;
+    } else if let Some(namespace) = &joins.user_namespace {
+        process::join_namespace(engine.thread, namespace.as_fd(), libc::CLONE_NEWUSER)
+            .tried(|| "join the user namespace")?;
     }
+    Ok(joins.owner.is_some() || joins.user_namespace.is_some())
 }
 
 /// The name the container has for itself.

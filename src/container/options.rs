@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup;
 use crate::id::{ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
+use crate::userns;
 
 /// Everything about a container that `run` and `create` decide.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,8 +67,12 @@ pub struct Options {
     pub ipc: NamespaceMode,
     pub uts: NamespaceMode,
     pub cgroupns: NamespaceMode,
-    /// `--userns`: only `None` and `host` are done yet.
+    #[serde(default)]
+    pub user_namespace: userns::Mode,
+    /// The text that `user_namespace` comes from, for `inspect`.
     pub userns: Option<String>,
+    #[serde(default)]
+    pub accounts: AccountOptions,
     /// `--group-add`: names, ids, or `keep-groups`.
     pub groups: Vec<String>,
     /// Octal; 0o022 unless said.
@@ -98,6 +103,30 @@ pub struct Options {
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+}
+
+/// What is written into the container's /etc/passwd and /etc/group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountOptions {
+    /// `--passwd`
+    pub writes: bool,
+    /// `--hostuser`: names or ids.
+    pub host_users: Vec<String>,
+    /// `--passwd-entry`
+    pub passwd_entry: Option<String>,
+    /// `--group-entry`
+    pub group_entry: Option<String>,
+}
+
+impl Default for AccountOptions {
+    fn default() -> Self {
+        Self {
+            writes: true,
+            host_users: Vec::new(),
+            passwd_entry: None,
+            group_entry: None,
+        }
+    }
 }
 
 /// One entry of the container's mount table.
@@ -215,8 +244,26 @@ pub enum NamespaceMode {
 }
 
 impl Options {
+    /// `--group-add=keep-groups`: the process has the caller's groups.
+    pub fn keeps_groups(&self) -> bool {
+        self.groups == ["keep-groups"]
+    }
+
+    /// The groups of `--group-add` by name or number.
+    pub fn named_groups(&self) -> &[String] {
+        if self.keeps_groups() {
+            &[]
+        } else {
+            &self.groups
+        }
+    }
+
     /// The ids of the containers whose namespaces it joins.
     pub fn neighbours(&self) -> impl Iterator<Item = &str> {
+        let user = match &self.user_namespace {
+            userns::Mode::Container(id) => Some(id.as_str()),
+            _ => None,
+        };
         let network = match &self.network {
             NetworkMode::Container(id) => Some(id.as_str()),
             _ => None,
@@ -226,7 +273,7 @@ impl Options {
             NamespaceMode::Container(id) => Some(id.as_str()),
             _ => None,
         });
-        network.into_iter().chain(joined)
+        user.into_iter().chain(network).chain(joined)
     }
 }
 

@@ -2,7 +2,7 @@
 //! Runs in the monitor, in its own mount namespace: every mount made here is gone
 //! with the monitor, however it ends.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,18 +12,19 @@ use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::{Record, spec};
+use super::{Record, spec, stage};
 use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::DiffId;
 use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
-use crate::storage::Storage;
+use crate::storage::shifted::Lower;
+use crate::storage::{Storage, text};
 use crate::sys::file::{Durable, open_dir, open_in_root};
-use crate::sys::mount;
+use crate::sys::{mount, process};
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, First};
 
@@ -40,10 +41,12 @@ pub struct Prepared {
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
 /// spec. `netns` is the network namespace made for it, `group` its cgroup.
+#[allow(clippy::too_many_arguments)]
 pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
+    lowers: &Lowers,
     runtime: &Path,
     joins: &Joins,
     netns: Option<PathBuf>,
@@ -52,39 +55,24 @@ pub fn prepare(
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
-    let mut warnings = Vec::new();
-    mount_root(storage, record, &root)?;
-    let rootfs = open_dir(&root).tried(|| format!("open {}", root.display()))?;
-
-    let mut user = Accounts::in_root(rootfs.as_fd())?.resolve(&options.user, &options.groups)?;
-    let left = user.keep_mapped(map);
-    if !left.is_empty() {
-        let left: Vec<String> = left.iter().map(u32::to_string).collect();
-        warnings.push(format!(
-            "groups without a subordinate id are left out: {}",
-            left.join(" ")
-        ));
-    }
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in spec::mounts(options) {
-        sources.push(source(
-            engine,
-            record,
-            map,
-            &mount,
-            &rootfs,
-            (user.uid, user.gid),
-            runtime,
-        )?);
-    }
-    make_workdir(&rootfs, record, &user)?;
     let hostname = host::hostname(record);
-    let files = host::make_files(record, &rootfs, &user, joins, runtime, &hostname)?;
+    // What is made for the container is its root's, whoever of it is the caller.
+    let Furnished {
+        rootfs,
+        user,
+        sources,
+        files,
+        warnings,
+    } = process::with_file_ids(0, 0, || {
+        furnish(
+            engine, record, map, lowers, runtime, joins, &root, &hostname,
+        )
+    })?;
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
     let capabilities = spec::capabilities(options, machine.capabilities)?;
-    let spec = spec::spec(
+    let mut spec = spec::spec(
         record,
         &spec::Host {
             machine,
@@ -101,6 +89,10 @@ pub fn prepare(
             shm: joins.shm(engine.thread, options, runtime)?,
         },
     )?;
+    if joins.namespaces.user.is_some() {
+        stage::set(&mut spec)?;
+        joins.is_staged.set(true);
+    }
     let filter = seccomp::filter(
         storage.cache(),
         spec::seccomp_profile(options),
@@ -114,6 +106,85 @@ pub fn prepare(
         files,
         rootfs,
         hostname,
+    })
+}
+
+/// The part of [`Prepared`] that is made of files.
+struct Furnished {
+    rootfs: OwnedFd,
+    user: User,
+    sources: Vec<Option<PathBuf>>,
+    files: spec::Files,
+    warnings: Vec<String>,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn furnish(
+    engine: &Engine,
+    record: &Record,
+    map: &IdMap,
+    lowers: &Lowers,
+    runtime: &Path,
+    joins: &Joins,
+    root: &Path,
+    hostname: &str,
+) -> Result<Furnished> {
+    let options = &record.options;
+    let mut warnings = Vec::new();
+    mount_root(&engine.storage, record, &lowers.image, root)?;
+    let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
+
+    let mut accounts = Accounts::in_root(rootfs.as_fd())?;
+    for mount in &options.mounts {
+        if let MountKind::Bind { source } = &mount.kind {
+            accounts = accounts.with_mounted(&mount.destination, source)?;
+        }
+    }
+    let missing = host::missing_accounts(engine, record, &accounts)?;
+    let mut user = accounts
+        .with(&missing)
+        .resolve(&options.user, options.named_groups())?;
+    if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
+        && !user.additional_gids.contains(&gid)
+    {
+        user.additional_gids.push(gid);
+    }
+    let left = user.keep_mapped(map);
+    if !left.is_empty() {
+        let left: Vec<String> = left.iter().map(u32::to_string).collect();
+        warnings.push(format!(
+            "groups without a subordinate id are left out: {}",
+            left.join(" ")
+        ));
+    }
+    let mut sources = Vec::with_capacity(options.mounts.len());
+    for mount in spec::mounts(options) {
+        sources.push(source(
+            engine,
+            record,
+            map,
+            lowers,
+            &mount,
+            &rootfs,
+            (user.uid, user.gid),
+            runtime,
+        )?);
+    }
+    make_workdir(&rootfs, record, &user)?;
+    let files = host::make_files(
+        record,
+        &rootfs,
+        (&accounts, &missing),
+        joins,
+        runtime,
+        hostname,
+    )?;
+    Ok(Furnished {
+        rootfs,
+        user,
+        sources,
+        files,
+        warnings,
     })
 }
 
@@ -163,7 +234,10 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
 }
 
 /// Takes away what [`prepare`] mounted.
-pub fn dismantle(dir: &Path, runtime: &Path) {
+pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
+    if joins.is_staged.take() {
+        stage::strike();
+    }
     let _ = mount::detach(&dir.join("rootfs"));
     let _ = mount::detach(&runtime.join(MOUNTS));
 }
@@ -173,45 +247,39 @@ pub fn dismantle(dir: &Path, runtime: &Path) {
 const MOUNTS: &str = "mounts";
 
 /// Mounts the overlay of the image's layers and the container's own.
-fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
+fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) -> Result<()> {
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    let top = record
-        .image
-        .layers
-        .last()
-        .map(|layer| layer_root(storage, layer));
     if !upper.exists() {
         std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
-        if let Some(top) = &top {
+        if let Some(top) = lower.folders.first() {
             dress_like(&upper, top)?;
         }
     }
     let _ = std::fs::create_dir(&work);
     mount_overlay(
         storage,
-        &record.image.layers,
+        lower,
         Some((&upper, &work)),
         record.options.remove,
         root,
     )
 }
 
-/// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
+/// Mounts an overlay at `target`; read-only without `upper` and `work`.
 fn mount_overlay(
     storage: &Storage,
-    layers: &[DiffId],
+    of: &Lower,
     upper: Option<(&Path, &Path)>,
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let mut lower: Vec<String> = Vec::with_capacity(layers.len() + 1);
-    for layer in layers.iter().rev() {
-        lower.push(text(&layer_root(storage, layer))?);
-    }
-    // Overlay wants a lower folder, and two where nothing can be written.
+    let texts = |paths: &[PathBuf]| paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>();
+    let (mut lower, data) = (texts(&of.folders)?, texts(&of.data)?);
+    // Overlay wants a lower folder, and two where nothing can be written. Only from
+    // the last it is led to a data-only one, which counts.
     let nothing = text(&empty_layer(storage)?)?;
-    while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
+    while lower.is_empty() || (upper.is_none() && lower.len() + data.len() < 2) {
         lower.push(nothing.clone());
     }
     let mut options: Vec<(&str, Option<&str>)> =
@@ -221,6 +289,7 @@ fn mount_overlay(
             .iter()
             .map(|lower| ("lowerdir+", Some(lower.as_str()))),
     );
+    options.extend(data.iter().map(|data| ("datadir+", Some(data.as_str()))));
     let named = match upper {
         Some((upper, work)) => Some((text(upper)?, text(work)?)),
         None => None,
@@ -237,7 +306,7 @@ fn mount_overlay(
     let made = mount::make("overlay", &options, MountAttrFlags::empty());
     let overlay = match made {
         // Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && data.is_empty() => {
             let joined = lower.join(":");
             let mut old: Vec<(&str, Option<&str>)> = options
                 .iter()
@@ -268,16 +337,6 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
     }
 }
 
-fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
-    storage.layer(layer).join("diff")
-}
-
-fn text(path: &Path) -> Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
-}
-
 /// Gives `dir` the owner and mode of `model`.
 fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
@@ -288,10 +347,12 @@ fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 
 /// Makes what a mount is of, and gives its path; `None` for those that libcontainer
 /// makes of their options alone (tmpfs, devpts, ramfs).
+#[allow(clippy::too_many_arguments)]
 fn source(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
+    lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
@@ -299,16 +360,7 @@ fn source(
 ) -> Result<Option<PathBuf>> {
     let storage = &engine.storage;
     let path = match &mount.kind {
-        MountKind::Bind { source } => {
-            std::fs::metadata(source).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::new(
-                    Kind::NotFound,
-                    format!("statfs {}: no such file or directory", source.display()),
-                ),
-                _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
-            })?;
-            source.clone()
-        }
+        MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
             volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
         }
@@ -337,7 +389,7 @@ fn source(
         MountKind::Image { id, writable, .. } => image_source(
             storage,
             mount,
-            id,
+            lowers.mounted(id)?,
             *writable,
             &storage.container(&record.id),
             runtime,
@@ -351,6 +403,37 @@ fn source(
         give_to(&path, owner)?;
     }
     Ok(Some(path))
+}
+
+/// A file or folder of the caller's. Where the container's root may not go, but the
+/// caller may, it is shown at a place of ours.
+fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+    let explain = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(
+            Kind::NotFound,
+            format!("statfs {}: no such file or directory", source.display()),
+        ),
+        _ => Error::from(error).tried(format_args!("statfs {}", source.display())),
+    };
+    match std::fs::metadata(source) {
+        Ok(_) => return Ok(source.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(explain(error)),
+    }
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    let found = process::with_file_ids(own.0.as_raw(), own.1.as_raw(), || {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let found = rustix::fs::open(source, flags, rustix::fs::Mode::empty())?;
+        mount::copy_of(&found, true)
+    });
+    attach_copy(&found.map_err(explain)?, "bind", destination, runtime)
+}
+
+/// Attaches a mount at a place of ours, a folder or a file as it is one.
+fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+    let at = places(runtime)?.join(format!("{kind}-{}", key(destination)));
+    stage::attach(copy, &at).tried(|| format!("mount {}", at.display()))?;
+    Ok(at)
 }
 
 /// A volume's files, filled from the image if this is its first use.
@@ -476,13 +559,11 @@ fn overlay_source(
 fn image_source(
     storage: &Storage,
     mount: &Mount,
-    id: &crate::id::ImageId,
+    lower: &Lower,
     writable: bool,
     dir: &Path,
     runtime: &Path,
 ) -> Result<PathBuf> {
-    let image =
-        crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
     let at = place(runtime, "image", &mount.destination)?;
     let own = dir.join("overlays").join(key(&mount.destination));
     let (upper, work) = (own.join("upper"), own.join("work"));
@@ -493,7 +574,7 @@ fn image_source(
     }
     mount_overlay(
         storage,
-        &image.layers,
+        lower,
         writable.then_some((&*upper, &*work)),
         false,
         &at,
@@ -543,16 +624,8 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
         };
         Error::from(error).tried(tried()).kind_is(kind)
     })?;
-    let stat = rustix::fs::fstat(&found)?;
-    let at = places(runtime)?.join(format!("subpath-{}", key(destination)));
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        std::fs::create_dir(&at).tried(|| format!("make {}", at.display()))?;
-    } else {
-        File::create(&at).tried(|| format!("make {}", at.display()))?;
-    }
     let copy = mount::copy_of(&found, true).tried(tried)?;
-    mount::attach(&copy, &at).tried(|| format!("mount {}", at.display()))?;
-    Ok(at)
+    attach_copy(&copy, "subpath", destination, runtime)
 }
 
 /// `U`: gives a tree to the container's user. What is theirs already is left

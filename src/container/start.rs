@@ -18,10 +18,12 @@ use jiff::Timestamp;
 
 use super::cgroup::{self, Settled};
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Progress;
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
@@ -45,6 +47,8 @@ pub struct Launch {
     pub size: Option<(u16, u16)>,
     /// Make the init and let it wait (`init`).
     pub hold: bool,
+    /// Hears of what takes long.
+    pub progress: Option<Progress>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -73,17 +77,16 @@ pub fn start(
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
     let mut joins = host::find_joins(engine, &record.options)?;
-    let map = match &joins.owner {
-        Some((_, map)) => map.clone(),
-        None => record
-            .map
-            .clone()
-            .unwrap_or_else(|| engine.default_map().clone()),
-    };
+    let map = record
+        .map
+        .clone()
+        .unwrap_or_else(|| engine.default_map().clone());
+    let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
-    keep.extend(joins.owner.iter().map(|(init, _)| init.as_fd().as_raw_fd()));
+    keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
+    keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, &mut joins, control).run(launch);
+        Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
@@ -94,6 +97,7 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
+                let map = map.and_rest(engine.default_map());
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -156,6 +160,7 @@ struct Monitor<'a> {
     engine: &'a Engine,
     record: &'a Record,
     map: &'a IdMap,
+    lowers: &'a Lowers,
     joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
@@ -168,6 +173,7 @@ impl<'a> Monitor<'a> {
         engine: &'a Engine,
         record: &'a Record,
         map: &'a IdMap,
+        lowers: &'a Lowers,
         joins: &'a mut Joins,
         control: OwnedFd,
     ) -> Self {
@@ -175,6 +181,7 @@ impl<'a> Monitor<'a> {
             engine,
             record,
             map,
+            lowers,
             joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
@@ -209,10 +216,8 @@ impl<'a> Monitor<'a> {
     /// Leaves for a user and a mount namespace of our own, and puts the record in
     /// place while the map is written.
     fn enter(&mut self, fresh: bool) -> Result<Seat> {
-        let joined = self.joins.owner.is_some();
-        if joined {
-            host::join_owner(self.engine, self.joins)?;
-        } else {
+        let joined = host::join_owner(self.engine, self.joins)?;
+        if !joined {
             userns::unshare_user(self.engine.thread)?;
             self.tell(&Event::WantsMap);
         }
@@ -266,11 +271,16 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
+        if !joined && self.map.and_rest(self.engine.default_map()) != *self.map {
+            self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
+        }
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
         process::hide().tried(|| "hide from the container")?;
         create::use_neighbours(self.storage(), self.record)?;
-        userns::leave_groups(self.map)?;
+        if !self.record.options.keeps_groups() {
+            userns::leave_groups(self.map)?;
+        }
         process::unshare(self.engine.thread, UnshareFlags::NEWNS)
             .tried(|| "make a mount namespace")?;
         mount::make_slave().tried(|| "make mounts slaves")?;
@@ -295,8 +305,8 @@ impl<'a> Monitor<'a> {
             match self.one_life(&mut launch, restarts) {
                 Err(error) => {
                     self.fail(&error, launch.fresh && restarts == 0, restarts);
-                    drop(self.clients);
-                    return seat.leave_at_exit();
+                    seat.leave_at_exit();
+                    return;
                 }
                 Ok(life) => {
                     let again = self.restarts(&life.ended, restarts);
@@ -319,6 +329,9 @@ impl<'a> Monitor<'a> {
         };
         self.finish(&life);
         seat.leave_at_exit();
+        // Clients wait for our end of their sockets to close: last of all, so that
+        // who looks after them sees a container that has ended.
+        drop(self.clients);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
@@ -394,6 +407,7 @@ impl<'a> Monitor<'a> {
             self.engine,
             self.record,
             self.map,
+            self.lowers,
             &self.runtime,
             self.joins,
             netns,
@@ -404,19 +418,18 @@ impl<'a> Monitor<'a> {
         }
 
         let (stdio, ends) = pipes(options.tty, options.interactive)?;
-        let created = runtime::create(
-            self.engine.thread,
-            runtime::Plan {
-                id: self.record.id.as_str(),
-                dir: &self.runtime,
-                spec: std::mem::take(&mut prepared.spec),
-                capabilities: prepared.capabilities,
-                filter: prepared.filter.take(),
-                tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
-                init: options.init,
-                stdio,
-            },
-        )?;
+        let plan = runtime::Plan {
+            id: self.record.id.as_str(),
+            dir: &self.runtime,
+            spec: std::mem::take(&mut prepared.spec),
+            capabilities: prepared.capabilities,
+            filter: prepared.filter.take(),
+            tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
+            init: options.init,
+            stdio,
+        };
+        // What is made for the container is its root's, whoever of it is the caller.
+        let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
         // From here on an error must end the init.
         let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
             let init = created.init.pid();
@@ -506,7 +519,7 @@ impl<'a> Monitor<'a> {
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         Ok(Life {
             ended,
             began: at,
@@ -522,7 +535,7 @@ impl<'a> Monitor<'a> {
         if !options.network.is_pasta() && options.network != NetworkMode::None {
             return Ok(None);
         }
-        let netns = Netns::make(thread)?;
+        let netns = Netns::make(thread, self.joins.nested.as_ref().map(AsFd::as_fd))?;
         let pasta = match options.network.is_pasta() {
             true => Some(Pasta::start(thread, &netns, self.pasta_settings())?),
             false => None,
@@ -595,7 +608,7 @@ impl<'a> Monitor<'a> {
 
     /// The end of a container that could not be started.
     fn fail(&mut self, error: &Error, fresh: bool, restarts: u32) {
-        rootfs::dismantle(&self.dir, &self.runtime);
+        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         let _ = remove_tree(&self.runtime);
         if restarts > 0 {
             let exit = Exit {
@@ -615,7 +628,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(mut self, life: &Life) {
+    fn finish(&self, life: &Life) {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
@@ -642,8 +655,6 @@ impl<'a> Monitor<'a> {
             }
         }
         let _ = remove_tree(&self.runtime);
-        // Clients wait for our end of their sockets to close: last of all.
-        self.clients.clear();
     }
 }
 

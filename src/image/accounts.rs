@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::settings::HostUser;
 use crate::sys::file::{open_dir, open_in_root};
 use crate::userns::IdMap;
 
@@ -30,7 +31,8 @@ pub struct User {
     /// In no order, none twice; `gid` is among them if a user was named at all, as
     /// with Podman.
     pub additional_gids: Vec<u32>,
-    pub home: String,
+    /// Of its line in passwd; `/` where there is no passwd, none if it has no line.
+    pub home: Option<String>,
     /// Its name in passwd, if it is there.
     pub name: Option<String>,
 }
@@ -132,10 +134,10 @@ impl Accounts {
                 uid: entry.uid,
                 gid: entry.gid,
                 additional_gids: Vec::new(),
-                home: match entry.home {
+                home: Some(match entry.home {
                     "" => "/".to_owned(),
                     home => home.to_owned(),
-                },
+                }),
                 name: Some(entry.name.to_owned()),
             },
             (None, None) if !user_part.is_empty() => {
@@ -145,7 +147,7 @@ impl Accounts {
                 uid: in_range(number.unwrap_or(0))?,
                 gid: 0,
                 additional_gids: Vec::new(),
-                home: "/".to_owned(),
+                home: self.passwd.is_none().then(|| "/".to_owned()),
                 name: None,
             },
         };
@@ -173,38 +175,90 @@ impl Accounts {
         Ok(resolved)
     }
 
-    /// The lines that Podman adds for a user or group given by number that the
-    /// files do not know, so that programs find a name and a home.
-    pub fn missing(&self, user: &str, workdir: &str) -> Result<Missing> {
-        let (user_part, group_part) = split(user);
-        let mut missing = Missing::default();
+    /// The lines that Podman adds: for users of the host's that are asked for, and for
+    /// a user or group given by number that the files do not know, so that programs
+    /// find a name and a home.
+    pub fn missing(&self, wanted: &Entries<'_>) -> Result<Missing> {
+        let mut passwd = String::new();
+        let mut group = String::new();
+        for user in &wanted.host_users {
+            passwd += &self.line_of(user, wanted);
+        }
+        let added = wanted.caller.as_ref();
+        if let Some((user, of_caller)) = added {
+            passwd += &self.line_of(user, wanted);
+            let HostGroup { name, gid } = of_caller;
+            let is_there = |it: Group<'_>| it.name == name || it.gid == *gid;
+            if !self.groups().any(is_there) {
+                group += &format!("{name}:x:{gid}:{}\n", user.name);
+            }
+        }
+        let (user_part, group_part) = split(wanted.user);
         let uid: Option<u32> = user_part.parse().ok().filter(|_| is_digits(user_part));
-        let unknown = uid.filter(|uid| !self.users().any(|entry| entry.uid == *uid));
+        let unknown = uid.filter(|uid| {
+            !self.users().any(|entry| entry.uid == *uid)
+                && added.is_none_or(|(user, _)| user.uid != *uid)
+        });
         let gid = match group_part {
             "" => 0,
             group => self.gid(group)?,
         };
         if let Some(uid) = unknown {
-            // A line has no place for these.
-            let home = if workdir.is_empty() || workdir.contains([':', '\n']) {
-                "/"
-            } else {
-                workdir
+            passwd += &match (wanted.host_user)(uid) {
+                Some(user) if !self.users().any(|entry| entry.name == user.name) => {
+                    let user = HostUser { gid, ..user };
+                    wanted.line(&user.name, uid, gid, &user.about, &wanted.home_of(&user))
+                }
+                _ => {
+                    let home = fit(wanted.workdir).unwrap_or("/");
+                    wanted.line(&uid.to_string(), uid, gid, "container user", home)
+                }
             };
-            missing.passwd = Some(format!(
-                "{uid}:*:{uid}:{gid}:container user:{home}:/bin/sh\n"
-            ));
         }
         let by_number = is_digits(group_part) || (group_part.is_empty() && unknown.is_some());
-        if by_number && !self.groups().any(|group| group.gid == gid) {
-            let member = if user_part.contains(['\n', ',']) {
-                ""
-            } else {
-                user_part
+        let is_known = self.groups().any(|it| it.gid == gid)
+            || added.is_some_and(|(_, of_caller)| of_caller.gid == gid);
+        if by_number && !is_known {
+            let member = fit(user_part).filter(|it| !it.contains(',')).unwrap_or("");
+            group += &match wanted.group_entry {
+                // What Podman fills in: the number alone.
+                Some(entry) => end_line(
+                    entry
+                        .replace("$GROUPNAME", "")
+                        .replace("$GID", &gid.to_string())
+                        .replace("$USERLIST", ""),
+                ),
+                None => format!("{gid}:x:{gid}:{member}\n"),
             };
-            missing.group = Some(format!("{gid}:x:{gid}:{member}\n"));
         }
-        Ok(missing)
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        Ok(Missing {
+            passwd: some(passwd),
+            group: some(group),
+        })
+    }
+
+    /// The line of a user of the host's, empty if the files have one of that name or id.
+    fn line_of(&self, user: &HostUser, wanted: &Entries<'_>) -> String {
+        let is_there = |it: Entry<'_>| it.name == user.name || it.uid == user.uid;
+        if self.users().any(is_there) {
+            return String::new();
+        }
+        wanted.line(
+            &user.name,
+            user.uid,
+            user.gid,
+            &user.about,
+            &wanted.home_of(user),
+        )
+    }
+
+    /// The highest id that the files name, but for nobody's.
+    pub fn highest_id(&self) -> u32 {
+        const NOBODY: u32 = 65_534;
+        let users = self.users().flat_map(|entry| [entry.uid, entry.gid]);
+        let ids = users.chain(self.groups().map(|group| group.gid));
+        ids.filter(|id| *id != NOBODY).max().unwrap_or(0)
     }
 
     /// The files with these lines at their ends.
@@ -273,6 +327,66 @@ impl Accounts {
                 Some(Group { name, gid, members })
             })
     }
+}
+
+/// What may be added to passwd and group.
+pub struct Entries<'a> {
+    /// As `--user` has it.
+    pub user: &'a str,
+    pub workdir: &'a str,
+    /// Where something is mounted in the container.
+    pub mounted: Vec<&'a Path>,
+    /// `--hostuser`
+    pub host_users: Vec<HostUser>,
+    /// The caller and their group, with `keep-id`.
+    pub caller: Option<(HostUser, HostGroup)>,
+    /// The host's user of an id.
+    pub host_user: &'a dyn Fn(u32) -> Option<HostUser>,
+    pub passwd_entry: Option<&'a str>,
+    pub group_entry: Option<&'a str>,
+}
+
+/// A group of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostGroup {
+    pub name: String,
+    pub gid: u32,
+}
+
+impl Entries<'_> {
+    fn line(&self, name: &str, uid: u32, gid: u32, about: &str, home: &str) -> String {
+        match self.passwd_entry {
+            None => format!("{name}:*:{uid}:{gid}:{about}:{home}:/bin/sh\n"),
+            Some(entry) => end_line(
+                entry
+                    .replace("$USERNAME", name)
+                    .replace("$UID", &uid.to_string())
+                    .replace("$GID", &gid.to_string())
+                    .replace("$NAME", about)
+                    .replace("$HOME", home),
+            ),
+        }
+    }
+
+    /// The user's home, if it or a folder above it is mounted; else the working folder.
+    fn home_of(&self, user: &HostUser) -> String {
+        let mut above = Path::new(&user.home).ancestors();
+        let is_mounted = above.any(|dir| dir != Path::new("/") && self.mounted.contains(&dir));
+        let home = if is_mounted { &user.home } else { self.workdir };
+        fit(home).unwrap_or("/").to_owned()
+    }
+}
+
+/// `text` if a field of passwd has room for it.
+fn fit(text: &str) -> Option<&str> {
+    (!text.is_empty() && !text.contains([':', '\n'])).then_some(text)
+}
+
+fn end_line(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 /// Lines to add to passwd and group.
@@ -539,27 +653,27 @@ mod tests {
     #[test]
     fn users_resolve_as_with_podman() {
         for (user, uid, gid, gids, home) in [
-            ("", 0, 0, &[10][..], "/root"),
-            ("0", 0, 0, &[0, 10], "/root"),
-            ("root", 0, 0, &[0, 10], "/root"),
-            ("bob", 1000, 100, &[10, 29, 100, 70000], "/home/bob"),
-            ("1000", 1000, 100, &[10, 29, 100, 70000], "/home/bob"),
-            ("bob:audio", 1000, 29, &[29], "/home/bob"),
-            ("bob:29", 1000, 29, &[29], "/home/bob"),
-            ("bob:", 1000, 100, &[100], "/home/bob"),
-            ("1000:wheel", 1000, 10, &[10], "/home/bob"),
-            ("1234", 1234, 0, &[0], "/"),
-            ("01234", 1234, 0, &[0], "/"),
-            ("+5", 5, 0, &[0], "/"),
-            ("5:", 5, 0, &[0], "/"),
-            ("1234:5678", 1234, 5678, &[5678], "/"),
-            (":5", 0, 5, &[5], "/root"),
-            ("nohome", 1001, 100, &[100], "/"),
+            ("", 0, 0, &[10][..], Some("/root")),
+            ("0", 0, 0, &[0, 10], Some("/root")),
+            ("root", 0, 0, &[0, 10], Some("/root")),
+            ("bob", 1000, 100, &[10, 29, 100, 70000], Some("/home/bob")),
+            ("1000", 1000, 100, &[10, 29, 100, 70000], Some("/home/bob")),
+            ("bob:audio", 1000, 29, &[29], Some("/home/bob")),
+            ("bob:29", 1000, 29, &[29], Some("/home/bob")),
+            ("bob:", 1000, 100, &[100], Some("/home/bob")),
+            ("1000:wheel", 1000, 10, &[10], Some("/home/bob")),
+            ("1234", 1234, 0, &[0], None),
+            ("01234", 1234, 0, &[0], None),
+            ("+5", 5, 0, &[0], None),
+            ("5:", 5, 0, &[0], None),
+            ("1234:5678", 1234, 5678, &[5678], None),
+            (":5", 0, 5, &[5], Some("/root")),
+            ("nohome", 1001, 100, &[100], Some("/")),
         ] {
             let found = accounts().resolve(user, &[]).unwrap();
             assert_eq!((found.uid, found.gid), (uid, gid), "{user}");
             assert_eq!(found.additional_gids, gids, "{user}");
-            assert_eq!(found.home, home, "{user}");
+            assert_eq!(found.home.as_deref(), home, "{user}");
         }
         let groups = ["audio".to_owned(), "77".to_owned(), "77".to_owned()];
         let found = accounts().resolve("bob:100", &groups).unwrap();
@@ -622,7 +736,10 @@ mod tests {
     fn an_image_without_the_files_has_numbers_only() {
         let none = Accounts::default();
         let found = none.resolve("1234:5", &[]).unwrap();
-        assert_eq!((found.uid, found.gid, found.home.as_str()), (1234, 5, "/"));
+        assert_eq!(
+            (found.uid, found.gid, found.home),
+            (1234, 5, Some("/".into()))
+        );
         assert_eq!(none.resolve("", &[]).unwrap().additional_gids, [0u32; 0]);
         assert!(none.resolve("root", &[]).is_err());
     }
@@ -663,14 +780,14 @@ mod tests {
             ("", "/", None, None),
             ("7", "/a:b", line("7:*:7:0:container user:/:/bin/sh"), None),
         ] {
-            let missing = accounts().missing(user, workdir).unwrap();
+            let missing = missing(&accounts(), user, workdir);
             assert_eq!((missing.passwd, missing.group), (passwd, group), "{user}");
         }
         let none = Accounts::default();
-        let missing = none.missing("1234", "/").unwrap();
-        assert_eq!(missing.group.as_deref(), Some("0:x:0:1234\n"));
-        let after = none.with(&missing);
-        assert_eq!(after.missing("1234", "/").unwrap(), Missing::default());
+        let added = missing(&none, "1234", "/");
+        assert_eq!(added.group.as_deref(), Some("0:x:0:1234\n"));
+        let after = none.with(&added);
+        assert_eq!(missing(&after, "1234", "/"), Missing::default());
         let found = after.resolve("1234", &[]).unwrap();
         assert_eq!(found.name.as_deref(), Some("1234"));
     }
@@ -712,6 +829,98 @@ mod tests {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
+    }
+
+    /// What is added for `user` alone.
+    fn missing(accounts: &Accounts, user: &str, workdir: &str) -> Missing {
+        accounts.missing(&entries(user, workdir)).unwrap()
+    }
+
+    fn entries<'a>(user: &'a str, workdir: &'a str) -> Entries<'a> {
+        Entries {
+            user,
+            workdir,
+            mounted: Vec::new(),
+            host_users: Vec::new(),
+            caller: None,
+            host_user: &|_| None,
+            passwd_entry: None,
+            group_entry: None,
+        }
+    }
+
+    fn sailor() -> HostUser {
+        HostUser {
+            name: "sailor".into(),
+            uid: 1001,
+            gid: 1001,
+            about: "Sailor".into(),
+            home: "/home/sailor".into(),
+        }
+    }
+
+    /// As Podman 5.8 wrote them for each.
+    #[test]
+    fn users_of_the_host_are_added() {
+        let root = Accounts {
+            passwd: Some("root:x:0:0:root:/root:/bin/sh\n".into()),
+            group: Some("root:x:0:\n".into()),
+        };
+        let caller = HostGroup {
+            name: "sailor".into(),
+            gid: 1001,
+        };
+        let plain = entries("1001:1001", "/w");
+        let kept = Entries {
+            caller: Some((sailor(), caller.clone())),
+            ..plain
+        };
+        let added = root.missing(&kept).unwrap();
+        let line = "sailor:*:1001:1001:Sailor:/w:/bin/sh\n";
+        assert_eq!(added.passwd.as_deref(), Some(line));
+        assert_eq!(added.group.as_deref(), Some("sailor:x:1001:sailor\n"));
+        // Another user beside, and a home that is mounted.
+        let beside = Entries {
+            user: "77:88",
+            mounted: vec![Path::new("/home")],
+            ..kept
+        };
+        let added = root.missing(&beside).unwrap();
+        assert_eq!(
+            added.passwd.as_deref(),
+            Some(
+                "sailor:*:1001:1001:Sailor:/home/sailor:/bin/sh\n77:*:77:88:container user:/w:/bin/sh\n"
+            )
+        );
+        let groups = "sailor:x:1001:sailor\n88:x:88:77\n";
+        assert_eq!(added.group.as_deref(), Some(groups));
+        // By number, of whom the host knows the name; by --hostuser, but not twice.
+        let known = Entries {
+            host_user: &|uid| (uid == 1001).then(sailor),
+            ..entries("1001", "/")
+        };
+        let added = root.missing(&known).unwrap();
+        let line = "sailor:*:1001:0:Sailor:/:/bin/sh\n";
+        assert_eq!(added.passwd.as_deref(), Some(line));
+        let asked = Entries {
+            host_users: vec![sailor()],
+            ..entries("", "/")
+        };
+        let added = root.missing(&asked).unwrap();
+        let line = "sailor:*:1001:1001:Sailor:/:/bin/sh\n";
+        assert_eq!(added.passwd.as_deref(), Some(line));
+        let after = root.with(&added);
+        assert!(after.missing(&asked).unwrap().is_empty());
+        // Lines of the user's own.
+        let own = Entries {
+            passwd_entry: Some("$USERNAME:x:$UID:$GID:$NAME:$HOME:/bin/zsh"),
+            group_entry: Some("$GROUPNAME:y:$GID:$USERLIST"),
+            ..entries("77:88", "/")
+        };
+        let added = root.missing(&own).unwrap();
+        let line = "77:x:77:88:container user:/:/bin/zsh\n";
+        assert_eq!(added.passwd.as_deref(), Some(line));
+        assert_eq!(added.group.as_deref(), Some(":y:88:\n"));
     }
 
     const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nann:x:5:6::/ann:\n";
@@ -834,15 +1043,15 @@ mod tests {
     fn lines_are_added_in_the_root() {
         let root = Folder::new();
         root.write("etc/passwd", "root:x:0:0::/:");
-        let missing = accounts().missing("1234:5678", "/").unwrap();
-        missing.append(root.open().as_fd()).unwrap();
+        let added = missing(&accounts(), "1234:5678", "/");
+        added.append(root.open().as_fd()).unwrap();
         let after = Accounts::in_root(root.open().as_fd()).unwrap();
         assert_eq!(
             after.passwd.as_deref(),
             Some("root:x:0:0::/:\n1234:*:1234:5678:container user:/:/bin/sh\n")
         );
         assert_eq!(after.group.as_deref(), Some("5678:x:5678:1234\n"));
-        assert!(after.missing("1234:5678", "/").unwrap().is_empty());
+        assert!(missing(&after, "1234:5678", "/").is_empty());
     }
 
     #[test]

@@ -24,11 +24,11 @@ impl Netns {
     ///
     /// A child does it and ends, as we could not come back: to join our own
     /// namespace again asks for rights in the user namespace that owns it.
-    pub fn make(proof: SoleThread) -> Result<Self> {
+    pub fn make(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<Self> {
         let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
         match process::fork(proof)? {
             Fork::Child => {
-                match make_here(proof) {
+                match make_here(proof, owner) {
                     Ok((namespace, netlink)) => {
                         let fds = [namespace.as_fd(), netlink.as_fd()];
                         let _ = socket::send(theirs.as_fd(), b"made", &fds);
@@ -73,7 +73,11 @@ impl AsFd for Netns {
     }
 }
 
-fn make_here(proof: SoleThread) -> Result<(OwnedFd, OwnedFd)> {
+fn make_here(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<(OwnedFd, OwnedFd)> {
+    if let Some(owner) = owner {
+        process::join_namespace(proof, owner, libc::CLONE_NEWUSER)
+            .tried(|| "join the container's user namespace")?;
+    }
     process::unshare(proof, UnshareFlags::NEWNET).tried(|| "make a network namespace")?;
     let netlink = netlink::socket().tried(|| "open a netlink socket")?;
     netlink::raise_loopback(&netlink).tried(|| "set up the loopback interface")?;

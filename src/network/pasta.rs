@@ -288,8 +288,11 @@ fn spawn(
     program: &Path,
     args: &[String],
 ) -> Result<(Process, OwnedFd)> {
-    let (ours, theirs) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe")?;
+    // Root's, as pasta will be: it opens the pipe anew.
+    let pipe = process::with_file_ids(0, 0, || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+    });
+    let (ours, theirs) = pipe.tried(|| "make a pipe")?;
     let parent = rustix::process::getpid();
     match process::fork(proof)? {
         Fork::Parent(child) => Ok((child, ours)),
@@ -310,6 +313,12 @@ fn run(
     words: &OwnedFd,
     parent: rustix::process::Pid,
 ) -> io::Error {
+    // Only root keeps capabilities across execve, and it needs them to enter.
+    if !rustix::process::geteuid().is_root()
+        && let Err(error) = process::set_ids(0, 0)
+    {
+        return error;
+    }
     process::die_with_parent(libc::SIGKILL);
     // It may have ended before that.
     if rustix::process::getppid() != Some(parent) {
@@ -814,7 +823,7 @@ mod tests {
                 ports: &published,
                 cache: &cache.0,
             };
-            let netns = Netns::make(proof)?;
+            let netns = Netns::make(proof, None)?;
             assert_eq!(netns.addresses()?, [] as [IpAddr; 0]);
             let mut pasta = Pasta::start(proof, &netns, settings)?;
             let attached = pasta.ready(proof, &netns, settings)?;
@@ -906,7 +915,7 @@ mod tests {
                     ports: &published,
                     cache: &cache.0,
                 };
-                let netns = Netns::make(proof)?;
+                let netns = Netns::make(proof, None)?;
                 let error = Pasta::start(proof, &netns, settings).unwrap_err();
                 assert_eq!(
                     error.to_string(),
@@ -931,7 +940,7 @@ mod tests {
                     cache: &cache.0,
                 };
                 for _ in 0..3 {
-                    let netns = Netns::make(proof)?;
+                    let netns = Netns::make(proof, None)?;
                     let mut pasta = Pasta::start(proof, &netns, settings)?;
                     pasta.ready(proof, &netns, settings)?;
                     let gone = Process::open(pasta.pid())?;
@@ -960,7 +969,7 @@ mod tests {
                     ports: &[],
                     cache: &cache.0,
                 };
-                let netns = Netns::make(proof)?;
+                let netns = Netns::make(proof, None)?;
                 let mut pasta = Pasta::start(proof, &netns, settings)?;
                 let error = pasta.ready(proof, &netns, settings).unwrap_err();
                 let words = error.to_string();
@@ -991,7 +1000,7 @@ mod tests {
                 let monitor = match process::fork(proof)? {
                     Fork::Parent(monitor) => monitor,
                     Fork::Child => {
-                        let netns = Netns::make(proof).unwrap();
+                        let netns = Netns::make(proof, None).unwrap();
                         let mut pasta = Pasta::start(proof, &netns, settings).unwrap();
                         pasta.ready(proof, &netns, settings).unwrap();
                         let pid = pasta.pid().to_string();
@@ -1031,7 +1040,7 @@ mod tests {
                     cache: &cache.0,
                 };
                 let begin = Instant::now();
-                let netns = Netns::make(proof)?;
+                let netns = Netns::make(proof, None)?;
                 let made = begin.elapsed();
                 let mut pasta = Pasta::start(proof, &netns, settings)?;
                 let started = begin.elapsed();

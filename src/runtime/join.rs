@@ -159,7 +159,10 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
 
 fn place_streams(plan: &ExecPlan, report: &OwnedFd) -> Result<()> {
     if let Some((rows, columns)) = plan.tty {
-        let slave = pty_for(report.as_fd(), rows, columns)?;
+        // It is made its user's: we may have no id here that could give it away.
+        let slave = process::with_file_ids(plan.uid, plan.gid, || {
+            pty_for(report.as_fd(), rows, columns)
+        })?;
         process::give_terminal(&slave, plan.uid);
         return Ok(());
     }

@@ -7,6 +7,7 @@
 //!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
+//!   shifted/<image id>-<key>/    an image's files under another id map
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
 //!                           cgroup (where it is, while it has one),
 //!                           dependents/<id of one that joins its namespaces>
@@ -28,6 +29,7 @@
 pub mod compression;
 pub mod layer;
 mod lock;
+pub mod shifted;
 mod staging;
 pub mod tar;
 mod tree;
@@ -90,6 +92,7 @@ impl Storage {
             "images",
             "refs",
             "layers",
+            "shifted",
             "containers",
             "names",
             "running",
@@ -247,6 +250,13 @@ pub fn lock_alone(dir: &Path) -> Result<Locked> {
 /// Opens a folder and locks it alone; `None` if somebody uses it.
 pub fn try_lock_alone(dir: &Path) -> Result<Option<Locked>> {
     lock::try_alone(dir)
+}
+
+/// A path as the kernel's mount options want it.
+pub fn text(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 fn open(path: &Path) -> Result<File> {

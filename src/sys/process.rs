@@ -240,6 +240,13 @@ pub fn hide() -> io::Result<()> {
     )?)
 }
 
+/// Undoes [`hide`], and what a change of credentials does alike.
+pub fn show() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(
+        rustix::process::DumpableBehavior::Dumpable,
+    )?)
+}
+
 /// Shows `text` as this process's command line, in place of the one it was started
 /// with, as far as there is room (proc_pid_cmdline(5)). Nothing may ask for the
 /// arguments after it.
@@ -537,6 +544,28 @@ pub fn set_ids_keeping_capabilities(uid: u32, gid: u32) -> io::Result<()> {
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
+/// Does `work` with `uid` and `gid` as the ids by which files are made and opened
+/// (setfsuid(2)); children begun meanwhile keep them until they change theirs. Ids
+/// that are not mapped here change nothing. Capabilities stay.
+pub fn with_file_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    let before = set_file_ids(uid, gid);
+    let done = work();
+    set_file_ids(before.0, before.1);
+    done
+}
+
+/// Sets them and gives those before.
+fn set_file_ids(uid: u32, gid: u32) -> (u32, u32) {
+    // SAFETY: these change credentials, not memory.
+    let (gid, uid) = unsafe { (libc::setfsgid(gid), libc::setfsuid(uid)) };
+    // Where root's id is left, capabilities over files go (capabilities(7)).
+    if let Ok(mut sets) = rustix::thread::capabilities(None) {
+        sets.effective = sets.permitted;
+        let _ = rustix::thread::set_capabilities(None, sets);
+    }
+    (uid as u32, gid as u32)
+}
+
 /// No execve from here on gives more rights than we have (PR_SET_NO_NEW_PRIVS).
 pub fn set_no_new_privileges() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
@@ -572,6 +601,18 @@ pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
             maximum: limit(hard),
         },
     )?)
+}
+
+/// Lets this process have as many files open as it may.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it is refused, what needs it says so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Gives a terminal of ours to `uid`.

@@ -29,7 +29,13 @@ pub fn unshare_user(proof: SoleThread) -> Result<()> {
 /// by newuidmap and newgidmap, both at once, or by hand where the caller's own
 /// id is all there is.
 pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
-    if map.is_single() {
+    let own = IdMap::single(
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
+    let outside = |ranges: &[IdRange]| ranges.iter().map(|it| (it.outside, it.count)).collect();
+    let outsides = |map: &IdMap| -> (Vec<_>, Vec<_>) { (outside(&map.uids), outside(&map.gids)) };
+    if outsides(map) == outsides(&own) {
         let write = |file: &str, text: String| {
             let path = format!("/proc/{pid}/{file}");
             std::fs::write(&path, text).tried(|| format!("write {path}"))
@@ -93,11 +99,117 @@ pub fn helper(name: &str) -> Option<PathBuf> {
 /// Leaves the caller's supplementary groups behind, once the map is written and
 /// where that is allowed: they would leak into the container.
 pub fn leave_groups(map: &IdMap) -> Result<()> {
-    if map.is_single() {
-        Ok(())
-    } else {
-        process::set_groups(&[]).tried(|| "leave supplementary groups")
+    match process::set_groups(&[]) {
+        // A user may not, who has written the map by hand (user_namespaces(7)).
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && map.is_single() => Ok(()),
+        result => result.tried(|| "leave supplementary groups"),
     }
+}
+
+/// The map of the user namespace at `path`, in ids of our own namespace: of a child
+/// that has joined it, since only from outside does it show the host's ids.
+pub fn map_of(proof: SoleThread, path: &std::path::Path) -> Result<IdMap> {
+    let tried = || format!("join the user namespace {}", path.display());
+    let namespace = std::fs::File::open(path).tried(tried)?;
+    let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            process::die_with_parent(libc::SIGKILL);
+            let namespace = std::os::fd::AsFd::as_fd(&namespace);
+            let words = match process::join_namespace(proof, namespace, libc::CLONE_NEWUSER) {
+                Ok(()) => "joined".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let _ = socket::send(std::os::fd::AsFd::as_fd(&theirs), words.as_bytes(), &[]);
+            // Until the parent has read the map.
+            let _ = socket::receive(&theirs);
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let (words, _) = socket::receive(&ours).tried(tried)?;
+            let read = |file: &str| -> Result<Vec<IdRange>> {
+                let path = format!("/proc/{}/{file}", child.pid());
+                let text = std::fs::read_to_string(&path).tried(|| format!("read {path}"))?;
+                Ok(parse_lines(&text))
+            };
+            let map = match &*words {
+                b"joined" => read("uid_map").and_then(|uids| {
+                    let gids = read("gid_map")?;
+                    Ok(IdMap { uids, gids })
+                }),
+                why => Err(Error::other(String::from_utf8_lossy(why).into_owned())),
+            };
+            drop(ours);
+            let _ = child.reap();
+            map.tried(tried)
+        }
+    }
+}
+
+/// A user namespace beneath ours with the ids of `map` alone, as ours numbers them:
+/// who stands in ours beside them is not in it.
+pub fn nested(proof: SoleThread, map: &IdMap) -> Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    let tried = || "make the container's user namespace";
+    let (ours, theirs) = socket::pair().tried(tried)?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            process::die_with_parent(libc::SIGKILL);
+            let made = process::unshare(proof, UnshareFlags::NEWUSER)
+                // So that our parent may write our map.
+                .and_then(|()| process::show())
+                .and_then(|()| std::fs::File::open("/proc/self/ns/user"));
+            let _ = match made {
+                Ok(namespace) => socket::send(theirs.as_fd(), b"made", &[namespace.as_fd()]),
+                Err(error) => socket::send(theirs.as_fd(), error.to_string().as_bytes(), &[]),
+            };
+            // Until the parent has written the map.
+            let _ = socket::receive(&theirs);
+            process::exit_now(0)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let (words, fds) = socket::receive(&ours).tried(tried)?;
+            let same = |ranges: &[IdRange]| {
+                let same = ranges.iter().map(|range| IdRange {
+                    outside: range.inside,
+                    ..*range
+                });
+                lines(&same.collect::<Vec<_>>())
+            };
+            let write = |file: &str, text: String| {
+                std::fs::write(format!("/proc/{}/{file}", child.pid()), text)
+            };
+            let written = write("uid_map", same(&map.uids))
+                .and_then(|()| write("gid_map", same(&map.gids)))
+                .tried(tried);
+            drop(ours);
+            let _ = child.reap();
+            match fds.into_iter().next() {
+                Some(namespace) => written.map(|()| namespace),
+                None => {
+                    Err(Error::other(String::from_utf8_lossy(&words).into_owned()).tried(tried()))
+                }
+            }
+        }
+    }
+}
+
+/// The lines of a uid_map file (user_namespaces(7)).
+fn parse_lines(text: &str) -> Vec<IdRange> {
+    text.lines()
+        .filter_map(|line| {
+            let mut ids = line.split_ascii_whitespace().map(str::parse);
+            Some(IdRange {
+                inside: ids.next()?.ok()?,
+                outside: ids.next()?.ok()?,
+                count: ids.next()?.ok()?,
+            })
+        })
+        .collect()
 }
 
 /// Becomes root of the user namespace we are in, once its map is written.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::mode::keep_id;
+use crate::error::Result;
+
 /// `count` ids from `inside` on, as the container sees them, are those from
 /// `outside` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,54 +61,77 @@ impl IdMap {
     /// How `keep-id:uid=UID,gid=GID` places the caller: everything as in the
     /// default map `base`, but the caller stands at `uid` and `gid` and the ids
     /// before them move down by one to begin at 0.
-    pub fn with_caller_at(base: &Self, uid: u32, gid: u32) -> Option<Self> {
-        Some(Self {
-            uids: keep(&base.uids, uid)?,
-            gids: keep(&base.gids, gid)?,
+    pub fn with_caller_at(base: &Self, uid: u32, gid: u32) -> Result<Self> {
+        Ok(Self {
+            uids: keep_id(&base.uids, uid, None)?,
+            gids: keep_id(&base.gids, gid, None)?,
         })
+    }
+
+    /// This map with every other id of `base` beside it, at ids that nobody has: for
+    /// who makes a container's files, which may be those of ids that it does not have.
+    #[must_use]
+    pub fn and_rest(&self, base: &Self) -> Self {
+        Self {
+            uids: and_rest(&self.uids, &base.uids),
+            gids: and_rest(&self.gids, &base.gids),
+        }
+    }
+
+    /// Whether the host's `uid` and `gid` are mapped.
+    pub fn has_outside(&self, uid: u32, gid: u32) -> bool {
+        has(&self.uids, uid) && has(&self.gids, gid)
     }
 }
 
-/// `base` is `0 CALLER 1` and ranges of subordinate ids from 1 on.
-fn keep(base: &[IdRange], at: u32) -> Option<Vec<IdRange>> {
-    let (first, rest) = base.split_first()?;
-    if first.inside != 0 || first.count != 1 {
-        return None;
+/// Where ids stand that are not in the container: beyond all that `--user` takes.
+const BESIDE: u32 = 1 << 31;
+
+fn and_rest(ranges: &[IdRange], base: &[IdRange]) -> Vec<IdRange> {
+    let mut left: Vec<(u32, u32)> = base.iter().map(|it| (it.outside, it.count)).collect();
+    for range in ranges {
+        left = left
+            .into_iter()
+            .flat_map(|ids| without(ids, (range.outside, range.count)))
+            .collect();
     }
-    let mut ranges = Vec::new();
-    let mut inside = 0;
-    let caller = IdRange {
-        inside: at,
-        outside: first.outside,
-        count: 1,
-    };
-    for range in rest {
-        let (mut outside, mut count) = (range.outside, range.count);
-        if inside <= at && at - inside < count {
-            let before = at - inside;
-            if before > 0 {
-                ranges.push(IdRange {
-                    inside,
-                    outside,
-                    count: before,
-                });
-            }
-            ranges.push(caller);
-            (inside, outside, count) = (at + 1, outside + before, count - before);
+    let ends = ranges
+        .iter()
+        .map(|range| range.inside.saturating_add(range.count));
+    let mut inside = ends.max().unwrap_or(0).max(BESIDE);
+    let mut all = ranges.to_vec();
+    for (outside, count) in left {
+        if inside.checked_add(count).is_none() {
+            break;
         }
-        if count > 0 {
-            ranges.push(IdRange {
-                inside,
-                outside,
-                count,
-            });
-            inside += count;
-        }
+        all.push(IdRange {
+            inside,
+            outside,
+            count,
+        });
+        inside += count;
     }
-    if !ranges.contains(&caller) {
-        ranges.push(caller);
-    }
-    Some(ranges)
+    all
+}
+
+/// The ids of one range, first and count, that are not in the other.
+pub(super) fn without((start, count): (u32, u32), (first, taken): (u32, u32)) -> Vec<(u32, u32)> {
+    let (start, end) = (u64::from(start), u64::from(start) + u64::from(count));
+    let (first, last) = (u64::from(first), u64::from(first) + u64::from(taken));
+    let parts = [
+        (start, end.min(first.max(start))),
+        (start.max(last.min(end)), end),
+    ];
+    let parts = parts.into_iter().filter(|(from, to)| from < to);
+    parts
+        .map(|(from, to)| (from as u32, (to - from) as u32))
+        .collect()
+}
+
+fn has(ranges: &[IdRange], outside: u32) -> bool {
+    ranges
+        .iter()
+        .any(|it| outside >= it.outside && outside - it.outside < it.count)
 }
 
 fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
@@ -157,6 +183,26 @@ mod tests {
         assert_eq!(kept.uid_outside(0), Some(100_000));
         assert_eq!(kept.uid_outside(65_536), Some(165_535));
         assert_eq!(kept.uid_outside(65_537), None);
+    }
+
+    #[test]
+    fn ids_that_are_left_out_stand_beside() {
+        let map = IdMap {
+            uids: vec![range(0, 100_000, 1000)],
+            gids: base().gids,
+        };
+        let beside = map.and_rest(&base());
+        assert_eq!(
+            beside.uids,
+            [
+                range(0, 100_000, 1000),
+                range(BESIDE, 1001, 1),
+                range(BESIDE + 1, 101_000, 64_536)
+            ]
+        );
+        assert_eq!(beside.gids, base().gids);
+        let kept = IdMap::with_caller_at(&base(), 1000, 100).unwrap();
+        assert_eq!(kept.and_rest(&base()), kept);
     }
 
     #[test]

@@ -14,8 +14,10 @@
 
 mod enter;
 mod map;
+pub mod mode;
 mod subid;
 
-pub use enter::{helper, in_child, leave_groups, unshare_user, write_map};
+pub use enter::{helper, in_child, leave_groups, map_of, nested, unshare_user, write_map};
 pub use map::{IdMap, IdRange};
-pub use subid::{default_map, subordinate_ids, why_single};
+pub use mode::Mode;
+pub use subid::{default_map, ranges_of, subordinate_ids, why_single};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{IdMap, IdRange};
+use crate::error::{Error, Result};
 use crate::settings::{Settings, user_name};
 
 /// The ranges that `file` (/etc/subuid or /etc/subgid) gives a user, named
@@ -54,6 +55,27 @@ pub fn why_single(settings: &Settings) -> Option<String> {
     })
 }
 
+/// The ranges that /etc/subuid and /etc/subgid give `users` and `groups`, or
+/// Podman's words for those that have none.
+pub fn ranges_of(users: &str, groups: &str) -> Result<(Ranges, Ranges)> {
+    let read = |path: &str, kind: &str, name: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        // By name or by number, whatever the name is.
+        let ranges = subordinate_ids(&text, Some(name), name.parse().unwrap_or(u32::MAX));
+        if ranges.is_empty() {
+            return Err(Error::usage(format!(
+                "no {kind} ranges found for {} {name:?} in {path}",
+                if kind == "subuid" { "user" } else { "group" }
+            )));
+        }
+        Ok(ranges)
+    };
+    Ok((
+        read("/etc/subuid", "subuid", users)?,
+        read("/etc/subgid", "subgid", groups)?,
+    ))
+}
+
 fn ranges(settings: &Settings) -> (Ranges, Ranges) {
     let name = user_name(settings.uid);
     let read = |path: &str| {
@@ -82,7 +104,7 @@ fn with_caller(caller: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
 }
 
 /// First id and count of each.
-type Ranges = Vec<(u32, u32)>;
+pub type Ranges = Vec<(u32, u32)>;
 
 /// Whether newuidmap and newgidmap can be found.
 fn helpers_are_there() -> bool {

@@ -12,7 +12,7 @@ use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
     csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
-    resources, security,
+    resources, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
@@ -47,6 +47,8 @@ pub struct CreateArgs {
     pub resources: resources::Args,
     #[command(flatten)]
     pub security: security::Args,
+    #[command(flatten)]
+    pub userns: userns::Args,
 
     /// Carry only these streams: stdin, stdout, stderr
     #[arg(short, long, value_name = "STREAM")]
@@ -155,6 +157,7 @@ impl CreateArgs {
                 .id;
         }
         let modes = self.namespaces.modes(lookup)?;
+        let (user_namespace, userns) = self.userns.mode(host, lookup)?;
         let (cap_add, cap_drop) = self.security.capabilities()?;
         self.resources.check()?;
         let cgroup =
@@ -204,7 +207,9 @@ impl CreateArgs {
             ipc: modes.ipc,
             uts: modes.uts,
             cgroupns: modes.cgroup,
-            userns: self.namespaces.user(host)?,
+            user_namespace,
+            userns,
+            accounts: self.userns.accounts(true)?,
             groups: self.process.groups()?,
             umask: self.process.umask_bits()?,
             stop_signal: self.lifetime.stop_signal_number(&image.stop_signal)?,
@@ -582,8 +587,8 @@ mod tests {
                 "unrecognized namespace mode foo passed",
             ),
             (
-                &["--userns=keep-id", "i"],
-                "--userns=keep-id is not supported by coracle yet",
+                &["--userns=foo", "i"],
+                "unrecognized namespace mode foo passed",
             ),
             (
                 &["--passwd=false", "i"],

@@ -7,7 +7,7 @@ use crate::cgroup::{self, Manager};
 use crate::container::options::{Mount, NamespaceMode};
 use crate::error::Result;
 use crate::id::ImageId;
-use crate::settings::Settings;
+use crate::settings::{Configuration, Settings};
 
 /// The caller's surroundings, as far as flags can name them.
 pub trait Host {
@@ -23,6 +23,8 @@ pub trait Host {
     fn has_terminal(&self) -> bool;
     /// The words of the command line, the program's name first.
     fn argv(&self) -> &[String];
+    /// `userns` of containers.conf.
+    fn configured_userns(&self) -> Result<Option<String>>;
 
     /// `--cgroup-manager`
     fn cgroup_manager(&self) -> Option<Manager> {
@@ -141,6 +143,10 @@ impl Host for Caller {
 
     fn has_systemd(&self) -> bool {
         cgroup::has_systemd(self.user_manager.as_deref())
+    }
+
+    fn configured_userns(&self) -> Result<Option<String>> {
+        Ok(Configuration::read()?.userns)
     }
 }
 
@@ -308,6 +314,7 @@ pub mod tests {
         pub env: Vec<(String, String)>,
         pub files: BTreeMap<String, String>,
         pub terminal: bool,
+        pub userns: Option<String>,
         pub containers: BTreeMap<String, Neighbour>,
     }
 
@@ -348,6 +355,9 @@ pub mod tests {
         }
         fn argv(&self) -> &[String] {
             &[]
+        }
+        fn configured_userns(&self) -> Result<Option<String>> {
+            Ok(self.userns.clone())
         }
     }
 

@@ -28,5 +28,6 @@ pub mod security;
 pub mod select;
 pub mod size;
 pub mod streams;
+pub mod userns;
 
 pub use streams::detach_keys;

@@ -1,13 +1,14 @@
-//! `--pid`, `--ipc`, `--uts`, `--cgroupns`, `--userns`.
+//! `--pid`, `--ipc`, `--uts`, `--cgroupns`.
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::host::{Host, Lookup, words};
+use crate::cli::args::host::{Lookup, words};
 use crate::container::Options;
 use crate::container::options::NamespaceMode;
 use crate::error::{Error, Result};
+use crate::userns;
 
-/// Flags of the namespaces a container is in; the network's are a group of their own.
+/// Flags of the namespaces a container is in; the network's and the user's are groups of their own.
 #[derive(clap::Args, Debug, Clone)]
 #[group(skip)]
 pub struct Args {
@@ -25,13 +26,6 @@ pub struct Args {
     /// PID namespace: private, host, container:NAME or ns:PATH
     #[arg(long, value_name = "MODE")]
     pub pid: Option<String>,
-
-    /// User namespace: host
-    ///
-    /// host is the caller's default id map, as without this flag: container root is
-    /// the caller. The variable PODMAN_USERNS stands for this flag where it is not given.
-    #[arg(long, value_name = "MODE")]
-    pub userns: Option<String>,
 
     /// UTS namespace, which holds the host name: private, host, container:NAME or ns:PATH
     #[arg(long, value_name = "MODE")]
@@ -86,29 +80,6 @@ impl Args {
             uts: mode(Kind::Uts, &self.uts)?,
             cgroup: mode(Kind::Cgroup, &self.cgroupns)?,
         })
-    }
-
-    /// `--userns`, or what PODMAN_USERNS says instead.
-    pub fn user(&self, host: &dyn Host) -> Result<Option<String>> {
-        let asked = self
-            .userns
-            .as_deref()
-            .or_else(|| host.variable("PODMAN_USERNS"))
-            .unwrap_or("");
-        let (mode, value) = match asked.split_once(':') {
-            Some((mode, value)) => (mode, Some(value)),
-            None => (asked, None),
-        };
-        match (mode, value) {
-            ("", None) => Ok(None),
-            ("host", None) => Ok(Some("host".into())),
-            ("container" | "ns", None | Some("")) => Err(requires_value(mode)),
-            ("keep-id" | "auto" | "container" | "ns", _) | ("nomap" | "private", None) => {
-                Err(Error::unsupported(format_args!("--userns={asked}")))
-            }
-            ("pod", None) => Err(no_pod()),
-            _ => Err(unrecognized(asked)),
-        }
     }
 }
 
@@ -167,6 +138,9 @@ fn unrecognized(text: &str) -> Error {
 
 /// Whether the namespaces named by path are there. Not pure.
 pub fn check_paths(options: &Options) -> Result<()> {
+    if let userns::Mode::Path(path) = &options.user_namespace {
+        check_path("user", path)?;
+    }
     for (kind, mode) in [
         (Kind::Pid, &options.pid),
         (Kind::Ipc, &options.ipc),
@@ -174,17 +148,21 @@ pub fn check_paths(options: &Options) -> Result<()> {
         (Kind::Cgroup, &options.cgroupns),
     ] {
         if let NamespaceMode::Path(path) = mode {
-            Path::new(path).metadata().map_err(|error| {
-                Error::usage(format!(
-                    "cannot find specified {} namespace path: faccessat {}: {}",
-                    kind.title(),
-                    path.display(),
-                    words(&error)
-                ))
-            })?;
+            check_path(kind.title(), path)?;
         }
     }
     Ok(())
+}
+
+fn check_path(kind: &str, path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::usage(format!(
+            "cannot find specified {kind} namespace path: faccessat {}: {}",
+            path.display(),
+            words(&error)
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -274,40 +252,6 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(kind, text, &store()).unwrap_err().to_string(), why);
-        }
-    }
-
-    #[test]
-    fn the_user_namespace_is_the_default_one() {
-        let user = |flag: Option<&str>, variable: Option<&str>| {
-            let args = Args {
-                cgroupns: None,
-                ipc: None,
-                pid: None,
-                userns: flag.map(str::to_owned),
-                uts: None,
-            };
-            let env: Vec<_> = variable.map(|v| ("PODMAN_USERNS", v)).into_iter().collect();
-            args.user(&Fake::with_env(&env))
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(user(None, None), Ok(None));
-        assert_eq!(user(Some("host"), Some("foo")), Ok(Some("host".into())));
-        for (flag, variable, why) in [
-            (Some("foo"), None, "unrecognized namespace mode foo passed"),
-            (None, Some("foo"), "unrecognized namespace mode foo passed"),
-            (
-                Some("keep-id:uid=5"),
-                None,
-                "--userns=keep-id:uid=5 is not supported by coracle yet",
-            ),
-            (
-                Some("ns:"),
-                None,
-                "invalid config provided: namespace mode path requires a value",
-            ),
-        ] {
-            assert_eq!(user(flag, variable).unwrap_err(), why);
         }
     }
 }

@@ -61,9 +61,7 @@ const FLAGS: &[Flag] = &[
     value("chrootdirs"),
     value("creds"),
     value("decryption-key"),
-    value("gidmap"),
     value("gpus"),
-    value("group-entry"),
     or(unless("health-cmd", &["none"]), "healthcheck-command"),
     or(value("health-interval"), "healthcheck-interval"),
     value("health-log-destination"),
@@ -78,9 +76,7 @@ const FLAGS: &[Flag] = &[
     value("health-startup-success"),
     value("health-startup-timeout"),
     or(value("health-timeout"), "healthcheck-timeout"),
-    value("hostuser"),
     value("init-path"),
-    value("passwd-entry"),
     value("personality"),
     value("pod"),
     value("pod-id-file"),
@@ -93,10 +89,7 @@ const FLAGS: &[Flag] = &[
     unless("seccomp-policy", &["default"]),
     value("secret"),
     value("signature-policy"),
-    value("subgidname"),
-    value("subuidname"),
     boolean("tls-verify", &["true"]),
-    value("uidmap"),
 ];
 
 /// Of `run` alone.

@@ -2,10 +2,11 @@ use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
-use crate::container::create::{publish, use_neighbours};
+use crate::container::create::{make_ready, publish, use_neighbours};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// Create but do not start a container
 ///
@@ -26,31 +27,25 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
-    let Made {
-        mut record,
-        mut image,
-        mut ports,
-    } = make(engine, &args.create, output)?;
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match publish(&engine.storage, &record) {
+    let mut made = make(engine, &args.create, output)?;
+    make_ready(engine, &made.record, Some(copying))?;
+    for attempt in 1.. {
+        match publish(&engine.storage, &made.record) {
             Err(error)
                 if error.kind() == Kind::Exists
                     && args.create.lifetime.name()?.is_none()
                     && attempt < 8 =>
             {
-                Made {
-                    record,
-                    image,
-                    ports,
-                } = renamed(engine, record, ports, attempt)?;
+                made = renamed(made, attempt);
             }
-            result => break result?,
+            result => {
+                result?;
+                break;
+            }
         }
     }
-    use_neighbours(&engine.storage, &record)?;
-    drop((image, ports));
+    let Made { record, .. } = &made;
+    use_neighbours(&engine.storage, record)?;
     if let Some(path) = &record.options.cidfile {
         write_cidfile(path, &record.id)?;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cgroup::{self, Cgroup, Mode};
+use crate::cgroup::{self, Cgroup};
 use crate::cli::args::filter::policy;
 use crate::container::options::{
     DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
@@ -20,6 +20,7 @@ use crate::output::value::{NilIfEmpty, Time};
 use crate::runtime::capability::CapSet;
 use crate::storage::Storage;
 use crate::sys::signal;
+use crate::userns::{IdMap, Mode};
 use crate::volume;
 
 /// What a container and its image take on disk (`--size`).
@@ -756,7 +757,7 @@ fn config(it: &Container) -> Config {
         .to_string_lossy()
         .into_owned();
     let hostname = spec::hostname(record, &machine);
-    let mut env = spec::environment(options, &hostname, "/root");
+    let mut env = spec::environment(options, &hostname, Some("/root"));
     let is_root = matches!(
         options.user.split(':').next(),
         Some("" | "0" | "root") | None
@@ -851,7 +852,19 @@ fn flags(record: &Record) -> BTreeMap<String, String> {
     );
     flag("seccomp", seccomp(options));
     flag("apparmor", options.security.apparmor.clone());
+    if options.keeps_groups() {
+        all.insert("run.oci.keep_original_groups".to_owned(), "1".to_owned());
+    }
+    if let Some(reason) = &record.map_reason {
+        all.insert("coracle.idmap".to_owned(), reason.clone());
+    }
     all
+}
+
+/// The id map in intermediate ids, as Podman shows it.
+fn mappings(engine: &Engine, record: &Record) -> Option<IdMap> {
+    let map = record.map.as_ref()?;
+    Some(map.relative_to(engine.default_map()))
 }
 
 fn seccomp(options: &Options) -> Option<String> {
@@ -911,7 +924,7 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         ipc_mode: namespace_mode(&options.ipc),
         cgroup: "",
         cgroups: match options.cgroup.mode {
-            Mode::Disabled => "disabled",
+            cgroup::Mode::Disabled => "disabled",
             _ => "default",
         },
         links: None,
@@ -923,12 +936,15 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         security_opt: security(options),
         tmpfs: tmpfs(options),
         uts_mode: namespace_mode(&options.uts),
-        userns_mode: match (options.userns.as_deref(), &record.map) {
-            (Some("host"), _) => "host".to_owned(),
-            (_, Some(_)) => "private".to_owned(),
-            _ => String::new(),
+        userns_mode: match (&options.user_namespace, &record.map) {
+            (Mode::Host, _) | (_, None) => String::new(),
+            // Podman finds it out when it starts the container.
+            (Mode::Auto { .. }, _) if it.status.started.is_none() => String::new(),
+            (Mode::Container(id), _) => format!("container:{id}"),
+            (Mode::Path(path), _) => format!("ns:{}", path.display()),
+            _ => "private".to_owned(),
         },
-        id_mappings: record.map.as_ref().map(|map| IdMappings {
+        id_mappings: mappings(engine, record).map(|map| IdMappings {
             uid_map: map.uids.iter().map(ToString::to_string).collect(),
             gid_map: map.gids.iter().map(ToString::to_string).collect(),
         }),

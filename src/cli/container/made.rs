@@ -17,10 +17,16 @@ use crate::output::Output;
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
 
-/// A record that is not in place yet, and the image held until it is.
+/// The image, and the ids chosen, held until the container is in place.
+pub struct Held(
+    #[expect(dead_code)] Locked,
+    #[expect(dead_code)] Option<Locked>,
+);
+
+/// A record that is not in place yet.
 pub struct Made {
     pub record: Record,
-    pub image: Locked,
+    pub held: Held,
     /// Ports chosen for it, kept from others until pasta listens.
     pub ports: Reserved,
 }
@@ -69,6 +75,10 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     if options.network.is_pasta() {
         network::can_start()?;
     }
+    let chosen = container::map::choose(engine, &image, &mut options)?;
+    if let Some(warning) = &chosen.warning {
+        output.notice(warning);
+    }
     let ports = network::choose(&mut options.ports)?;
     let id = ContainerId::random();
     let given = args.lifetime.name()?;
@@ -99,27 +109,26 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             layers: image.layers.clone(),
         },
         options,
-        map: None,
-        map_reason: None,
+        map: chosen.map,
+        map_reason: chosen.reason,
     };
     Ok(Made {
         record,
-        image: lock,
+        held: Held(lock, chosen.lock),
         ports,
     })
 }
 
 /// The same record under another name that we choose.
-pub fn renamed(engine: &Engine, mut record: Record, ports: Reserved, attempt: u32) -> Result<Made> {
-    record.name = name::for_container(&record.id, attempt);
-    let image = image::by_id(&engine.storage, &record.image.id)?
-        .ok_or_else(|| image::no_such(record.image.id.as_str()))?;
-    let lock = image.lock(&engine.storage)?;
-    Ok(Made {
-        record,
-        image: lock,
-        ports,
-    })
+pub fn renamed(made: Made, attempt: u32) -> Made {
+    let name = name::for_container(&made.record.id, attempt);
+    Made {
+        record: Record {
+            name,
+            ..made.record
+        },
+        ..made
+    }
 }
 
 /// The image that `wanted` names, held so that it is not removed meanwhile.

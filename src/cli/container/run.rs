@@ -62,10 +62,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         let id = made.record.id.clone();
         let Made {
             record,
-            image,
+            held,
             ports,
         } = made;
-        let mut lock = Some(image);
+        let mut lock = Some(held);
         let cidfile = record.options.cidfile.clone();
         let started = |output: &mut Output| {
             if args.run.detach {
@@ -85,7 +85,15 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                     && args.create.lifetime.name()?.is_none()
                     && attempt < 8 =>
             {
-                made = super::made::renamed(engine, record, ports, attempt)?;
+                let held = lock.take().expect("nothing was made that lets it go");
+                made = super::made::renamed(
+                    Made {
+                        record,
+                        held,
+                        ports,
+                    },
+                    attempt,
+                );
             }
             result => {
                 // As Podman, for who sees nothing of the container.

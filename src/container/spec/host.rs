@@ -102,6 +102,8 @@ pub struct Files {
 /// Namespaces to join, by path (`/proc/self/fd/N` is one).
 #[derive(Debug, Clone, Default)]
 pub struct Namespaces {
+    /// One beneath ours, where the container is not to have all the ids of ours.
+    pub user: Option<PathBuf>,
     pub pid: Option<PathBuf>,
     pub ipc: Option<PathBuf>,
     pub uts: Option<PathBuf>,

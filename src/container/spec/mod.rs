@@ -4,7 +4,7 @@
 //! tests are snapshots. It says what Podman 5.8's config.json says, but for what
 //! libcontainer does not do and we do ourselves:
 //!
-//! - no user namespace: the monitor has entered it;
+//! - no user namespace: the monitor has entered it, or made the one to join;
 //! - no seccomp, and [`CapSet::SETUP`] beside the wanted capabilities: the executor
 //!   loads the filter, then gives up all but [`capabilities`];
 //! - no terminal: the executor makes it;
@@ -112,7 +112,7 @@ pub fn hostname(record: &Record, host: &str) -> String {
 
 /// The environment of the container's first program: what the user and the image
 /// say, and what Podman adds. `exec` adds its own to it.
-pub fn environment(options: &Options, hostname: &str, home: &str) -> Vec<String> {
+pub fn environment(options: &Options, hostname: &str, home: Option<&str>) -> Vec<String> {
     let mut all = vec![PATH.to_owned(), "container=podman".to_owned()];
     if options.tty {
         all.push("TERM=xterm".to_owned());
@@ -124,8 +124,10 @@ pub fn environment(options: &Options, hostname: &str, home: &str) -> Vec<String>
             None => all.push(variable.clone()),
         }
     }
-    for (name, value) in [("HOME", home), ("HOSTNAME", hostname)] {
-        if !all.iter().any(|it| key(it) == name) {
+    for (name, value) in [("HOME", home), ("HOSTNAME", Some(hostname))] {
+        if let Some(value) = value
+            && !all.iter().any(|it| key(it) == name)
+        {
             all.push(format!("{name}={value}"));
         }
     }
@@ -141,7 +143,7 @@ fn process(record: &Record, host: &Host) -> Result<Process> {
     process.set_env(Some(environment(
         options,
         &hostname(record, &host.machine.hostname),
-        &host.user.home,
+        host.user.home.as_deref(),
     )));
     process.set_cwd(match options.workdir.as_str() {
         "" => "/".into(),
@@ -256,6 +258,10 @@ fn namespaces(options: &Options, joined: &Namespaces) -> Result<Vec<oci::LinuxNa
         _ => NamespaceMode::Private,
     };
     let mut all = Vec::new();
+    if let Some(path) = &joined.user {
+        let user = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User);
+        all.push(built(user.path(path).build())?);
+    }
     for (typ, mode, path) in [
         (LinuxNamespaceType::Pid, &options.pid, &joined.pid),
         (LinuxNamespaceType::Network, &network, &joined.network),

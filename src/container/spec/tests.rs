@@ -36,7 +36,7 @@ fn host() -> Host {
             uid: 0,
             gid: 0,
             additional_gids: vec![],
-            home: "/root".into(),
+            home: Some("/root".into()),
             name: Some("root".into()),
         },
         map: IdMap {
@@ -494,7 +494,7 @@ fn the_environment_is_podmans() {
         let mut options = options();
         options.tty = tty;
         options.env = env.iter().map(|it| (*it).to_owned()).collect();
-        environment(&options, "web", "/root").join(" ")
+        environment(&options, "web", Some("/root")).join(" ")
     };
     let path = PATH;
     assert_eq!(
