@@ -320,8 +320,8 @@ impl<'a> Monitor<'a> {
             match self.one_life(&mut launch, restarts) {
                 Err(error) => {
                     self.fail(&error, launch.fresh && restarts == 0, restarts);
-                    drop(self.clients);
-                    return seat.leave_at_exit();
+                    seat.leave_at_exit();
+                    return;
                 }
                 Ok(life) => {
                     let again = self.restarts(&life.ended, restarts);
@@ -344,6 +344,9 @@ impl<'a> Monitor<'a> {
         };
         self.finish(&life);
         seat.leave_at_exit();
+        // Clients wait for our end of their sockets to close: last of all, so that
+        // who looks after them sees a container that has ended.
+        drop(self.clients);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
@@ -642,7 +645,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(mut self, life: &Life) {
+    fn finish(&self, life: &Life) {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
@@ -669,8 +672,6 @@ impl<'a> Monitor<'a> {
             }
         }
         let _ = remove_tree(&self.runtime);
-        // Clients wait for our end of their sockets to close: last of all.
-        self.clients.clear();
     }
 }
 

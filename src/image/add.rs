@@ -76,7 +76,7 @@ pub fn add(
     incoming: Vec<Incoming>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Image>> {
-    let staging = engine.storage.stage()?;
+    let staging = engine.storage.stage_apart()?;
     let added = add_from(engine, &staging, incoming, tell);
     leave(engine, &staging, added)
 }

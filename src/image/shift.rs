@@ -76,7 +76,7 @@ pub fn ensure(
     if let Some(found) = there(method) {
         return Ok(found);
     }
-    let staging = storage.stage()?;
+    let staging = storage.stage_apart()?;
     let made = make(engine, &staging, layers, &shift, method, progress)
         .and_then(|()| publish(storage, &staging, id, &shift, method));
     if made.is_err() {

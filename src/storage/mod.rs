@@ -194,6 +194,11 @@ impl Storage {
         Staging::new(&self.root.join("staging"))
     }
 
+    /// The same for files by the thousand.
+    pub fn stage_apart(&self) -> Result<Staging> {
+        Staging::apart(&self.root.join("staging"))
+    }
+
     /// Takes `path` out of sight: what is removed is first renamed into staging,
     /// so that it is there or not there, never half.
     pub fn retire(&self, path: &Path) -> Result<Option<Staging>> {
