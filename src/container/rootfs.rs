@@ -13,7 +13,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
 use super::options::{Mount, MountKind};
-use super::{Record, spec, stage};
+use super::{Record, spec, stage, volumes};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::DiffId;
@@ -21,10 +21,9 @@ use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::Storage;
-use crate::sys::file::{Durable, open_dir, open_in_root};
+use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
-use crate::volume::{self, Backing, First};
 
 /// A container ready for its init to be made.
 pub struct Prepared {
@@ -35,6 +34,8 @@ pub struct Prepared {
     pub files: spec::Files,
     pub rootfs: OwnedFd,
     pub hostname: String,
+    /// Its volumes, to be let go once their files are mounted in the container.
+    pub volumes: volumes::Held,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
@@ -57,6 +58,7 @@ pub fn prepare(
         user,
         sources,
         files,
+        volumes,
         mut warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(engine, record, map, runtime, joins, &root, &hostname)
@@ -102,6 +104,7 @@ pub fn prepare(
         files,
         rootfs,
         hostname,
+        volumes,
     })
 }
 
@@ -109,8 +112,9 @@ pub fn prepare(
 struct Furnished {
     rootfs: OwnedFd,
     user: User,
-    sources: Vec<Option<PathBuf>>,
+    sources: Vec<Option<spec::Source>>,
     files: spec::Files,
+    volumes: volumes::Held,
     warnings: Vec<String>,
 }
 
@@ -146,17 +150,12 @@ fn furnish(
             left.join(" ")
         ));
     }
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in spec::mounts(options) {
-        sources.push(source(
-            engine,
-            record,
-            map,
-            &mount,
-            &rootfs,
-            (user.uid, user.gid),
-            runtime,
-        )?);
+    let owner = (user.uid, user.gid);
+    let mounts = spec::mounts(options);
+    let volumes = volumes::ready(&engine.storage, record, map, &mounts, &rootfs, owner)?;
+    let mut sources = Vec::with_capacity(mounts.len());
+    for mount in &mounts {
+        sources.push(source(engine, record, mount, &rootfs, owner, runtime)?);
     }
     make_workdir(&rootfs, record, &user)?;
     let files = host::make_files(
@@ -172,6 +171,7 @@ fn furnish(
         user,
         sources,
         files,
+        volumes,
         warnings,
     })
 }
@@ -260,7 +260,7 @@ fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
 }
 
 /// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
-fn mount_overlay(
+pub(super) fn mount_overlay(
     storage: &Storage,
     layers: &[DiffId],
     upper: Option<(&Path, &Path)>,
@@ -341,7 +341,7 @@ fn text(path: &Path) -> Result<String> {
 }
 
 /// Gives `dir` the owner and mode of `model`.
-fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
     std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
         .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))
@@ -353,17 +353,25 @@ fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 fn source(
     engine: &Engine,
     record: &Record,
-    map: &IdMap,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
     runtime: &Path,
-) -> Result<Option<PathBuf>> {
+) -> Result<Option<spec::Source>> {
     let storage = &engine.storage;
+    let mut flags = Vec::new();
     let path = match &mount.kind {
         MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
-            volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
+            let found = volumes::source(storage, record, name, *copy, mount, rootfs, runtime)?;
+            flags = found.flags;
+            match mount.options.iter().any(|word| word == "O") {
+                true => {
+                    let dir = storage.container(&record.id);
+                    overlay_source(mount, &found.path, None, None, &dir, runtime)?
+                }
+                false => found.path,
+            }
         }
         MountKind::Tmpfs {
             options,
@@ -403,7 +411,7 @@ fn source(
     if mount.chown {
         give_to(&path, owner)?;
     }
-    Ok(Some(path))
+    Ok(Some(spec::Source { path, flags }))
 }
 
 /// A file or folder of the caller's. Where the container's root may not go, but the
@@ -437,51 +445,8 @@ fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -
     Ok(at)
 }
 
-/// A volume's files, filled from the image if this is its first use.
-#[allow(clippy::too_many_arguments)]
-fn volume_source(
-    storage: &Storage,
-    record: &Record,
-    map: &IdMap,
-    mount: &Mount,
-    name: &crate::id::Name,
-    copy: bool,
-    rootfs: &OwnedFd,
-    owner: (u32, u32),
-) -> Result<PathBuf> {
-    let volume = volume::load(storage, name)?.ok_or_else(|| volume::no_such(name.as_str()))?;
-    match volume.backing(storage)? {
-        Backing::Directory(path) => {
-            if volume.needs_copy_up(storage) {
-                let folder = image_folder(rootfs, &mount.destination);
-                let durable = if record.options.remove && volume.anonymous {
-                    Durable::No
-                } else {
-                    Durable::Yes
-                };
-                let first = First {
-                    source: folder.as_ref().map(AsFd::as_fd),
-                    owner,
-                    copy,
-                    durable,
-                };
-                volume::fill(storage, &volume, &first)?;
-                if record.map.is_some() {
-                    volume.remember_map(storage, map)?;
-                }
-            }
-            Ok(path)
-        }
-        Backing::Bind(path, _) => Ok(path),
-        Backing::Tmpfs(options) => Err(Error::unsupported(format_args!(
-            "mounting volume {name} of type tmpfs ({})",
-            options.join(",")
-        ))),
-    }
-}
-
 /// The image's folder at `destination`, if it has one: links resolve within it.
-fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
+pub(super) fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
     open_in_root(rootfs, destination, OFlags::DIRECTORY | OFlags::RDONLY).ok()
 }
 
@@ -511,7 +476,7 @@ fn filled_tmpfs(
     if !options.iter().any(|option| option.starts_with("mode=")) {
         std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
     }
-    volume::copy_tree(&folder, &at)
+    crate::volume::copy_tree(&folder, &at)
         .tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
     Ok(Some(at))
 }

@@ -12,12 +12,14 @@ mod function;
 pub mod human;
 pub mod json;
 pub mod listing;
+mod progress;
 pub mod table;
 mod template;
 pub mod value;
 pub mod yaml;
 
 pub use listing::Listing;
+pub use progress::Progress;
 
 use std::io::Write;
 

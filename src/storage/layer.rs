@@ -354,6 +354,9 @@ impl Unpacker {
                 _ => Ok(()),
             };
         }
+        if entry.sparse.is_some() {
+            return Err(Error::unsupported("a sparse file in a layer"));
+        }
         match entry.kind {
             Kind::File => self.file(entry, parent, name, archive),
             Kind::Folder => self.make_folder(entry, path),

@@ -27,6 +27,7 @@
 pub mod compression;
 pub mod layer;
 mod lock;
+pub mod pack;
 mod staging;
 pub mod tar;
 mod tree;
@@ -37,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 pub use lock::Locked;
 pub use staging::Staging;
-pub use tree::{disk_usage, remove_tree};
+pub use tree::{disk_usage, remove_tree, remove_tree_at};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};

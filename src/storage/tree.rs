@@ -16,19 +16,25 @@ use rustix::fs::{
 /// whose mode shuts their owner out are opened up. What is mounted beneath `path`
 /// is never entered: that is an error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_at(CWD, path)
+}
+
+/// As [`remove_tree`], of what `path` is in the folder `dir`.
+pub fn remove_tree_at(dir: impl AsFd, path: &Path) -> io::Result<()> {
     use rustix::io::Errno;
-    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+    let dir = dir.as_fd();
+    match unlinkat(dir, path, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTDIR) => return Ok(unlinkat(CWD, path, AtFlags::empty())?),
+        Err(Errno::NOTDIR) => return Ok(unlinkat(dir, path, AtFlags::empty())?),
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
     loop {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        let dir = openat(CWD, path, flags, Mode::empty())
-            .or_else(|error| reopen_shut(CWD, path, error))?;
-        empty(dir)?;
-        match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        let found = openat(dir, path, flags, Mode::empty())
+            .or_else(|error| reopen_shut(dir, path, error))?;
+        empty(found)?;
+        match unlinkat(dir, path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // Folders that lay too deep lie here now.
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}

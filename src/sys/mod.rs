@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod file;
+pub mod freeze;
 pub mod lock;
 pub mod memory;
 pub mod mount;

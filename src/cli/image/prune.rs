@@ -1,5 +1,5 @@
 use super::filter::ImageFilters;
-use super::remove::made_of;
+use super::remove::{used, users};
 use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
@@ -73,11 +73,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     container::sweep(engine)?;
     for image in unused(engine, &filters, args.all)? {
-        let users = |id: &_| {
-            let containers = made_of(&engine.storage, id)?;
-            Ok(containers.into_iter().map(|it| it.record.id).collect())
-        };
-        match image::remove(engine, &image, &users) {
+        match image::remove(engine, &image, &|id| users(&engine.storage, id)) {
             Ok(_) => output.line(&image.id),
             // Used or taken away since.
             Err(error) if matches!(error.kind(), Kind::InUse | Kind::NotFound) => {}
@@ -90,10 +86,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 
 fn unused(engine: &Engine, filters: &ImageFilters, all: bool) -> Result<Vec<Image>> {
     let storage = &engine.storage;
-    let used: Vec<_> = container::list(storage)?
-        .into_iter()
-        .map(|container| container.record.image.id)
-        .collect();
+    let used = used(storage)?;
     let names = image::names(storage)?;
     let mut images = image::list(storage)?;
     images.retain(|image| {

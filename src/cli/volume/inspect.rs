@@ -109,7 +109,8 @@ impl VolumeRow {
     fn needs_chown(&self) -> bool {
         self.volume.uid.is_none()
             && self.volume.gid.is_none()
-            && self.volume.needs_copy_up(&self.storage)
+            && !self.volume.is_bind()
+            && self.volume.is_unused(&self.storage)
     }
 }
 

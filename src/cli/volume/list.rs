@@ -106,7 +106,8 @@ pub struct VolumeFilters {
     filters: Filters,
     names: Vec<regex::Regex>,
     anonymous: Option<bool>,
-    dangling: Option<bool>,
+    /// Each is one that is wanted.
+    dangling: Vec<bool>,
     storage: Storage,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -143,7 +144,7 @@ impl VolumeFilters {
             let after = volume::find(storage, name)?.created;
             since = since.max(Some(after));
         }
-        let dangling = filters.boolean("dangling")?;
+        let dangling = filters.booleans("dangling")?;
         Ok(Self {
             names: filters.patterns("name")?,
             anonymous: filters.boolean("anonymous")?,
@@ -173,9 +174,10 @@ impl VolumeFilters {
             && self
                 .anonymous
                 .is_none_or(|wanted| wanted == volume.anonymous)
-            && self
-                .dangling
-                .is_none_or(|wanted| wanted != is_used(&self.storage, &volume.name))
+            && (self.dangling.is_empty()
+                || self
+                    .dangling
+                    .contains(&!is_used(&self.storage, &volume.name)))
             && self.since.is_none_or(|since| volume.created > since)
             && self.until.is_none_or(|until| volume.created < until)
     }

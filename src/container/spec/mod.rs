@@ -35,9 +35,9 @@ use crate::network::NetworkMode;
 use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;
 
-pub use host::{Cgroup, CgroupMode, Files, Host, Machine, Namespaces, host_devices};
+pub use host::{Cgroup, CgroupMode, Files, Host, Machine, Namespaces, Source, host_devices};
 pub use limits::ignores_limits;
-pub use mounts::{mounts, propagation, tmpfs_options};
+pub use mounts::{is_flag, mounts, propagation, tmpfs_options};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
