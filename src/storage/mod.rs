@@ -11,7 +11,7 @@
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
-//!   volumes/<name>/         volume.json, _data/, users/<container id>
+//!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -31,6 +31,7 @@ pub mod pack;
 mod staging;
 pub mod tar;
 mod tree;
+pub mod walk;
 
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;

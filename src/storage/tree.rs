@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, unlinkat,
 };
+
+use super::walk::{self, Step, Walk};
 
 /// Deletes `path` and all beneath it. Links are not followed; folders are held
 /// by descriptor, so that nothing swapped meanwhile leads elsewhere; folders
@@ -164,21 +165,31 @@ fn reopen_shut(
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-/// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard
-/// links counted once) and how many files they are.
-pub fn disk_usage(path: &Path) -> (u64, u64) {
+/// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard links
+/// counted once); 0 if it is not there.
+pub fn disk_usage(path: &Path) -> io::Result<u64> {
+    let bytes = |found: &Stat| u64::try_from(found.st_blocks).unwrap_or(0) * 512;
+    let found = match rustix::fs::lstat(path) {
+        Err(rustix::io::Errno::NOENT) => return Ok(0),
+        found => found?,
+    };
+    let mut total = bytes(&found);
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Ok(total);
+    }
+    let mut walk = Walk::new(walk::open_root(path)?)?;
     let mut seen = HashSet::new();
-    let mut total = (0, 0);
-    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
-        let Ok(found) = entry.metadata() else {
+    while let Some(step) = walk.step()? {
+        let (Step::Enter(entry) | Step::Other(entry)) = step else {
             continue;
         };
-        if found.nlink() == 1 || found.is_dir() || seen.insert((found.dev(), found.ino())) {
-            total.0 += found.blocks() * 512;
-            total.1 += 1;
+        let found = &entry.stat;
+        let is_one = found.st_nlink == 1 || entry.kind() == FileType::Directory;
+        if is_one || seen.insert((found.st_dev, found.st_ino)) {
+            total += bytes(found);
         }
     }
-    total
+    Ok(total)
 }
 
 #[cfg(test)]

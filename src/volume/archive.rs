@@ -19,7 +19,6 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::copy::{self, Content, How, Marks, shown, used};
-use super::walk::{self, Found, Step, Walk, open_root};
 use super::{DATA, Volume, Watch};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -27,6 +26,7 @@ use crate::storage::compression;
 use crate::storage::layer::clean;
 use crate::storage::pack::Writer;
 use crate::storage::tar::{Entry, Kind, MAX_PIECES, Pieces, Reader, Sparse};
+use crate::storage::walk::{self, Found, Step, Walk, open_root};
 use crate::storage::{self, Staging};
 use crate::sys::file::open_in_root;
 

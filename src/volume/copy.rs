@@ -19,7 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::Watch;
-use super::walk::{Chain, Found, Step, Walk, open, open_root};
+use crate::storage::walk::{Chain, Found, Step, Walk, open, open_root};
 
 /// Opens a folder that may be held as a mere place (O_PATH), to read it.
 pub fn reopen(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -9,10 +9,10 @@ use rustix::fs::{FileType, OFlags, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::copy::each_attribute;
-use super::walk::{self, Found, Step, Walk, open_root};
 use super::{DATA, SNAPSHOTS, Snapshot, Volume};
 use crate::engine::Engine;
 use crate::error::{Context, Result};
+use crate::storage::walk::{self, Found, Step, Walk, open_root};
 
 /// One path that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

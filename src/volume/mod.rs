@@ -36,7 +36,6 @@ mod diff;
 mod fill;
 mod size;
 mod snapshot;
-mod walk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::copy::{self, Content, Copied, How, Marks};
-use super::walk::open_root;
-use super::{DATA, MAP, RECORD, SNAPSHOTS, USED, Volume, Watch};
+use super::{DATA, FILLED, MAP, RECORD, SNAPSHOTS, USED, Volume, Watch};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Name;
+use crate::storage::walk::open_root;
 use crate::storage::{self, Staging, Storage, read_json, write_json};
 use crate::sys::file::{Durable, sync_dir, sync_file_system};
 
@@ -226,8 +226,10 @@ pub fn clone(
     if let Some(map) = volume.map(storage)? {
         write_json(&made.join(MAP), &map, Durable::No)?;
     }
-    if dir.join(USED).exists() {
-        File::create(made.join(USED)).tried(tried)?;
+    for mark in [USED, FILLED] {
+        if dir.join(mark).exists() {
+            File::create(made.join(mark)).tried(tried)?;
+        }
     }
     let from = match snapshot {
         Some(snapshot) => dir.join(SNAPSHOTS).join(&snapshot.name),

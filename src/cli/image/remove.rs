@@ -185,10 +185,13 @@ pub fn users(storage: &Storage, id: &ImageId) -> Result<Vec<ContainerId>> {
     Ok(containers.into_iter().map(|it| it.record.id).collect())
 }
 
-/// The images that containers are made of or mount, and those that volumes show.
-pub fn used(storage: &Storage) -> Result<HashSet<ImageId>> {
+/// The images that containers are made of or mount, but for containers that are
+/// `going`, and those that volumes show.
+pub fn used(storage: &Storage, going: &[ContainerId]) -> Result<HashSet<ImageId>> {
     let mut used = HashSet::new();
-    for container in container::list(storage)? {
+    let mut containers = container::list(storage)?;
+    containers.retain(|it| !going.contains(&it.record.id));
+    for container in containers {
         used.extend(container.record.options.mounted_images().cloned());
         used.insert(container.record.image.id);
     }

@@ -2,14 +2,18 @@
 
 use super::{Command, command, completion};
 
+mod df;
 mod info;
+mod prune;
 mod reset;
 mod unshare;
 mod version;
 
 pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
+    command!(df, "system df"),
     command!(info, "system info", "info"),
+    command!(prune, "system prune"),
     command!(reset, "system reset"),
     command!(unshare, "unshare"),
     version::COMMAND,

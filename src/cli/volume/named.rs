@@ -48,7 +48,7 @@ pub fn copying(engine: &Engine, what: &str, name: &Name) -> Result<Progress> {
     let total = match Progress::is_wanted() {
         true => volume::usage(engine, std::slice::from_ref(name))?
             .first()
-            .map(|usage| usage.bytes),
+            .map(|usage| usage.files),
         false => None,
     };
     Ok(Progress::new(format!("{what} {name}"), total))

@@ -204,8 +204,25 @@ pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tempdir;
     use super::*;
+
+    /// A folder that goes with its value.
+    struct Dir(std::path::PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            let name = format!("coracle-walk-{}", crate::id::random_hex::<8>());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = super::super::remove_tree(&self.0);
+        }
+    }
 
     fn steps(root: &Path) -> io::Result<Vec<String>> {
         let mut walk = Walk::new(open_root(root)?)?;
@@ -222,7 +239,7 @@ mod tests {
 
     #[test]
     fn all_is_seen_in_order() {
-        let dir = tempdir::Dir::new();
+        let dir = Dir::new();
         std::fs::create_dir_all(dir.0.join("b/c")).unwrap();
         std::fs::write(dir.0.join("b/c/x"), "").unwrap();
         std::fs::write(dir.0.join("a"), "").unwrap();
@@ -237,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_deep_tree_needs_few_descriptors() {
-        let dir = tempdir::Dir::new();
+        let dir = Dir::new();
         let mut deep = open_root(&dir.0).unwrap();
         for _ in 0..1500 {
             rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
