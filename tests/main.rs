@@ -4,6 +4,7 @@
 mod world;
 
 mod completion;
+mod copies;
 mod crash;
 mod detached;
 mod exec;

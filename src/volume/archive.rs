@@ -325,20 +325,22 @@ pub fn import(
     }
     let beside = staging.path().join(DATA);
     let dir = storage.volume(&volume.name);
-    engine.in_namespace(|| {
-        std::fs::create_dir(&beside).tried(tried)?;
+    let done = engine.in_namespace(|| {
+        std::fs::create_dir(&beside)?;
         let how = How {
             content: Content::Linked,
             marks: Marks::Kept,
             threads: 0,
             watch: &(),
         };
-        let data = open_root(&dir.join(DATA)).tried(tried)?;
-        copy::tree_as(&data, &beside, &how).tried(tried)?;
-        let target = open_root(&beside).tried(tried)?;
-        unpack(target, from, owners, watch).tried(tried)?;
-        super::exchange(&staging, &dir).tried(tried)
-    })
+        copy::tree_as(&open_root(&dir.join(DATA))?, &beside, &how)?;
+        unpack(open_root(&beside)?, from, owners, watch)?;
+        super::exchange(&staging, &dir)
+    });
+    if done.is_err() {
+        let _ = engine.remove_tree(&beside);
+    }
+    done.tried(tried)
 }
 
 /// The archive, in a file of its own if it is read only once, when all of it has
@@ -699,5 +701,239 @@ fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::super::tests::tempdir;
+    use super::*;
+    use crate::storage::tar::building::Builder;
+
+    fn unpack_bytes(root: &Path, bytes: &[u8]) -> Result<()> {
+        let archive = root.with_extension("tar");
+        std::fs::write(&archive, bytes)?;
+        let from = File::open(&archive)?;
+        unpack(open_root(root)?, from, Owners::Caller, &())
+    }
+
+    /// All that is in a tree, as text.
+    fn listing(root: &Path) -> Vec<String> {
+        let entries = walkdir::WalkDir::new(root).sort_by_file_name();
+        let mut lines = Vec::new();
+        for entry in entries.into_iter().map(std::result::Result::unwrap) {
+            let found = entry.metadata().unwrap();
+            let path = entry
+                .path()
+                .strip_prefix(root)
+                .unwrap()
+                .display()
+                .to_string();
+            let content = match found.file_type() {
+                kind if kind.is_symlink() => {
+                    format!("{:?}", std::fs::read_link(entry.path()).unwrap())
+                }
+                kind if kind.is_file() => digest(&std::fs::read(entry.path()).unwrap()),
+                _ => String::new(),
+            };
+            let time = match found.is_dir() && path.is_empty() {
+                true => (0, 0),
+                false => (found.mtime(), found.mtime_nsec()),
+            };
+            lines.push(format!(
+                "{path} {:o} {} {time:?} {content}",
+                found.mode(),
+                found.nlink()
+            ));
+        }
+        lines
+    }
+
+    fn digest(bytes: &[u8]) -> String {
+        crate::id::Digest::of(bytes).to_string()
+    }
+
+    #[test]
+    fn what_goes_out_comes_in_again() {
+        let dir = tempdir::Dir::new();
+        let (from, to) = (dir.0.join("from"), dir.0.join("to"));
+        std::fs::create_dir_all(from.join("d/empty")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("d/file"), "content").unwrap();
+        std::fs::set_permissions(from.join("d/file"), PermissionsExt::from_mode(0o4751)).unwrap();
+        std::fs::hard_link(from.join("d/file"), from.join("same")).unwrap();
+        symlink("/etc/passwd", from.join("link")).unwrap();
+        let long = "l".repeat(200);
+        std::fs::write(from.join(&long), "long").unwrap();
+        let sparse = File::create(from.join("sparse")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", 64 << 20).unwrap();
+        sparse.set_len(80 << 20).unwrap();
+        File::create(from.join("hole"))
+            .unwrap()
+            .set_len(8 << 20)
+            .unwrap();
+        let flags = XattrFlags::empty();
+        let _ = rustix::fs::setxattr(from.join("d"), "user.test", b"value", flags);
+        std::fs::set_permissions(&from, PermissionsExt::from_mode(0o2710)).unwrap();
+
+        let bytes = pack(open_root(&from).unwrap(), Vec::new(), &()).unwrap();
+        assert!(bytes.len() < 1 << 20, "holes are left out");
+        unpack_bytes(&to, &bytes).unwrap();
+        assert_eq!(listing(&from), listing(&to));
+        for name in ["sparse", "hole"] {
+            assert!(to.join(name).metadata().unwrap().blocks() * 512 < 1 << 20);
+        }
+        assert_eq!(to.metadata().unwrap().mode() & 0o7777, 0o2710);
+        let attribute = |root: &Path| {
+            let mut value = [0; 16];
+            rustix::fs::getxattr(root.join("d"), "user.test", &mut value)
+                .map(|n| value[..n].to_vec())
+        };
+        assert_eq!(attribute(&from), attribute(&to));
+    }
+
+    #[test]
+    fn the_archive_is_laid_over_what_is_there() {
+        let dir = tempdir::Dir::new();
+        let root = dir.0.join("root");
+        std::fs::create_dir_all(root.join("kept")).unwrap();
+        std::fs::create_dir_all(root.join("becomes-file/deep")).unwrap();
+        for file in [
+            "kept/old",
+            "replaced",
+            "becomes-folder",
+            "becomes-file/deep/x",
+        ] {
+            std::fs::write(root.join(file), "old").unwrap();
+        }
+        std::fs::hard_link(root.join("replaced"), dir.0.join("other-name")).unwrap();
+        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o711)).unwrap();
+        let rest = Builder::default()
+            .own(0, 0, 0o750)
+            .folder("./kept/")
+            .file("kept/new", b"new")
+            .file("replaced", b"new")
+            .folder("becomes-folder/")
+            .file("becomes-folder/x", b"new")
+            .file("becomes-file", b"new")
+            .file("twice", b"one")
+            .file("twice", b"two")
+            .file("", b"nameless")
+            .entry("device", b'3', 0, "")
+            .end();
+        let bytes = [said_of_the_root(), rest].concat();
+        unpack_bytes(&root, &bytes).unwrap();
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(
+            (read("kept/old"), read("kept/new")),
+            ("old".into(), "new".into())
+        );
+        assert_eq!(
+            (read("replaced"), read("twice")),
+            ("new".into(), "two".into())
+        );
+        assert_eq!(
+            (read("becomes-folder/x"), read("becomes-file")),
+            ("new".into(), "new".into())
+        );
+        // What has another name elsewhere is not written into.
+        assert_eq!(
+            std::fs::read_to_string(dir.0.join("other-name")).unwrap(),
+            "old"
+        );
+        assert_eq!(root.join("kept").metadata().unwrap().mode() & 0o777, 0o750);
+        // The root is the archive's only where there was nothing.
+        assert_eq!(root.metadata().unwrap().mode() & 0o777, 0o711);
+        // Of devices there is only an overlay's whiteout.
+        let device = root.join("device").symlink_metadata();
+        assert!(device.is_err() || device.is_ok_and(|found| found.rdev() == 0));
+    }
+
+    /// The comment, without the end of the archive.
+    fn said_of_the_root() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        writer.comment(&format!("{ROOT}0:0:700")).unwrap();
+        let mut bytes = writer.finish().unwrap();
+        bytes.truncate(bytes.len() - 1024);
+        bytes
+    }
+
+    #[test]
+    fn no_archive_reaches_out_of_the_volume() {
+        let names = ["..", ".", "a", "b", "l", "", "outside", "/", "outside/x"];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize % below
+        };
+        let dir = tempdir::Dir::new();
+        let (root, outside): (PathBuf, PathBuf) = (dir.0.join("root"), dir.0.join("outside"));
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("x"), "kept").unwrap();
+        let before = listing(&outside);
+        for round in 0..500 {
+            std::fs::create_dir(&root).unwrap();
+            // What a container left there.
+            symlink(&outside, root.join("l")).unwrap();
+            symlink("../outside", root.join("b")).unwrap();
+            let mut tar = Builder::default();
+            for _ in 0..8 {
+                let mut path = || {
+                    let parts: Vec<&str> = (0..1 + next(4)).map(|_| names[next(9)]).collect();
+                    parts.join("/")
+                };
+                let (name, to) = (path(), path());
+                tar = match next(6) {
+                    0 => tar.own(0, 0, 0o666).file(&name, b"content"),
+                    1 => tar.own(0, 0, 0o777).folder(&name),
+                    2 => tar.link(b'1', &name, &to),
+                    3 => tar.entry(&name, b'6', 0, ""),
+                    4 => tar.link(b'2', &name, outside.to_str().unwrap()),
+                    _ => tar.link(b'2', &name, &to),
+                };
+            }
+            let _ = unpack_bytes(&root, &tar.end());
+            assert_eq!(listing(&outside), before, "round {round}");
+            storage::remove_tree(&root).unwrap();
+            assert_eq!(
+                std::fs::read_dir(&dir.0).unwrap().count(),
+                2,
+                "round {round}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_archive_is_found_out() {
+        let dir = tempdir::Dir::new();
+        let root = dir.0.join("root");
+        std::fs::create_dir(&root).unwrap();
+        let whole = Builder::default()
+            .file("a", &[7; 3000])
+            .file("b", b"x")
+            .end();
+        for length in [whole.len() - 1100, 2000, 600, 100] {
+            let error = unpack_bytes(&root, &whole[..length]).unwrap_err();
+            assert!(error.to_string().ends_with("unexpected EOF"), "{error}");
+        }
+        let zipped = zstd::stream::encode_all(&whole[..], 1).unwrap();
+        assert!(unpack_bytes(&root, &zipped[..zipped.len() / 2]).is_err());
+        unpack_bytes(&root, &zipped).unwrap();
+        let tiny = [
+            ("GNU.sparse.size", "2000"),
+            ("GNU.sparse.map", "0,3,1000,3"),
+        ];
+        let sparse = Builder::default().pax(&tiny).file("s", b"onetwo").end();
+        unpack_bytes(&root, &sparse).unwrap();
+        let read = std::fs::read(root.join("s")).unwrap();
+        assert_eq!(
+            (read.len(), &read[..3], &read[1000..1003]),
+            (2000, &b"one"[..], &b"two"[..])
+        );
     }
 }

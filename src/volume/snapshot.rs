@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Name;
 use crate::storage::walk::open_root;
-use crate::storage::{self, Staging, Storage, read_json, write_json};
+use crate::storage::{Staging, Storage, read_json, write_json};
 use crate::sys::file::{Durable, sync_dir, sync_file_system};
 
 /// `snapshot.json`.
@@ -104,15 +104,11 @@ fn copied(
             threads: threads(),
             watch,
         };
-        let made = copy::tree_as(&open_root(&from)?, &beside, &how)
-            .and_then(|copied| sync_file_system(&beside).map(|()| copied));
-        if made.is_err() {
-            let _ = storage::remove_tree(&beside);
-        }
-        Ok(made?)
+        let copied = copy::tree_as(&open_root(&from)?, &beside, &how)?;
+        sync_file_system(&beside)?;
+        Ok(copied)
     });
     if result.is_err() {
-        // What the process in the namespace could not clear: it may have been killed.
         let _ = engine.remove_tree(&beside);
     }
     result
