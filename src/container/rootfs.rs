@@ -157,6 +157,9 @@ fn furnish(
     for mount in &mounts {
         sources.push(source(engine, record, mount, &rootfs, owner, runtime)?);
     }
+    for at in 0..mounts.len() {
+        check_place(&mounts, &sources, at, &rootfs)?;
+    }
     make_workdir(&rootfs, record, &user)?;
     let files = host::make_files(
         record,
@@ -174,6 +177,71 @@ fn furnish(
         volumes,
         warnings,
     })
+}
+
+/// Whether the mount `at` can be where it is to be: a folder on a folder, a file on a
+/// file, and nothing on a link that leads nowhere. In crun's words and with its codes;
+/// what is not there is made.
+fn check_place(
+    mounts: &[Mount],
+    sources: &[Option<spec::Source>],
+    at: usize,
+    rootfs: &OwnedFd,
+) -> Result<()> {
+    let destination = &mounts[at].destination;
+    let (Some(source), Ok(name)) = (&sources[at], destination.strip_prefix("/")) else {
+        return Ok(());
+    };
+    // What is mounted above it is what it is mounted on.
+    let above = (0..mounts.len())
+        .filter(|it| *it != at && destination.starts_with(&mounts[*it].destination))
+        .max_by_key(|it| mounts[*it].destination.components().count());
+    let found = match above.map(|above| (&sources[above], &mounts[above].destination)) {
+        None => open_in_root(rootfs, name, OFlags::PATH),
+        Some((Some(above), path)) => {
+            match (open_dir(&above.path), destination.strip_prefix(path)) {
+                (Ok(dir), Ok(rest)) if !rest.as_os_str().is_empty() => {
+                    open_in_root(dir, rest, OFlags::PATH)
+                }
+                _ => return Ok(()),
+            }
+        }
+        Some((None, _)) => return Ok(()),
+    };
+    let is_folder = |stat: &rustix::fs::Stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+    };
+    match found {
+        Ok(found) => {
+            let wanted = std::fs::metadata(&source.path)
+                .tried(|| format!("open {}", source.path.display()))?;
+            if is_folder(&rustix::fs::fstat(&found)?) == wanted.is_dir() {
+                return Ok(());
+            }
+            Err(Error::new(
+                Kind::CannotInvoke,
+                format!(
+                    "mount `{}` to `{}`: Not a directory",
+                    source.path.display(),
+                    name.display()
+                ),
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && above.is_none() => {
+            match open_in_root(rootfs, name, OFlags::PATH | OFlags::NOFOLLOW) {
+                Ok(_) => Err(Error::new(
+                    Kind::CommandNotFound,
+                    format!(
+                        "creating `{}`: it is a link that leads nowhere: No such file or directory",
+                        destination.display()
+                    ),
+                )),
+                Err(_) => Ok(()),
+            }
+        }
+        // What else is wrong the runtime says.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Makes the working directory where the image has none, as Podman does.
@@ -373,16 +441,13 @@ fn source(
                 false => found.path,
             }
         }
-        MountKind::Tmpfs {
-            options,
-            copy_up: true,
-        } => match filled_tmpfs(mount, options, rootfs, runtime)? {
-            Some(path) => path,
-            None => return Ok(None),
-        },
-        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => {
-            return Ok(None);
+        MountKind::Tmpfs { options, copy_up } => {
+            match tmpfs_source(mount, options, *copy_up, rootfs, runtime)? {
+                Some(path) => path,
+                None => return Ok(None),
+            }
         }
+        MountKind::Ramfs { .. } | MountKind::Devpts { .. } => return Ok(None),
         MountKind::Overlay {
             source,
             upper,
@@ -450,16 +515,19 @@ pub(super) fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<Owned
     open_in_root(rootfs, destination, OFlags::DIRECTORY | OFlags::RDONLY).ok()
 }
 
-/// A tmpfs that begins with what the image has there; `None` if it has nothing.
-fn filled_tmpfs(
+/// A tmpfs with the mode of the image's folder there, and with `copy_up` what it has;
+/// `None` if there is none and nothing else is asked for.
+fn tmpfs_source(
     mount: &Mount,
     options: &[String],
+    copy_up: bool,
     rootfs: &OwnedFd,
     runtime: &Path,
 ) -> Result<Option<PathBuf>> {
-    let Some(folder) = image_folder(rootfs, &mount.destination) else {
+    let folder = image_folder(rootfs, &mount.destination);
+    if folder.is_none() && !mount.chown {
         return Ok(None);
-    };
+    }
     let at = place(runtime, "tmpfs", &mount.destination)?;
     let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
         .into_iter()
@@ -472,12 +540,21 @@ fn filled_tmpfs(
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
     mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
-    let found = rustix::fs::fstat(&folder)?;
-    if !options.iter().any(|option| option.starts_with("mode=")) {
-        std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
+    let Some(folder) = folder else {
+        return Ok(Some(at));
+    };
+    let has_mode = options.iter().any(|option| option.starts_with("mode="));
+    let mode = match has_mode {
+        true => at.metadata()?.mode(),
+        false => rustix::fs::fstat(&folder)?.st_mode,
+    };
+    if copy_up {
+        crate::volume::copy_tree(&folder, &at).map_err(|error| {
+            let what = format!("fill the tmpfs at {}", mount.destination.display());
+            Error::from(error).tried(what).kind_is(Kind::CannotInvoke)
+        })?;
     }
-    crate::volume::copy_tree(&folder, &at)
-        .tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
+    std::fs::set_permissions(&at, Permissions::from_mode(mode & 0o7777))?;
     Ok(Some(at))
 }
 
