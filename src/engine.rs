@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::sys::SoleThread;
@@ -15,7 +15,7 @@ pub struct Engine {
     pub settings: Settings,
     pub storage: Storage,
     pub thread: SoleThread,
-    map: OnceCell<IdMap>,
+    map: OnceCell<(IdMap, Option<Error>)>,
 }
 
 impl Engine {
@@ -32,16 +32,16 @@ impl Engine {
 
     /// The caller's default id map.
     pub fn default_map(&self) -> &IdMap {
+        &self.map().0
+    }
+
+    fn map(&self) -> &(IdMap, Option<Error>) {
         self.map.get_or_init(|| userns::default_map(&self.settings))
     }
 
     /// Why only the caller's own id can be mapped, and what to do about it.
-    pub fn why_single(&self) -> Option<String> {
-        if self.default_map().is_single() {
-            userns::why_single(&self.settings)
-        } else {
-            None
-        }
+    pub fn why_single(&self) -> Option<&Error> {
+        self.map().1.as_ref()
     }
 
     /// Does `work` in a child process as root of a user namespace with the

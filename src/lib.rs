@@ -10,6 +10,10 @@
 /// `run` and `create` as pure functions to `container::Options`.
 pub mod cli;
 
+/// What containers need of the machine, looked at with the code that runs them,
+/// and the mend of what is not as it must be.
+pub mod doctor;
+
 /// Values to text: tables, Go templates, JSON as Go writes it, human numbers. The
 /// only code that prints.
 pub mod output;
@@ -38,6 +42,10 @@ pub mod monitor;
 /// The one door to libcontainer: makes the init, holds it, lets it go; the last
 /// steps before execve (pty, seccomp, capabilities), `exec`, and our own pid 1.
 pub mod runtime;
+
+/// A container's control group: where one may be made (systemd, or a folder that is
+/// ours), its limits, its end.
+pub mod cgroup;
 
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;

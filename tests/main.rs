@@ -3,22 +3,28 @@
 
 mod world;
 
+mod cgroups;
 mod completion;
 mod copies;
 mod crash;
 mod detached;
+mod doctor;
 mod exec;
+mod explain;
 mod generated;
+mod give;
 mod images;
 mod layers;
 mod look;
 mod network;
 mod refused;
 mod run;
+mod shifted;
 mod states;
 mod streams;
 mod unshare;
 mod usage;
+mod userns;
 mod volumes;
 
 /// `autotests` is off, so a file that is not named above would never run.

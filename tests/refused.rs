@@ -121,8 +121,9 @@ fn a_home_that_cannot_be_written() {
     protect(0o500);
     let done = world.coracle("volume create x").fails(125);
     protect(0o700);
-    done.says("ermission denied");
-    assert_eq!(done.stderr().lines().count(), 1, "{}", done.stderr());
+    done.says("ermission denied")
+        .says("Hint: put the store where you may write: `export XDG_DATA_HOME=FOLDER`");
+    assert_eq!(done.stderr().lines().count(), 2, "{}", done.stderr());
 }
 
 #[test]

@@ -734,7 +734,7 @@ fn options_of_the_local_driver() {
         world
             .coracle("run --rm --network=none -v bad:/d IMAGE true")
             .fails(code)
-            .says(&format!("mounting volume bad for container "));
+            .says("mounting volume bad for container ");
         world
             .coracle("run --rm --network=none -v bad:/d IMAGE true")
             .run()

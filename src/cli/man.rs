@@ -151,12 +151,32 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "XDG_RUNTIME_DIR",
         "Where that is which lives only while something runs; /tmp/coracle-run-UID if it is not set.",
     ),
+    (
+        "CORACLE_SHIFT",
+        "How an image's files get their owners under another id map than the default. `metadata`: by a layer without content over the image's (Linux 6.16). `reflink`: by files that share the image's blocks, where the file system can. `copy`: by copies. The first that works, if it is not set.",
+    ),
+    (
+        "PODMAN_USERNS",
+        "Stands for `--userns` of `run` and `create` where that is not given.",
+    ),
+    (
+        "CORACLE_OWNERSHIP",
+        "podman: a container's user is the caller only where `--userns` says so. default: it is so too where nothing is said, the user is not root, and a file or folder of the caller's is bound in.",
+    ),
+    (
+        "CONTAINERS_CONF, CONTAINERS_CONF_OVERRIDE",
+        "Files to read instead of the usual containers.conf(5), and after it.",
+    ),
 ];
 
 const FILES: &[(&str, &str)] = &[
     (
         "~/.local/share/coracle",
         "Images, containers and volumes. `coracle system reset` removes it.",
+    ),
+    (
+        "~/.config/containers/containers.conf",
+        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
     ),
     (
         "/etc/subuid, /etc/subgid",

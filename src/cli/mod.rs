@@ -105,6 +105,11 @@ impl Session {
         Settings::read(&self.overrides)
     }
 
+    /// The proof of being single-threaded.
+    pub fn thread(&self) -> SoleThread {
+        self.thread
+    }
+
     pub fn output(&self) -> Output {
         Output::new()
     }

@@ -4,12 +4,24 @@ use std::fs::File;
 use std::path::Path;
 
 use super::Record;
+use super::layers::Lowers;
 use super::options::MountKind;
+use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
+use crate::image::Progress;
 use crate::storage::{Storage, lock_shared, write_json};
 use crate::sys::file::Durable;
 use crate::volume::{self, Origin, Volume};
+
+/// Makes what the container's id map needs of its images, so that what is wrong with
+/// that is known before there is a container. Its start makes sure of it again.
+pub fn make_ready(engine: &Engine, record: &Record, progress: Option<Progress>) -> Result<()> {
+    match &record.map {
+        Some(map) => Lowers::ensure(engine, record, map, progress).map(drop),
+        None => Ok(()),
+    }
+}
 
 /// Puts `record` in place under its name. Nothing is there if this fails: a name
 /// in use, a full disk.

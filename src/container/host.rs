@@ -2,7 +2,6 @@
 //! cgroups, and the small files that are mounted into the container.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,13 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::options::{NamespaceMode, Options};
-use super::spec::{self, Cgroup, CgroupMode, Files, Namespaces};
+use super::spec::{self, Files, Namespaces};
 use super::{Record, State};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, Entries, HostGroup, Missing};
 use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
-use crate::runtime::cgroup::{self, Hierarchy};
 use crate::settings::{self, HostUser};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::process::Fork;
@@ -164,21 +162,6 @@ fn mount_of(thread: SoleThread, owner: &Process, path: &Path) -> Result<OwnedFd>
     }
 }
 
-/// How cgroups are here; no controller is delegated to us yet.
-pub fn cgroup() -> Cgroup {
-    let mode = match cgroup::hierarchy() {
-        Hierarchy::Unified => CgroupMode::Unified,
-        Hierarchy::Hybrid => CgroupMode::Hybrid,
-        Hierarchy::Legacy => CgroupMode::Legacy,
-    };
-    // A path that cannot be made is how libcontainer goes without a cgroup.
-    Cgroup {
-        mode,
-        path: PathBuf::from("/coracle-none/none"),
-        controllers: HashSet::new(),
-    }
-}
-
 /// The host's file of a time zone, if there is one: UTC needs none.
 fn zone_file(zone: &str) -> Option<PathBuf> {
     let path = match zone {
@@ -293,7 +276,7 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         let name = settings::host_group(gid).unwrap_or_else(|| gid.to_string());
         Some((user, HostGroup { name, gid }))
     };
-    accounts.missing(&Entries {
+    let mut missing = accounts.missing(&Entries {
         user: &options.user,
         workdir: &options.workdir,
         mounted: options
@@ -306,7 +289,16 @@ pub fn missing_accounts(engine: &Engine, record: &Record, accounts: &Accounts) -
         host_user: &|uid| find(&|user| user.uid == uid),
         passwd_entry: options.accounts.passwd_entry.as_deref(),
         group_entry: options.accounts.group_entry.as_deref(),
-    })
+    })?;
+    // A file of the user's own stays as it is.
+    for mount in &options.mounts {
+        match mount.destination.to_str() {
+            Some("/etc/passwd") => missing.passwd = None,
+            Some("/etc/group") => missing.group = None,
+            _ => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// Writes /etc/hosts and /etc/resolv.conf, once it is known what the container

@@ -18,13 +18,17 @@
 //! a monitor that died: the next sweep ends what it left.
 
 pub mod attach;
+mod cgroup;
 pub mod create;
 pub mod exec;
+pub mod explain;
 mod host;
+mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;
 pub mod options;
+pub mod pause;
 mod record;
 mod release;
 pub mod remove;
@@ -39,11 +43,13 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
+mod view;
 pub mod volumes;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
 pub use release::release;
+pub use rootfs::overlay;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;

@@ -12,15 +12,17 @@ use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::{Record, spec, stage, volumes};
+use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::DiffId;
 use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
-use crate::storage::Storage;
+use crate::storage::shifted::Lower;
+use crate::storage::{self, Storage, text};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
@@ -38,16 +40,31 @@ pub struct Prepared {
     pub volumes: volumes::Held,
 }
 
+/// What its start has for a container before there is a root.
+pub struct Ground<'a> {
+    /// Its folder in the caller's runtime folder.
+    pub runtime: &'a Path,
+    pub joins: &'a Joins,
+    /// The network namespace made for it.
+    pub netns: Option<PathBuf>,
+    pub group: Option<&'a Cgroup>,
+}
+
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it.
+/// spec.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
-    runtime: &Path,
-    joins: &Joins,
-    netns: Option<PathBuf>,
+    lowers: &Lowers,
+    ground: Ground<'_>,
 ) -> Result<Prepared> {
+    let Ground {
+        runtime,
+        joins,
+        netns,
+        group,
+    } = ground;
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -59,16 +76,17 @@ pub fn prepare(
         sources,
         files,
         volumes,
-        mut warnings,
+        warnings,
     } = process::with_file_ids(0, 0, || {
-        furnish(engine, record, map, runtime, joins, &root, &hostname)
+        furnish(
+            engine,
+            record,
+            map,
+            lowers,
+            (runtime, joins),
+            (&root, &hostname),
+        )
     })?;
-    let cgroup = host::cgroup();
-    if spec::ignores_limits(&options.resources, &cgroup) {
-        warnings.push(
-            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
-        );
-    }
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -80,7 +98,10 @@ pub fn prepare(
             rootfs: root,
             user,
             map: map.clone(),
-            cgroup,
+            cgroup: spec::Cgroup {
+                hierarchy: cgroup::hierarchy(),
+                path: group.map(Cgroup::path),
+            },
             files: files.clone(),
             sources,
             namespaces,
@@ -118,21 +139,26 @@ struct Furnished {
     warnings: Vec<String>,
 }
 
+#[allow(clippy::too_many_arguments)]
 fn furnish(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
-    runtime: &Path,
-    joins: &Joins,
-    root: &Path,
-    hostname: &str,
+    lowers: &Lowers,
+    (runtime, joins): (&Path, &Joins),
+    (root, hostname): (&Path, &str),
 ) -> Result<Furnished> {
     let options = &record.options;
     let mut warnings = Vec::new();
-    mount_root(&engine.storage, record, root)?;
+    mount_root(&engine.storage, record, &lowers.image, root)?;
     let rootfs = open_dir(root).tried(|| format!("open {}", root.display()))?;
 
-    let accounts = Accounts::in_root(rootfs.as_fd())?;
+    let mut accounts = Accounts::in_root(rootfs.as_fd())?;
+    for mount in &options.mounts {
+        if let MountKind::Bind { source } = &mount.kind {
+            accounts = accounts.with_mounted(&mount.destination, source)?;
+        }
+    }
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)
@@ -142,6 +168,7 @@ fn furnish(
     {
         user.additional_gids.push(gid);
     }
+    super::map::check_user(map, &user, || super::map::more_ids(engine, record))?;
     let left = user.keep_mapped(map);
     if !left.is_empty() {
         let left: Vec<String> = left.iter().map(u32::to_string).collect();
@@ -155,7 +182,9 @@ fn furnish(
     let volumes = volumes::ready(&engine.storage, record, map, &mounts, &rootfs, owner)?;
     let mut sources = Vec::with_capacity(mounts.len());
     for mount in &mounts {
-        sources.push(source(engine, record, mount, &rootfs, owner, runtime)?);
+        sources.push(source(
+            engine, record, lowers, mount, &rootfs, owner, runtime,
+        )?);
     }
     for at in 0..mounts.len() {
         check_place(&mounts, &sources, at, &rootfs)?;
@@ -303,47 +332,52 @@ pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
 const MOUNTS: &str = "mounts";
 
 /// Mounts the overlay of the image's layers and the container's own.
-fn mount_root(storage: &Storage, record: &Record, root: &Path) -> Result<()> {
+fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) -> Result<()> {
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    let top = record
-        .image
-        .layers
-        .last()
-        .map(|layer| layer_root(storage, layer));
     if !upper.exists() {
         std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
-        if let Some(top) = &top {
+        if let Some(top) = lower.folders.first() {
             dress_like(&upper, top)?;
         }
     }
     let _ = std::fs::create_dir(&work);
     mount_overlay(
         storage,
-        &record.image.layers,
+        lower,
         Some((&upper, &work)),
         record.options.remove,
         root,
     )
 }
 
-/// Mounts `layers` (lowest first) at `target`; read-only without `upper` and `work`.
+/// Mounts an overlay at `target`; read-only without `upper` and `work`.
 pub(super) fn mount_overlay(
     storage: &Storage,
-    layers: &[DiffId],
+    of: &Lower,
     upper: Option<(&Path, &Path)>,
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let mut lower: Vec<String> = Vec::with_capacity(layers.len() + 1);
-    for layer in layers.iter().rev() {
-        lower.push(text(&layer_root(storage, layer))?);
+    let mut of = of.clone();
+    // Overlay wants a lower folder, and two where nothing can be written. Only from
+    // the last it is led to a data-only one, which counts.
+    let nothing = empty_layer(storage)?;
+    while of.folders.is_empty() || (upper.is_none() && of.folders.len() + of.data.len() < 2) {
+        of.folders.push(nothing.clone());
     }
-    // Overlay wants a lower folder, and two where nothing can be written.
-    let nothing = text(&empty_layer(storage)?)?;
-    while lower.is_empty() || (upper.is_none() && lower.len() < 2) {
-        lower.push(nothing.clone());
-    }
+    let overlay = overlay(&of, upper, volatile)?;
+    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// An overlay of `of`; read-only without `upper` and `work`.
+pub fn overlay(
+    of: &Lower,
+    upper: Option<(&Path, &Path)>,
+    volatile: bool,
+) -> Result<mount::Detached> {
+    let texts = |paths: &[PathBuf]| paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>();
+    let (lower, data) = (texts(&of.folders)?, texts(&of.data)?);
     let mut options: Vec<(&str, Option<&str>)> =
         vec![("source", Some("overlay")), ("userxattr", None)];
     options.extend(
@@ -351,6 +385,7 @@ pub(super) fn mount_overlay(
             .iter()
             .map(|lower| ("lowerdir+", Some(lower.as_str()))),
     );
+    options.extend(data.iter().map(|data| ("datadir+", Some(data.as_str()))));
     let named = match upper {
         Some((upper, work)) => Some((text(upper)?, text(work)?)),
         None => None,
@@ -364,10 +399,9 @@ pub(super) fn mount_overlay(
             options.push(("volatile", None));
         }
     }
-    let made = mount::make("overlay", &options, MountAttrFlags::empty());
-    let overlay = match made {
-        // Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+    let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
+        // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput && data.is_empty() => {
             let joined = lower.join(":");
             let mut old: Vec<(&str, Option<&str>)> = options
                 .iter()
@@ -379,12 +413,11 @@ pub(super) fn mount_overlay(
         }
         result => result,
     };
-    let overlay = overlay.map_err(|error| {
+    made.map_err(|error| {
         Error::from(error).tried("mount the container's overlay").hint(
-            "native overlay in a user namespace needs Linux 5.11, and a file system for the store that it can stand on",
+            "it needs Linux 5.11 and a local file system with extended attributes: put the store on one (`export XDG_DATA_HOME=FOLDER`)",
         )
-    })?;
-    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+    })
 }
 
 /// A folder with nothing in it, for overlays of too few layers.
@@ -398,16 +431,6 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
     }
 }
 
-fn layer_root(storage: &Storage, layer: &DiffId) -> PathBuf {
-    storage.layer(layer).join("diff")
-}
-
-fn text(path: &Path) -> Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
-}
-
 /// Gives `dir` the owner and mode of `model`.
 pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
@@ -418,9 +441,11 @@ pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 
 /// Makes what a mount is of, and gives its path; `None` for those that libcontainer
 /// makes of their options alone (tmpfs, devpts, ramfs).
+#[allow(clippy::too_many_arguments)]
 fn source(
     engine: &Engine,
     record: &Record,
+    lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
@@ -431,7 +456,15 @@ fn source(
     let path = match &mount.kind {
         MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
-            let found = volumes::source(storage, record, name, *copy, mount, rootfs, runtime)?;
+            let found = volumes::source(
+                storage,
+                record,
+                (name, *copy),
+                lowers,
+                mount,
+                rootfs,
+                runtime,
+            )?;
             flags = found.flags;
             match mount.options.iter().any(|word| word == "O") {
                 true => {
@@ -463,7 +496,7 @@ fn source(
         MountKind::Image { id, writable, .. } => image_source(
             storage,
             mount,
-            id,
+            lowers.mounted(id)?,
             *writable,
             &storage.container(&record.id),
             runtime,
@@ -474,7 +507,7 @@ fn source(
         None => path,
     };
     if mount.chown {
-        give_to(&path, owner)?;
+        give_to(engine, &path, owner)?;
     }
     Ok(Some(spec::Source { path, flags }))
 }
@@ -602,13 +635,11 @@ fn overlay_source(
 fn image_source(
     storage: &Storage,
     mount: &Mount,
-    id: &crate::id::ImageId,
+    lower: &Lower,
     writable: bool,
     dir: &Path,
     runtime: &Path,
 ) -> Result<PathBuf> {
-    let image =
-        crate::image::by_id(storage, id)?.ok_or_else(|| crate::image::no_such(id.as_str()))?;
     let at = place(runtime, "image", &mount.destination)?;
     let own = dir.join("overlays").join(key(&mount.destination));
     let (upper, work) = (own.join("upper"), own.join("work"));
@@ -619,7 +650,7 @@ fn image_source(
     }
     mount_overlay(
         storage,
-        &image.layers,
+        lower,
         writable.then_some((&*upper, &*work)),
         false,
         &at,
@@ -673,31 +704,141 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
     attach_copy(&copy, "subpath", destination, runtime)
 }
 
-/// `U`: gives a tree to the container's user. What is theirs already is left
-/// alone; links are not followed; a caller's whole home or root is refused.
-fn give_to(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+/// `U`: gives a tree to the container's user.
+fn give_to(engine: &Engine, path: &Path, owner: (u32, u32)) -> Result<()> {
     let canonical = path
         .canonicalize()
         .tried(|| format!("open {}", path.display()))?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    if canonical == Path::new("/")
-        || canonical == Path::new("/home")
-        || Some(&canonical) == home.as_ref()
-    {
-        return Err(Error::usage(format!(
-            "the option U would change the owner of everything in {}: name a folder within it",
-            canonical.display()
-        )));
+    if is_too_much(&canonical, &engine.settings.home, &engine.storage) {
+        // Podman's words and exit code.
+        return Err(Error::new(
+            Kind::CannotInvoke,
+            format!(
+                "chowning host path {:?} is not allowed",
+                canonical.to_string_lossy()
+            ),
+        )
+        .hint(
+            "the option U gives all that is in it to the container's user: name a folder within it",
+        ));
     }
-    for entry in walkdir::WalkDir::new(&canonical).follow_links(false) {
-        let entry = entry.map_err(|error| Error::other(error.to_string()))?;
-        let found = entry
-            .metadata()
-            .map_err(|error| Error::other(error.to_string()))?;
-        if (found.uid(), found.gid()) != (uid, gid) {
-            std::os::unix::fs::lchown(entry.path(), Some(uid), Some(gid))
-                .tried(|| format!("give {} to {uid}:{gid}", entry.path().display()))?;
+    storage::give_tree(&canonical, owner)
+}
+
+/// Folders that no container's user may be given (Podman's list).
+const SYSTEM: [&str; 23] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+];
+
+/// Whether giving `path` away would take a home, the machine's own folders or the
+/// store's layers along.
+fn is_too_much(path: &Path, home: &Path, storage: &Storage) -> bool {
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    let root = storage.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let within = |dir: PathBuf| path.starts_with(dir);
+    SYSTEM.iter().any(|system| path == Path::new(system))
+        || home.starts_with(path)
+        || root.starts_with(path)
+        || (within(root.clone()) && !within(root.join("volumes")))
+        || path == root.join("volumes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_the_system_and_the_store_are_not_given_away() {
+        let dir = std::env::temp_dir().join(format!("coracle-u-{}", crate::id::random_hex::<8>()));
+        let home = dir.join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        let storage = Storage::open(&crate::settings::Settings {
+            uid: 0,
+            gid: 0,
+            home: home.clone(),
+            data: home.join("store"),
+            cache: dir.join("cache"),
+            runtime: dir.join("run"),
+            cgroup_manager: None,
+            user_manager: None,
+        })
+        .unwrap();
+        let root = storage.root();
+        for no in [
+            Path::new("/"),
+            Path::new("/home"),
+            Path::new("/var"),
+            &dir,
+            &home,
+            root,
+            &storage.volumes(),
+            &root.join("layers/x"),
+        ] {
+            assert!(is_too_much(no, &home, &storage), "{}", no.display());
         }
+        for yes in [
+            &home.join("data"),
+            &storage.volume(&"v".parse().unwrap()).join("_data"),
+            Path::new("/home/other/data"),
+            &dir.join("beside"),
+        ] {
+            assert!(!is_too_much(yes, &home, &storage), "{}", yes.display());
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
-    Ok(())
+
+    #[test]
+    fn what_is_mounted_within_stays_as_it_is() {
+        let name = "container::rootfs::tests::what_is_mounted_within_stays_as_it_is";
+        let Some(proof) = crate::sys::process::alone(name) else {
+            return;
+        };
+        let settings = crate::settings::Settings::read(&Default::default()).unwrap();
+        let (map, _) = crate::userns::default_map(&settings);
+        if map.is_single() {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("coracle-u-{}", crate::id::random_hex::<8>()));
+        for part in ["tree/sub", "tree/file", "other/below"] {
+            std::fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        crate::userns::in_child(proof, &map, || {
+            mount::bind(&dir.join("other"), &dir.join("tree/sub"))?;
+            storage::give_tree(&dir.join("tree"), (7, 8))?;
+            let owner = |path: &str| {
+                let found = dir.join(path).symlink_metadata().unwrap();
+                (found.uid(), found.gid())
+            };
+            assert_eq!(owner("tree/file"), (7, 8));
+            assert_eq!(owner("tree/sub"), (0, 0));
+            assert_eq!(owner("other/below"), (0, 0));
+            mount::detach(&dir.join("tree/sub"))?;
+            storage::give_tree(&dir.join("tree"), (0, 0))
+        })
+        .unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

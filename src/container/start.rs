@@ -16,11 +16,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::cgroup::{self, Settled};
 use super::host::{self, Joins};
+use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::Progress;
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
@@ -28,8 +31,7 @@ use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::process::{self, UnshareFlags};
-use crate::sys::{mount, socket};
+use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
 
 /// How a container is to be started.
@@ -44,6 +46,8 @@ pub struct Launch {
     pub size: Option<(u16, u16)>,
     /// Make the init and let it wait (`init`).
     pub hold: bool,
+    /// Hears of what takes long.
+    pub progress: Option<Progress>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -71,28 +75,33 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    // From within its namespace the monitor could not find out.
+    engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
     let map = record
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, &mut joins, control).run(launch);
+        Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings: Vec<String> = engine
         .why_single()
-        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
+        .map(|why| {
+            let why = why.with_hint();
+            format!("only your own id is mapped, so the container has no users but one; {why}")
+        })
         .into_iter()
         .collect();
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
-                let settings = &engine.settings;
-                let map = map.and_caller(settings.uid, settings.gid);
+                let map = map.and_rest(engine.default_map());
                 if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
                     let _ = monitor.process.signal(libc::SIGKILL);
                     let _ = monitor.process.reap();
@@ -143,15 +152,24 @@ struct Network {
     netns: Netns,
 }
 
+/// One start of the container and its end.
+struct Life {
+    ended: Ended,
+    began: Timestamp,
+    oom_killed: bool,
+}
+
 /// The monitor's side.
 struct Monitor<'a> {
     engine: &'a Engine,
     record: &'a Record,
     map: &'a IdMap,
+    lowers: &'a Lowers,
     joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
     dir: PathBuf,
+    cgroup: Settled,
 }
 
 impl<'a> Monitor<'a> {
@@ -159,6 +177,7 @@ impl<'a> Monitor<'a> {
         engine: &'a Engine,
         record: &'a Record,
         map: &'a IdMap,
+        lowers: &'a Lowers,
         joins: &'a mut Joins,
         control: OwnedFd,
     ) -> Self {
@@ -166,10 +185,12 @@ impl<'a> Monitor<'a> {
             engine,
             record,
             map,
+            lowers,
             joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
             dir: engine.storage.container(&record.id),
+            cgroup: Settled::default(),
         }
     }
 
@@ -216,7 +237,11 @@ impl<'a> Monitor<'a> {
             }
         };
         self.tell(&Event::Created);
-        let entered = self.enter_namespaces(joined);
+        // While the map is written: systemd takes as long.
+        let settled = cgroup::settle(self.engine, self.record);
+        let entered = self
+            .enter_namespaces(joined)
+            .and_then(|()| self.keep(settled?));
         if let (Err(_), true) = (&entered, fresh) {
             let _ = remove::remove_files(self.storage(), self.record, true);
         }
@@ -250,8 +275,7 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let settings = &self.engine.settings;
-        if !self.map.has_outside(settings.uid, settings.gid) {
+        if !joined && self.map.and_rest(self.engine.default_map()) != *self.map {
             self.joins.nested = Some(userns::nested(self.engine.thread, self.map)?);
         }
         // The map is written, so nobody has to look into us any more: with
@@ -261,18 +285,24 @@ impl<'a> Monitor<'a> {
         if !self.record.options.keeps_groups() {
             userns::leave_groups(self.map)?;
         }
-        process::unshare(self.engine.thread, UnshareFlags::NEWNS)
-            .tried(|| "make a mount namespace")?;
-        mount::make_slave().tried(|| "make mounts slaves")?;
+        userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
-        runtime::cgroup::show_unified_only()
+        crate::cgroup::show_unified_only()
+    }
+
+    fn keep(&mut self, mut settled: Settled) -> Result<()> {
+        if let Some(warning) = settled.warning.take() {
+            self.tell(&Event::Warning(warning));
+        }
+        self.cgroup = settled;
+        Ok(())
     }
 
     /// From the record in place to the end.
     fn live(mut self, seat: Seat, mut launch: Launch) {
         let mut restarts = 0;
         let mut delay = Duration::from_millis(100);
-        let (code, ended) = loop {
+        let life = loop {
             let begun = Instant::now();
             match self.one_life(&mut launch, restarts) {
                 Err(error) => {
@@ -280,32 +310,32 @@ impl<'a> Monitor<'a> {
                     drop(self.clients);
                     return seat.leave_at_exit();
                 }
-                Ok((ended, started)) => {
-                    let again = self.restarts(&ended, restarts);
+                Ok(life) => {
+                    let again = self.restarts(&life.ended, restarts);
                     if begun.elapsed() > Duration::from_secs(10) {
                         delay = Duration::from_millis(100);
                     }
                     if !again {
-                        break (ended.code, (ended, started));
+                        break life;
                     }
                     restarts += 1;
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
                     // As Docker does: twice as long each time, a minute at most.
-                    if let Some(ended) = self.rest(delay, ended) {
-                        break (ended.code, (ended, started));
+                    if let Some(life) = self.rest(delay, life) {
+                        break life;
                     }
                     delay = (delay * 2).min(Duration::from_secs(60));
                 }
             }
         };
-        let (ended, started) = ended;
-        self.finish(code, &ended, started);
+        self.finish(&life);
         seat.leave_at_exit();
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
-    fn rest(&mut self, delay: Duration, mut ended: Ended) -> Option<Ended> {
+    fn rest(&mut self, delay: Duration, mut life: Life) -> Option<Life> {
+        let ended = &mut life.ended;
         let until = Instant::now() + delay;
         let listener = socket::listen(&self.runtime, SOCKET).ok()?;
         loop {
@@ -341,7 +371,7 @@ impl<'a> Monitor<'a> {
                 }
                 self.clients.push(client);
                 if ended.stopped_by_user {
-                    return Some(ended);
+                    return Some(life);
                 }
             }
         }
@@ -360,7 +390,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// Makes the init, starts it, and stays with it until it has ended.
-    fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<(Ended, Timestamp)> {
+    fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<Life> {
         let options = &self.record.options;
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
@@ -368,15 +398,21 @@ impl<'a> Monitor<'a> {
         let _ = remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
+        let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
+        let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
         let mut prepared = rootfs::prepare(
             self.engine,
             self.record,
             self.map,
-            &self.runtime,
-            self.joins,
-            netns,
+            self.lowers,
+            rootfs::Ground {
+                runtime: &self.runtime,
+                joins: self.joins,
+                netns,
+                group: group.as_ref().map(|group| &group.cgroup),
+            },
         )?;
         for warning in &prepared.warnings {
             self.tell(&Event::Warning(warning.clone()));
@@ -397,10 +433,15 @@ impl<'a> Monitor<'a> {
         let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
         std::mem::take(&mut prepared.volumes).let_go();
         // From here on an error must end the init.
-        if let Err(error) = self.connect(network.as_mut(), &prepared) {
+        let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
+            let init = created.init.pid();
+            group.as_ref().map_or(Ok(()), |group| group.check(init))
+        });
+        if let Err(error) = connected {
             created.abandon();
             return Err(error);
         }
+        self.cgroup.is_taken();
         let at = Timestamp::now();
         let mut started = Started {
             pid: created.init.pid(),
@@ -409,7 +450,7 @@ impl<'a> Monitor<'a> {
             at,
             held: launch.hold,
             restarts,
-            cgroup: None,
+            cgroup: group.as_ref().map(|group| group.cgroup.folder().to_owned()),
         };
         let started_json = self.dir.join("started.json");
         let note = |started: &Started| write_json(&started_json, started, Durable::No);
@@ -474,9 +515,18 @@ impl<'a> Monitor<'a> {
         }
         .run()
         .tried(|| "watch the container")?;
+        let oom_killed = group
+            .as_ref()
+            .is_some_and(|group| group.cgroup.was_out_of_memory());
+        // What the init left of processes has what is mounted in use.
+        drop(group);
         drop(network);
         rootfs::dismantle(&self.dir, &self.runtime, self.joins);
-        Ok((ended, at))
+        Ok(Life {
+            ended,
+            began: at,
+            oom_killed,
+        })
     }
 
     /// Makes the container's network namespace, if it has one of its own, and
@@ -580,15 +630,16 @@ impl<'a> Monitor<'a> {
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(mut self, code: i32, ended: &Ended, started: Timestamp) {
+    fn finish(mut self, life: &Life) {
+        let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
         if !removes {
             let exit = Exit {
                 code,
-                started: Some(started),
+                started: Some(life.began),
                 finished: Timestamp::now(),
-                oom_killed: false,
+                oom_killed: life.oom_killed,
                 error: None,
                 stopped_by_user: ended.stopped_by_user,
             };

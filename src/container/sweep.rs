@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::cgroup;
 use super::{Exit, Record, Seat, Started, Status, remove, stop};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -56,6 +57,7 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
         exit,
     };
     stop::kill_leftovers(&status);
+    cgroup::end_left(engine, &dir);
     if record.options.remove {
         return remove::remove_files_with(&engine.storage, &record, true, &|path| {
             engine.remove_tree(path)

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::MountAttrFlags;
 
+use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::rootfs::{dress_like, image_folder, mount_overlay, place};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
+use crate::storage::shifted::Lower;
 use crate::storage::{Locked, Storage, read_json, write_json};
 use crate::sys::file::{Durable, open_dir};
 use crate::sys::freeze::Frozen;
@@ -140,8 +142,8 @@ const MOUNTED_BY: &str = "mounted-by";
 pub(super) fn source(
     storage: &Storage,
     record: &Record,
-    name: &Name,
-    copy: bool,
+    (name, copy): (&Name, bool),
+    lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     runtime: &Path,
@@ -153,7 +155,8 @@ pub(super) fn source(
         return Ok(spec::Source { path, flags });
     }
     let at = place(runtime, "volume", &mount.destination)?;
-    let flags = attach(storage, &volume, &at).map_err(|error| {
+    let lower = |image: &Beneath| lowers.mounted(&image.id).cloned();
+    let flags = attach(storage, &volume, lower, &at).map_err(|error| {
         let what = format!("mounting volume {name} for container {}", record.id);
         error.tried(what).kind_is(Kind::CannotInvoke)
     })?;
@@ -165,8 +168,14 @@ pub(super) fn source(
     Ok(spec::Source { path: at, flags })
 }
 
-/// Mounts a volume that is more than a folder of ours at `at`; its mount flags.
-fn attach(storage: &Storage, volume: &Volume, at: &Path) -> Result<Vec<String>> {
+/// Mounts a volume that is more than a folder of ours at `at`; its mount flags. `lower`
+/// is asked for what of an image to mount.
+fn attach(
+    storage: &Storage,
+    volume: &Volume,
+    lower: impl FnOnce(&Beneath) -> Result<Lower>,
+    at: &Path,
+) -> Result<Vec<String>> {
     let data = volume::mountpoint(storage, &volume.name);
     match volume.backing(&data) {
         Backing::Directory(path) => {
@@ -196,10 +205,18 @@ fn attach(storage: &Storage, volume: &Volume, at: &Path) -> Result<Vec<String>> 
             Ok(flags)
         }
         Backing::Image(image) => {
-            attach_image(storage, &volume.name, &image, at)?;
+            attach_image(storage, &volume.name, &lower(&image)?, at)?;
             Ok(Vec::new())
         }
     }
+}
+
+/// As [`attach`], where the default id map is.
+fn attach_plain(storage: &Storage, volume: &Volume, at: &Path) -> Result<()> {
+    let lower = |image: &Beneath| Ok(storage.plain(&image.layers));
+    attach(storage, volume, lower, at)
+        .map(drop)
+        .tried(|| format!("mounting volume {}", volume.name))
 }
 
 /// Mounts a new file system at `at`. What a user may mount is for the kernel to say.
@@ -230,17 +247,17 @@ fn make(kind: &str, device: Option<&str>, options: &[String], at: &Path) -> Resu
 }
 
 /// Mounts an image's layers and the volume's own above them.
-fn attach_image(storage: &Storage, name: &Name, image: &Beneath, at: &Path) -> Result<()> {
-    let own = storage.volume(name).join("layer");
-    let (upper, work) = (own.join("upper"), own.join("work"));
+fn attach_image(storage: &Storage, name: &Name, lower: &Lower, at: &Path) -> Result<()> {
+    let upper = volume::changes(storage, name);
+    let work = upper.with_file_name("work");
     if !upper.exists() {
         std::fs::create_dir_all(&upper).tried(|| format!("make {}", upper.display()))?;
-        if let Some(top) = image.layers.last() {
-            dress_like(&upper, &storage.layer(top).join("diff"))?;
+        if let Some(top) = lower.folders.first() {
+            dress_like(&upper, top)?;
         }
     }
     std::fs::create_dir_all(&work).tried(|| format!("make {}", work.display()))?;
-    mount_overlay(storage, &image.layers, Some((&upper, &work)), false, at)
+    mount_overlay(storage, lower, Some((&upper, &work)), false, at)
 }
 
 /// Fills what was mounted at `at` with the image's files, if it is empty. A tmpfs gets
@@ -269,7 +286,7 @@ pub fn open(storage: &Storage, volume: &Volume, at: &Path) -> Result<OwnedFd> {
     let path = match volume.is_plain() {
         true => volume::mountpoint(storage, &volume.name),
         false => {
-            attach(storage, volume, at).tried(|| format!("mounting volume {}", volume.name))?;
+            attach_plain(storage, volume, at)?;
             at.to_owned()
         }
     };
@@ -280,7 +297,7 @@ pub fn open(storage: &Storage, volume: &Volume, at: &Path) -> Result<OwnedFd> {
 pub fn mount(storage: &Storage, volume: &Volume) -> Result<PathBuf> {
     let at = volume::mountpoint(storage, &volume.name);
     if !volume.is_plain() && !is_mount_point(&at)? {
-        attach(storage, volume, &at).tried(|| format!("mounting volume {}", volume.name))?;
+        attach_plain(storage, volume, &at)?;
     }
     Ok(at)
 }

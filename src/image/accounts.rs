@@ -371,8 +371,7 @@ impl Entries<'_> {
     /// The user's home, if it or a folder above it is mounted; else the working folder.
     fn home_of(&self, user: &HostUser) -> String {
         let mut above = Path::new(&user.home).ancestors();
-        let is_mounted = above
-            .any(|dir| dir != Path::new("/") && self.mounted.iter().any(|mounted| *mounted == dir));
+        let is_mounted = above.any(|dir| dir != Path::new("/") && self.mounted.contains(&dir));
         let home = if is_mounted { &user.home } else { self.workdir };
         fit(home).unwrap_or("/").to_owned()
     }

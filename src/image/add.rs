@@ -98,7 +98,8 @@ fn add_from(
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Image>> {
     let storage = &engine.storage;
-    allow_many_files();
+    // An image may have hundreds of layers, and each is held by a descriptor.
+    crate::sys::process::allow_many_files();
     let mut held = HashMap::new();
     let mut missing: Vec<Missing> = Vec::new();
     let mut parts = Vec::new();
@@ -191,18 +192,6 @@ pub(super) fn owners(engine: &Engine) -> Owners {
     } else {
         Owners::Mapped
     }
-}
-
-/// An image may have hundreds of layers, and each is held by a descriptor.
-fn allow_many_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    // Where it is refused, what needs it says so.
-    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Unpacks every layer into `staging/<hex>`, as many at once as there are cores.
@@ -408,6 +397,8 @@ mod tests {
                 data: root.join("data"),
                 cache: root.join("cache"),
                 runtime: root.join("run"),
+                user_manager: None,
+                cgroup_manager: None,
             };
             Self(Storage::open(&settings).unwrap())
         }

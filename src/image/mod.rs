@@ -31,6 +31,7 @@ pub mod manifest;
 mod name;
 mod reference;
 mod remove;
+mod shift;
 
 pub use add::{GivenManifest, Incoming, IncomingLayer, Step, add};
 pub use archive::Source;
@@ -41,6 +42,7 @@ pub use load::{Input, Loaded, check_path, load};
 pub use name::{tag, untag, untag_one};
 pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
+pub use shift::{Progress, ensure as ensure_shifted};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

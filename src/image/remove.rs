@@ -34,7 +34,10 @@ pub fn remove(engine: &Engine, image: &Image, users: &Users) -> Result<Vec<Done>
         name::remove(storage, &reference)?;
         done.push(Done::Untagged(reference.to_string()));
     }
+    // An image may lose these, but they may not outlive it.
+    let retired = storage.retire_shifted(&image.id)?;
     storage.retire(&storage.image(&image.id))?;
+    delete(engine, &retired)?;
     done.push(Done::Deleted(image.id.clone()));
     Ok(done)
 }
@@ -89,7 +92,11 @@ pub fn collect_layers(engine: &Engine) -> Result<()> {
             retired.extend(storage.retire(&storage.layer(id))?);
         }
     }
-    // Out of sight already: what a kill leaves now is swept.
+    delete(engine, &retired)
+}
+
+/// Deletes what is out of sight already: what a kill leaves now is swept.
+fn delete(engine: &Engine, retired: &[Staging]) -> Result<()> {
     if retired
         .iter()
         .all(|staging| crate::storage::remove_tree(staging.path()).is_ok())

@@ -6,13 +6,14 @@
 //!   [`value::Row`]s or `Serialize` structs by way of [`value::to_value`].
 //! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
+//! - [`progress`]: bars on a terminal.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
 mod function;
 pub mod human;
 pub mod json;
 pub mod listing;
-mod progress;
+pub mod progress;
 pub mod table;
 mod template;
 pub mod value;

@@ -85,6 +85,35 @@ fn line(what: &str, done: u64, total: Option<u64>, speed: u64) -> String {
     }
 }
 
+/// Shows on stderr, if it is a terminal, that `done` of `total` bytes are copied;
+/// takes that away when all are.
+pub fn copying(done: u64, total: u64) {
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return;
+    }
+    let line = match done < total {
+        true => bar(done, total),
+        false => String::new(),
+    };
+    // To the line's beginning, and what is left of the last one away.
+    let _ = write!(stderr, "\r{line}\x1b[K");
+    let _ = stderr.flush();
+}
+
+const WIDTH: u64 = 30;
+
+fn bar(done: u64, total: u64) -> String {
+    let filled = (u128::from(done) * u128::from(WIDTH) / u128::from(total.max(1))) as usize;
+    format!(
+        "Copying the image for this id map [{}{}] {} / {}",
+        "=".repeat(filled),
+        " ".repeat(WIDTH as usize - filled),
+        human::size(done, 3),
+        human::size(total, 3)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +126,18 @@ mod tests {
         );
         assert_eq!(line("reading", 10, None, 1), "reading: 10B  1B/s");
         assert_eq!(line("x", 9, Some(3), 1), "x: 100%  3B of 3B  1B/s");
+    }
+
+    #[test]
+    fn the_bar_fills() {
+        assert_eq!(
+            bar(500_000, 1_000_000),
+            format!(
+                "Copying the image for this id map [{}{}] 500kB / 1MB",
+                "=".repeat(15),
+                " ".repeat(15)
+            )
+        );
+        assert!(bar(0, u64::MAX).contains("[  "));
     }
 }

@@ -14,7 +14,7 @@
 //! say to our overlay (`user.overlay.*`) is left out. Unpacking forks nothing and
 //! may use threads; it must run where the ids of the files are mapped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
@@ -33,6 +33,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::acl::{self, Whom};
 use super::tar::{Entry, Kind, Reader};
 use super::{Locked, Staging, Storage};
 use crate::error::{Context, Error, Result};
@@ -47,6 +48,24 @@ pub struct Layer {
     pub size: u64,
     /// Entries of the tar.
     pub entries: u64,
+    /// None for a layer unpacked before this was noted.
+    #[serde(default)]
+    pub owners: Option<OwnerIds>,
+    /// Whether a file may have extended attributes.
+    #[serde(default = "yes")]
+    pub attributes: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The ids that files of a layer have, as owners and in access control lists: ranges
+/// (first, count) in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerIds {
+    pub uids: Vec<(u32, u32)>,
+    pub gids: Vec<(u32, u32)>,
 }
 
 /// Whose the unpacked files are.
@@ -63,7 +82,7 @@ pub enum Owners {
 pub const OWNER: &str = "user.coracle.owner";
 
 /// What an overlay takes for an opaque folder (`userxattr`).
-const OPAQUE: &str = "user.overlay.opaque";
+pub(super) const OPAQUE: &str = "user.overlay.opaque";
 
 /// How many open folders are remembered while unpacking.
 const OPEN_FOLDERS: usize = 256;
@@ -136,7 +155,7 @@ pub fn unpack(
         .map_err(make)?;
     let record = zstd::stream::Encoder::new(BufWriter::with_capacity(PIECE, headers), 1)?;
 
-    let (id, size, entries) = std::thread::scope(|scope| {
+    let (id, unpacked) = std::thread::scope(|scope| {
         let (to_unpacker, pieces) = sync_channel(8);
         let (to_hasher, hashed) = sync_channel(8);
         let reader = scope.spawn(move || read_pieces(from, &to_unpacker, &to_hasher));
@@ -149,8 +168,7 @@ pub fn unpack(
         let id = hasher.join().map_err(failed)?;
         // To the unpacker, a reader that failed is an archive that ends early.
         read?;
-        let (entries, size) = unpacked?;
-        Ok::<_, Error>((id, size, entries))
+        Ok::<_, Error>((id, unpacked?))
     })?;
     if let Some(wanted) = wanted
         && id != *wanted
@@ -159,7 +177,13 @@ pub fn unpack(
             "its digest is {id}, where the image says {wanted}"
         )));
     }
-    let layer = Layer { id, size, entries };
+    let layer = Layer {
+        id,
+        size: unpacked.size,
+        entries: unpacked.entries,
+        owners: Some(unpacked.owners),
+        attributes: unpacked.attributes,
+    };
     // Synced with the whole layer, before it is published.
     super::write_json(&into.join("layer.json"), &layer, Durable::No)?;
     Ok(layer)
@@ -297,6 +321,18 @@ struct Unpacker {
     /// what is remembered stays true.
     open: HashMap<Vec<u8>, Rc<OwnedFd>>,
     pending: Vec<Pending>,
+    /// Ids that files have.
+    uids: BTreeSet<u32>,
+    gids: BTreeSet<u32>,
+    attributes: bool,
+}
+
+/// What unpacking has to say of a layer.
+struct Unpacked {
+    size: u64,
+    entries: u64,
+    owners: OwnerIds,
+    attributes: bool,
 }
 
 impl Unpacker {
@@ -306,14 +342,18 @@ impl Unpacker {
             owners,
             open: HashMap::new(),
             pending: Vec::new(),
+            // The root, and folders that have no entry of their own.
+            uids: BTreeSet::from([0]),
+            gids: BTreeSet::from([0]),
+            attributes: false,
         }
     }
 
-    /// Unpacks all; how many entries and bytes the archive has.
+    /// Unpacks all.
     fn unpack<W: Write>(
         mut self,
         mut archive: Reader<Pieces, zstd::stream::Encoder<'_, W>>,
-    ) -> Result<(u64, u64)> {
+    ) -> Result<Unpacked> {
         let mut entries = 0;
         while let Some(entry) = archive.next_entry()? {
             entries += 1;
@@ -324,7 +364,15 @@ impl Unpacker {
         self.finish()?;
         let (record, size) = archive.finish()?;
         record.finish()?.flush()?;
-        Ok((entries, size))
+        Ok(Unpacked {
+            size,
+            entries,
+            owners: OwnerIds {
+                uids: ranges(&self.uids),
+                gids: ranges(&self.gids),
+            },
+            attributes: self.attributes,
+        })
     }
 
     fn entry<W: Write>(
@@ -356,6 +404,13 @@ impl Unpacker {
         }
         if entry.sparse.is_some() {
             return Err(Error::unsupported("a sparse file in a layer"));
+        }
+        if !matches!(
+            entry.kind,
+            Kind::HardLink | Kind::CharDevice | Kind::BlockDevice
+        ) {
+            self.uids.insert(entry.uid);
+            self.gids.insert(entry.gid);
         }
         match entry.kind {
             Kind::File => self.file(entry, parent, name, archive),
@@ -433,7 +488,7 @@ impl Unpacker {
         if entry.mode & 0o7000 != 0 {
             fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         }
-        extend(entry, &file)?;
+        self.extend(entry, &file)?;
         Ok(futimens(&file, &times(entry))?)
     }
 
@@ -467,7 +522,7 @@ impl Unpacker {
             if self.owners == Owners::Single {
                 self.own(entry, &folder)?;
             }
-            extend(entry, &folder)?;
+            self.extend(entry, &folder)?;
         }
         self.pending.push(Pending {
             path: path.to_vec(),
@@ -541,6 +596,38 @@ impl Unpacker {
         Ok(folder)
     }
 
+    /// Sets the extended attributes of an entry. What the kernel does not let us set
+    /// is left out, as Podman does.
+    fn extend(&mut self, entry: &Entry, file: &OwnedFd) -> Result<()> {
+        for (name, value) in &entry.xattrs {
+            let ours = [
+                "user.overlay.",
+                "user.coracle.",
+                "trusted.",
+                "security.selinux",
+            ];
+            if ours.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            match fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
+                Ok(()) => self.attributes = true,
+                Err(Errno::PERM | Errno::NOTSUP) => continue,
+                Err(error) => {
+                    return Err(error).tried(|| format!("set {}", shown(name.as_bytes())));
+                }
+            }
+            if acl::is_list(name.as_bytes()) {
+                acl::each_id(&mut value.clone(), |whom| {
+                    let _ = match whom {
+                        Whom::User(id) => self.uids.insert(*id),
+                        Whom::Group(id) => self.gids.insert(*id),
+                    };
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn own(&self, entry: &Entry, file: &OwnedFd) -> Result<()> {
         if (entry.uid, entry.gid) == (0, 0) {
             return Ok(());
@@ -574,7 +661,7 @@ impl Unpacker {
 
     /// Gives folders their modes and times, now that nothing is made in them any
     /// more: the deepest first, as a mode may shut its owner out.
-    fn finish(self) -> Result<()> {
+    fn finish(&self) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         for folder in self.pending.iter().rev() {
             let tried = || shown(&folder.path);
@@ -609,7 +696,7 @@ pub fn clean(path: &[u8]) -> Vec<u8> {
 }
 
 /// The folder and the last name of a cleaned path.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"", path),
@@ -622,7 +709,7 @@ fn raw(bytes: &[u8]) -> &Path {
 }
 
 /// A name as an error may show it: not too long, no control characters.
-fn shown(path: &[u8]) -> String {
+pub(super) fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let safe = text.chars().filter(|c| !c.is_control());
     let short: String = safe.take(200).collect();
@@ -665,25 +752,16 @@ fn opaque(folder: &OwnedFd) -> io::Result<()> {
     Ok(fsetxattr(&folder, OPAQUE, b"y", XattrFlags::empty())?)
 }
 
-/// Sets the extended attributes of an entry. What the kernel does not let us set
-/// is left out, as Podman does.
-fn extend(entry: &Entry, file: &OwnedFd) -> Result<()> {
-    for (name, value) in &entry.xattrs {
-        let ours = [
-            "user.overlay.",
-            "user.coracle.",
-            "trusted.",
-            "security.selinux",
-        ];
-        if ours.iter().any(|prefix| name.starts_with(prefix)) {
-            continue;
-        }
-        match fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
-            Ok(()) | Err(Errno::PERM | Errno::NOTSUP) => {}
-            Err(error) => return Err(error).tried(|| format!("set {}", shown(name.as_bytes()))),
+/// Ids as ranges (first, count).
+fn ranges(ids: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &id in ids {
+        match ranges.last_mut() {
+            Some((first, count)) if id - *first == *count => *count += 1,
+            _ => ranges.push((id, 1)),
         }
     }
-    Ok(())
+    ranges
 }
 
 fn times(entry: &Entry) -> Timestamps {

@@ -7,7 +7,9 @@
 //!                           its config and manifest, exact bytes
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
+//!   shifted/<image id>-<key>/    an image's files under another id map
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
+//!                           cgroup (where it is, while it has one),
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
@@ -24,10 +26,13 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+mod acl;
 pub mod compression;
+mod filesystem;
 pub mod layer;
 mod lock;
 pub mod pack;
+pub mod shifted;
 mod staging;
 pub mod tar;
 mod tree;
@@ -37,9 +42,10 @@ use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use filesystem::FileSystem;
 pub use lock::Locked;
 pub use staging::Staging;
-pub use tree::{disk_usage, remove_tree, remove_tree_at};
+pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
@@ -72,12 +78,17 @@ impl Storage {
                 "{} is of format {}, which this coracle does not know (it knows {FORMAT})",
                 storage.root.display(),
                 version.trim()
-            ))),
+            ))
+            .hint("a newer coracle made it: use that one, or another store (`--root FOLDER`)")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 storage.make(&format).map(|()| storage)
             }
             Err(error) => Err(error).tried(|| format!("read {}", format.display())),
         }
+        .map_err(|error| match error.hint_line() {
+            Some(_) => error,
+            None => error.hint("put the store where you may write: `export XDG_DATA_HOME=FOLDER`"),
+        })
     }
 
     fn make(&self, format: &Path) -> Result<()> {
@@ -91,6 +102,7 @@ impl Storage {
             "images",
             "refs",
             "layers",
+            "shifted",
             "containers",
             "names",
             "running",
@@ -248,6 +260,13 @@ pub fn lock_alone(dir: &Path) -> Result<Locked> {
 /// Opens a folder and locks it alone; `None` if somebody uses it.
 pub fn try_lock_alone(dir: &Path) -> Result<Option<Locked>> {
     lock::try_alone(dir)
+}
+
+/// A path as the kernel's mount options want it.
+pub fn text(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::other(format!("{} is not UTF-8", path.display())))
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -1,16 +1,19 @@
-//! Trees of files: deleting and measuring them.
+//! Trees of files: deleting them, giving them to somebody, measuring them.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat, openat2,
+    unlinkat,
 };
 
 use super::walk::{self, Step, Walk};
+use crate::error::{Context, Result};
 
 /// Deletes `path` and all beneath it. Links are not followed; folders are held
 /// by descriptor, so that nothing swapped meanwhile leads elsewhere; folders
@@ -165,6 +168,163 @@ fn reopen_shut(
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
+/// Gives what is at `path`, a path without links, and all beneath it to `owner`.
+/// What is theirs already is left alone. Everything is held by descriptor and no
+/// link is followed, so that nothing swapped meanwhile leads elsewhere; what
+/// vanishes meanwhile is passed over; what is mounted beneath `path` stays as it is.
+pub fn give_tree(path: &Path, owner: (u32, u32)) -> Result<()> {
+    let owner = Owner {
+        uid: Uid::from_raw(owner.0),
+        gid: Gid::from_raw(owner.1),
+    };
+    let top = openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS,
+    )
+    .tried(|| format!("open {}", path.display()))?;
+    owner.give(&top).tried(|| owner.giving(path))?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&top)?.st_mode);
+    if kind != FileType::Directory {
+        return Ok(());
+    }
+    // Where we are, for an error.
+    let mut at = path.to_owned();
+    let mut open = vec![Folder::open(top.as_fd()).tried(|| format!("read {}", at.display()))?];
+    while let Some(folder) = open.last_mut() {
+        let Some(name) = folder.rest.pop() else {
+            let done = open.pop().expect("there is a last");
+            if let Some(above) = open.last_mut() {
+                above.come_back(&done).tried(|| owner.giving(&at))?;
+                at.pop();
+            }
+            continue;
+        };
+        let here = folder.fd.as_ref().expect("the last one is held");
+        let entry = |name: &CStr| at.join(OsStr::from_bytes(name.to_bytes()));
+        let deeper = owner
+            .entry(here, &name)
+            .tried(|| owner.giving(&entry(&name)))?;
+        if let Some(deeper) = deeper {
+            at = entry(&name);
+            if let Some(far) = open.len().checked_sub(DEEPEST) {
+                open[far].fd = None;
+            }
+            open.push(deeper);
+        }
+    }
+    Ok(())
+}
+
+/// Whose a tree is to be.
+struct Owner {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Owner {
+    fn giving(&self, path: &Path) -> String {
+        format!("give {} to {}:{}", path.display(), self.uid, self.gid)
+    }
+
+    fn has(&self, found: &rustix::fs::Stat) -> bool {
+        (found.st_uid, found.st_gid) == (self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    fn give(&self, file: &OwnedFd) -> io::Result<()> {
+        if self.has(&rustix::fs::fstat(file)?) {
+            return Ok(());
+        }
+        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+        let (uid, gid) = (Some(self.uid), Some(self.gid));
+        Ok(rustix::fs::chownat(file, c"", uid, gid, flags)?)
+    }
+
+    /// Gives the entry `name` of `folder`; a folder is given back to be walked.
+    fn entry(&self, folder: &OwnedFd, name: &CStr) -> io::Result<Option<Folder>> {
+        use rustix::io::Errno;
+        let found = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result?,
+        };
+        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+        if !is_folder && self.has(&found) {
+            return Ok(None);
+        }
+        let opened = openat2(
+            folder,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS,
+        );
+        let file = match opened {
+            // Gone, or the place of another mount.
+            Err(Errno::NOENT | Errno::XDEV) => return Ok(None),
+            result => result?,
+        };
+        self.give(&file)?;
+        // It may have become a folder, or something else, since it was looked at.
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        match kind {
+            FileType::Directory => Folder::open(file.as_fd()).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A folder of the walk: which it is, and the names in it that are still to come.
+struct Folder {
+    /// None while the walk is far beneath: a container may nest folders by the
+    /// thousand, more than a process may open.
+    fd: Option<OwnedFd>,
+    id: (u64, u64),
+    rest: Vec<CString>,
+}
+
+impl Folder {
+    fn open(place: BorrowedFd<'_>) -> io::Result<Self> {
+        let fd = openat(
+            place,
+            c".",
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let found = rustix::fs::fstat(&fd)?;
+        let mut rest = Vec::new();
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                rest.push(name.to_owned());
+            }
+        }
+        Ok(Self {
+            fd: Some(fd),
+            id: (found.st_dev, found.st_ino),
+            rest,
+        })
+    }
+
+    /// Holds this folder again, out of which `from` was walked.
+    fn come_back(&mut self, from: &Self) -> io::Result<()> {
+        if self.fd.is_some() {
+            return Ok(());
+        }
+        let from = from.fd.as_ref().expect("it was the last one");
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = openat(from, c"..", flags, Mode::empty())?;
+        let found = rustix::fs::fstat(&fd)?;
+        if (found.st_dev, found.st_ino) != self.id {
+            return Err(io::Error::other("it was moved meanwhile"));
+        }
+        self.fd = Some(fd);
+        Ok(())
+    }
+}
+
 /// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard links
 /// counted once); 0 if it is not there.
 pub fn disk_usage(path: &Path) -> io::Result<u64> {
@@ -195,7 +355,7 @@ pub fn disk_usage(path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
     fn a_tree_is_deleted_whatever_its_modes_and_links() {
@@ -220,5 +380,42 @@ mod tests {
         assert!(!root.exists());
         assert!(outside.join("kept").exists());
         std::fs::remove_dir_all(&outside).unwrap();
+    }
+
+    #[test]
+    fn a_tree_is_given_without_following_what_is_swapped_in() {
+        let root =
+            std::env::temp_dir().join(format!("coracle-give-{}", crate::id::random_hex::<8>()));
+        std::fs::create_dir_all(root.join("tree/a")).unwrap();
+        std::fs::create_dir(root.join("outside")).unwrap();
+        std::fs::write(root.join("tree/a/file"), "x").unwrap();
+        std::os::unix::fs::symlink(root.join("outside"), root.join("tree/link")).unwrap();
+        let mut deep = openat(CWD, root.join("tree"), OFlags::PATH, Mode::empty()).unwrap();
+        for _ in 0..300 {
+            rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            rustix::fs::symlinkat("..", &deep, "up").unwrap();
+            deep = openat(&deep, "d", OFlags::PATH, Mode::empty()).unwrap();
+        }
+        let stat = |path: &str| root.join(path).symlink_metadata().unwrap();
+        let own = (stat("tree").uid(), stat("tree").gid());
+        let before = stat("tree/a/file").ctime_nsec();
+        give_tree(&root.join("tree"), own).unwrap();
+        // What was right is not touched, not even to be given once more.
+        assert_eq!(stat("tree/a/file").ctime_nsec(), before);
+        // Only root could: that it was tried tells that the walk has come there.
+        if own.0 == 0 {
+            give_tree(&root.join("tree"), (7, 8)).unwrap();
+            for given in ["tree", "tree/a", "tree/a/file", "tree/link", "tree/d/d/d/d"] {
+                assert_eq!((stat(given).uid(), stat(given).gid()), (7, 8), "{given}");
+            }
+            assert_eq!(stat("outside").uid(), 0);
+        } else {
+            let error = give_tree(&root.join("tree"), (own.0 + 1, own.1)).unwrap_err();
+            assert!(error.to_string().contains("not permitted"), "{error}");
+        }
+        // A path with a link in it leads to a tree that was not meant.
+        std::os::unix::fs::symlink(root.join("tree"), root.join("way")).unwrap();
+        assert!(give_tree(&root.join("way/a"), own).is_err());
+        remove_tree(&root).unwrap();
     }
 }

@@ -301,6 +301,12 @@ pub fn boot_id() -> String {
         .to_owned()
 }
 
+/// The kernel's version, as uname(2) gives it.
+pub fn kernel_release() -> String {
+    let machine = rustix::system::uname();
+    machine.release().to_string_lossy().into_owned()
+}
+
 /// Namespaces that may be unshared or joined.
 pub use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
@@ -601,6 +607,18 @@ pub fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
             maximum: limit(hard),
         },
     )?)
+}
+
+/// Lets this process have as many files open as it may.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it is refused, what needs it says so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Gives a terminal of ours to `uid`.

@@ -53,6 +53,16 @@ impl IdMap {
         outside(&self.uids, uid)
     }
 
+    /// The container's id for the host's `uid`.
+    pub fn uid_inside(&self, uid: u32) -> Option<u32> {
+        inside(&self.uids, uid)
+    }
+
+    /// The container's id for the host's `gid`.
+    pub fn gid_inside(&self, gid: u32) -> Option<u32> {
+        inside(&self.gids, gid)
+    }
+
     /// The host's id for the container's `gid`.
     pub fn gid_outside(&self, gid: u32) -> Option<u32> {
         outside(&self.gids, gid)
@@ -68,24 +78,13 @@ impl IdMap {
         })
     }
 
-    /// This map with the host's `uid` and `gid` beside it, where they are not in it, at
-    /// an id that nobody has.
+    /// This map with every other id of `base` beside it, at ids that nobody has: for
+    /// who makes a container's files, which may be those of ids that it does not have.
     #[must_use]
-    pub fn and_caller(&self, uid: u32, gid: u32) -> Self {
-        let with = |ranges: &[IdRange], id: u32| {
-            let mut ranges = ranges.to_vec();
-            if !has(&ranges, id) {
-                ranges.push(IdRange {
-                    inside: BESIDE,
-                    outside: id,
-                    count: 1,
-                });
-            }
-            ranges
-        };
+    pub fn and_rest(&self, base: &Self) -> Self {
         Self {
-            uids: with(&self.uids, uid),
-            gids: with(&self.gids, gid),
+            uids: and_rest(&self.uids, &base.uids),
+            gids: and_rest(&self.gids, &base.gids),
         }
     }
 
@@ -95,13 +94,61 @@ impl IdMap {
     }
 }
 
-/// Where a caller stands who is not in the container: beyond all that `--user` takes.
-const BESIDE: u32 = u32::MAX - 2;
+/// Where ids stand that are not in the container: beyond all that `--user` takes.
+const BESIDE: u32 = 1 << 31;
+
+fn and_rest(ranges: &[IdRange], base: &[IdRange]) -> Vec<IdRange> {
+    let mut left: Vec<(u32, u32)> = base.iter().map(|it| (it.outside, it.count)).collect();
+    for range in ranges {
+        left = left
+            .into_iter()
+            .flat_map(|ids| without(ids, (range.outside, range.count)))
+            .collect();
+    }
+    let ends = ranges
+        .iter()
+        .map(|range| range.inside.saturating_add(range.count));
+    let mut inside = ends.max().unwrap_or(0).max(BESIDE);
+    let mut all = ranges.to_vec();
+    for (outside, count) in left {
+        if inside.checked_add(count).is_none() {
+            break;
+        }
+        all.push(IdRange {
+            inside,
+            outside,
+            count,
+        });
+        inside += count;
+    }
+    all
+}
+
+/// The ids of one range, first and count, that are not in the other.
+pub(super) fn without((start, count): (u32, u32), (first, taken): (u32, u32)) -> Vec<(u32, u32)> {
+    let (start, end) = (u64::from(start), u64::from(start) + u64::from(count));
+    let (first, last) = (u64::from(first), u64::from(first) + u64::from(taken));
+    let parts = [
+        (start, end.min(first.max(start))),
+        (start.max(last.min(end)), end),
+    ];
+    let parts = parts.into_iter().filter(|(from, to)| from < to);
+    parts
+        .map(|(from, to)| (from as u32, (to - from) as u32))
+        .collect()
+}
 
 fn has(ranges: &[IdRange], outside: u32) -> bool {
     ranges
         .iter()
         .any(|it| outside >= it.outside && outside - it.outside < it.count)
+}
+
+fn inside(ranges: &[IdRange], id: u32) -> Option<u32> {
+    ranges
+        .iter()
+        .find(|range| id >= range.outside && id - range.outside < range.count)
+        .map(|range| range.inside + (id - range.outside))
 }
 
 fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
@@ -153,6 +200,26 @@ mod tests {
         assert_eq!(kept.uid_outside(0), Some(100_000));
         assert_eq!(kept.uid_outside(65_536), Some(165_535));
         assert_eq!(kept.uid_outside(65_537), None);
+    }
+
+    #[test]
+    fn ids_that_are_left_out_stand_beside() {
+        let map = IdMap {
+            uids: vec![range(0, 100_000, 1000)],
+            gids: base().gids,
+        };
+        let beside = map.and_rest(&base());
+        assert_eq!(
+            beside.uids,
+            [
+                range(0, 100_000, 1000),
+                range(BESIDE, 1001, 1),
+                range(BESIDE + 1, 101_000, 64_536)
+            ]
+        );
+        assert_eq!(beside.gids, base().gids);
+        let kept = IdMap::with_caller_at(&base(), 1000, 100).unwrap();
+        assert_eq!(kept.and_rest(&base()), kept);
     }
 
     #[test]

@@ -301,20 +301,14 @@ fn carve(ranges: &[IdRange], by: IdRange) -> Vec<IdRange> {
 /// `range`, which on the side looked at begins at `start`, without `count` ids
 /// there from `first` on.
 fn without(range: IdRange, start: u32, first: u32, count: u32) -> Vec<IdRange> {
-    let (start, end) = (u64::from(start), u64::from(start) + u64::from(range.count));
-    let (first, last) = (u64::from(first), u64::from(first) + u64::from(count));
-    let piece = |from: u64, to: u64| {
-        (from < to).then(|| IdRange {
-            inside: range.inside + (from - start) as u32,
-            outside: range.outside + (from - start) as u32,
-            count: (to - from) as u32,
+    super::map::without((start, range.count), (first, count))
+        .into_iter()
+        .map(|(from, count)| IdRange {
+            inside: range.inside + (from - start),
+            outside: range.outside + (from - start),
+            count,
         })
-    };
-    let parts = [
-        piece(start, end.min(first.max(start))),
-        piece(start.max(last.min(end)), end),
-    ];
-    parts.into_iter().flatten().collect()
+        .collect()
 }
 
 /// Gives the ids that are left, lowest first, to what of the container has none.
@@ -361,15 +355,7 @@ impl Free {
         let parts = std::mem::take(&mut self.ranges);
         self.ranges = parts
             .into_iter()
-            .flat_map(|(start, length)| {
-                let range = IdRange {
-                    inside: start,
-                    outside: start,
-                    count: length,
-                };
-                without(range, start, first, count)
-            })
-            .map(|range| (range.inside, range.count))
+            .flat_map(|ids| super::map::without(ids, (first, count)))
             .collect();
     }
 

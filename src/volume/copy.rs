@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::Watch;
 use crate::storage::walk::{Chain, Found, Step, Walk, open, open_root};
+use crate::sys::content;
 
 /// Opens a folder that may be held as a mere place (O_PATH), to read it.
 pub fn reopen(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -318,99 +319,16 @@ impl<'a> Worker<'a> {
     /// Copies a file's bytes: by sharing them where the file system can, else
     /// what is between its holes.
     fn content(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        if size == 0 {
-            return Ok(());
-        }
         // Below that a read and a write cost less than asking.
-        if size > 1 << 16 {
-            if rustix::fs::ioctl_ficlone(target, source).is_ok() {
+        if stat.st_size > 1 << 16 {
+            if content::share(source, target) {
                 self.how.watch.advance(used(stat));
                 return Ok(());
             }
             self.is_shared.store(false, Ordering::Relaxed);
         }
-        if used(stat) >= size {
-            return self.span(source, target, 0, size);
-        }
-        let mut at = 0;
-        while at < size {
-            let data = match rustix::fs::seek(source, rustix::fs::SeekFrom::Data(at)) {
-                Ok(data) => data,
-                Err(Errno::NXIO) => break,
-                // A file system that knows no holes.
-                Err(_) => return self.span(source, target, 0, size),
-            };
-            let hole = rustix::fs::seek(source, rustix::fs::SeekFrom::Hole(data))?.min(size);
-            if data >= size {
-                break;
-            }
-            self.span(source, target, data, hole)?;
-            at = hole;
-        }
-        Ok(rustix::fs::ftruncate(target, size)?)
-    }
-
-    fn span(&mut self, source: &OwnedFd, target: &OwnedFd, from: u64, to: u64) -> io::Result<()> {
-        /// What is copied between two words to who watches.
-        const STRIDE: usize = 16 << 20;
-        let mut at = from;
-        if to - from > 1 << 16 {
-            let (mut read, mut written) = (from, from);
-            while at < to {
-                let rest = usize::try_from(to - at).unwrap_or(usize::MAX).min(STRIDE);
-                let done = rustix::fs::copy_file_range(
-                    source,
-                    Some(&mut read),
-                    target,
-                    Some(&mut written),
-                    rest,
-                );
-                match done {
-                    // It was cut meanwhile: the rest is holes.
-                    Ok(0) => return self.extend(target, to),
-                    Ok(length) => {
-                        at += length as u64;
-                        self.how.watch.advance(length as u64);
-                    }
-                    Err(Errno::INTR) => {}
-                    // Between these two file systems the kernel cannot.
-                    Err(_) if at == from => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        if self.buffer.is_empty() {
-            self.buffer.resize(1 << 18, 0);
-        }
-        while at < to {
-            let length = self
-                .buffer
-                .len()
-                .min(usize::try_from(to - at).unwrap_or(usize::MAX));
-            let length = match rustix::io::pread(source, &mut self.buffer[..length], at) {
-                Ok(0) => return self.extend(target, to),
-                Ok(length) => length,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let mut written = 0;
-            while written < length {
-                let part = &self.buffer[written..length];
-                match rustix::io::pwrite(target, part, at + written as u64) {
-                    Ok(length) => written += length,
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            at += length as u64;
-            self.how.watch.advance(length as u64);
-        }
-        Ok(())
-    }
-
-    fn extend(&self, target: &OwnedFd, size: u64) -> io::Result<()> {
-        Ok(rustix::fs::ftruncate(target, size)?)
+        let told = |bytes| self.how.watch.advance(bytes);
+        content::copy(source, target, stat, &mut self.buffer, told)
     }
 
     fn attributes(&self, source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {

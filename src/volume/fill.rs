@@ -149,6 +149,8 @@ mod tests {
             data: dir.0.join("data"),
             cache: dir.0.join("cache"),
             runtime: dir.0.join("run"),
+            user_manager: None,
+            cgroup_manager: None,
         };
         let storage = Storage::open(&settings).unwrap();
         let volume = Volume::new("v".parse().unwrap());

@@ -191,6 +191,11 @@ pub fn snapshot_data(storage: &Storage, name: &Name, snapshot: &Name) -> PathBuf
         .join(DATA)
 }
 
+/// Where the changes of a volume that shows an image are.
+pub fn changes(storage: &Storage, name: &Name) -> PathBuf {
+    storage.volume(name).join(LAYER).join("upper")
+}
+
 /// Holds a volume, so that it is not removed and its files are not exchanged while
 /// the value lives.
 pub fn hold(storage: &Storage, name: &Name) -> Result<Locked> {
@@ -405,6 +410,8 @@ mod tests {
             data: dir.0.join("data"),
             cache: dir.0.join("cache"),
             runtime: dir.0.join("run"),
+            user_manager: None,
+            cgroup_manager: None,
         };
         let storage = Storage::open(&settings).unwrap();
         (dir, storage)

@@ -2,10 +2,11 @@ use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
-use crate::container::create::{publish, use_neighbours};
+use crate::container::create::{make_ready, publish, use_neighbours};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// Create but do not start a container
 ///
@@ -27,6 +28,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
     let mut made = make(engine, &args.create, output)?;
+    make_ready(engine, &made.record, Some(copying))?;
     for attempt in 1.. {
         match publish(&engine.storage, &made.record) {
             Err(error)

@@ -5,6 +5,7 @@ use crate::container::{self, State, start};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// Initialize one or more containers
 ///
@@ -56,6 +57,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             &container.record,
             start::Launch {
                 hold: true,
+                progress: Some(copying),
                 ..Default::default()
             },
             || {},

@@ -49,7 +49,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         return Err(Error::not_found(format!("{wanted}: image not known"))
             .hint("the image of that name is for another platform, and pulling is not supported by coracle yet"));
     }
-    let caller = Caller::read()?;
+    let caller = Caller::read()?.with(&engine.settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
     check_host(&mut options)?;
@@ -69,7 +69,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             path.display()
         )));
     }
-    if let Some(warning) = asked.warning {
+    for warning in asked.warnings {
         output.notice(warning);
     }
     if options.network.is_pasta() {

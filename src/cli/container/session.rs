@@ -7,6 +7,7 @@ use crate::container::{self, Record, Seat};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// How we go along with the container we start.
 pub struct Session {
@@ -42,6 +43,7 @@ impl Session {
         let launch = Launch {
             fresh,
             size: window(),
+            progress: Some(copying),
             ..Launch::default()
         };
         if self.detached {

@@ -8,6 +8,7 @@ use crate::container::{self, Container, State, Status};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
+use crate::output::progress::copying;
 
 /// Start one or more containers
 ///
@@ -182,7 +183,10 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
     let running = container::start::start(
         engine,
         &container.record,
-        container::start::Launch::default(),
+        container::start::Launch {
+            progress: Some(copying),
+            ..Default::default()
+        },
         || {},
     )?;
     for warning in &running.warnings {

@@ -3,6 +3,7 @@
 use super::{Command, command, completion};
 
 mod df;
+mod doctor;
 mod info;
 mod prune;
 mod reset;
@@ -12,6 +13,7 @@ mod version;
 pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
     command!(df, "system df"),
+    doctor::COMMAND,
     command!(info, "system info", "info"),
     command!(prune, "system prune"),
     command!(reset, "system reset"),

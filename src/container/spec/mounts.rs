@@ -7,7 +7,8 @@ use rustix::mount::MountPropagationFlags;
 
 use super::super::options::{Device, Mount, MountKind, NamespaceMode, Options};
 use super::built;
-use super::host::{CgroupMode, Host, Source};
+use super::host::{Host, Source};
+use crate::cgroup::Hierarchy;
 use crate::error::{Error, Result};
 use crate::network::NetworkMode;
 
@@ -229,7 +230,7 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
         }
     }
 
-    if host.cgroup.mode != CgroupMode::Legacy {
+    if host.cgroup.hierarchy != Hierarchy::Legacy {
         let flags = ["rprivate", "nosuid", "noexec", "nodev", "relatime", access];
         add("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?;
     }

@@ -1,0 +1,194 @@
+//! An image under an id map: what an overlay is mounted of, made if the layers as
+//! they are do not show the image's owners under that map.
+
+use std::path::Path;
+
+use super::no_such;
+use crate::engine::Engine;
+use crate::error::{Context, Error, Result};
+use crate::id::{DiffId, ImageId};
+use crate::settings;
+use crate::storage::shifted::{self, Lower, Method, Shift, Source, Tree};
+use crate::storage::{Staging, Storage, lock_alone, lock_shared, write_json};
+use crate::sys::file::{Durable, sync_file_system};
+use crate::sys::process;
+use crate::userns::IdMap;
+
+/// Hears of bytes that were copied, and how many there are about; of all of them
+/// last. It is called in another process.
+pub type Progress = fn(done: u64, total: u64);
+
+/// What to mount of the image `id` of `layers` (lowest first) for its files to have
+/// their owners under `map`. What is missing for that is made; of two who make the
+/// same one works and the other waits.
+pub fn ensure(
+    engine: &Engine,
+    id: &ImageId,
+    layers: &[DiffId],
+    map: &IdMap,
+    progress: Option<Progress>,
+) -> Result<Lower> {
+    let storage = &engine.storage;
+    let base = engine.default_map();
+    // With one id every file is the caller's, under any map.
+    if base.is_single() || map == base || layers.is_empty() {
+        return Ok(storage.plain(layers));
+    }
+    let Some(shift) = Shift::new(base, map, &storage.read_layers(layers)?)? else {
+        return Ok(storage.plain(layers));
+    };
+    let forced = forced()?;
+    let there = |method| {
+        let methods: &[Method] = match (forced, method) {
+            (None, Method::Metadata) => &[Method::Metadata, Method::Copy],
+            _ => &[method],
+        };
+        methods.iter().find_map(|&method| {
+            let dir = storage.shifted_tree(id, &shift, method);
+            dir.exists()
+                .then(|| storage.shifted_lower(&dir, layers, method))
+        })
+    };
+    let known = match forced {
+        Some(method) => Some(method),
+        None => remembered(storage),
+    };
+    if let Some(found) = known.and_then(there) {
+        return Ok(found);
+    }
+    let dir = storage.image(id);
+    // So the image stays, and one at a time makes trees of it.
+    let _image = lock_shared(&dir).map_err(|_| no_such(id.as_str()))?;
+    let _maker = lock_alone(&dir.join("config.json")).map_err(|_| no_such(id.as_str()))?;
+    let method = match known {
+        Some(method) => method,
+        None => find_out(engine)?,
+    };
+    if let Some(found) = there(method) {
+        return Ok(found);
+    }
+    let staging = storage.stage()?;
+    let made = make(engine, &staging, layers, &shift, method, progress)
+        .and_then(|()| publish(storage, &staging, id, &shift, method));
+    if made.is_err() {
+        // What cannot be cleared away now is swept later.
+        let _ = engine.remove_tree(staging.path());
+    }
+    let dir = made.tried(|| format!("shift the files of image {}", id.short()))?;
+    Ok(storage.shifted_lower(&dir, layers, method))
+}
+
+/// Makes the tree in staging.
+fn make(
+    engine: &Engine,
+    staging: &Staging,
+    layers: &[DiffId],
+    shift: &Shift,
+    method: Method,
+    progress: Option<Progress>,
+) -> Result<()> {
+    let storage = &engine.storage;
+    let known = storage.read_layers(layers)?;
+    let total = known.iter().flatten().map(|layer| layer.size).sum();
+    let sources: Vec<Source> = layers
+        .iter()
+        .zip(&known)
+        .rev()
+        .map(|(id, layer)| Source {
+            folder: storage.layer(id).join("diff"),
+            attributes: layer.as_ref().is_none_or(|layer| layer.attributes),
+        })
+        .collect();
+    let into = staging.path().join(TREE);
+    let tried = || format!("make {}", into.display());
+    std::fs::create_dir(&into).tried(tried)?;
+    let progress = progress.filter(|_| method != Method::Metadata);
+    let made = engine.in_namespace(|| {
+        process::allow_many_files();
+        let mut told = None;
+        let made = shifted::make(&into, &sources, shift, method, &mut |done| {
+            if let Some(progress) = progress {
+                progress(done.min(total), total);
+                told = Some(progress);
+            }
+        });
+        if let Some(progress) = told {
+            progress(total, total);
+        }
+        made
+    })?;
+    let tree = Tree {
+        method,
+        shift: shift.clone(),
+        files: made.files,
+        size: made.size,
+    };
+    // Synced with the whole tree, before it is published.
+    write_json(&into.join("shifted.json"), &tree, Durable::No)
+}
+
+/// Its name in staging.
+const TREE: &str = "shifted";
+
+fn publish(
+    storage: &Storage,
+    staging: &Staging,
+    id: &ImageId,
+    shift: &Shift,
+    method: Method,
+) -> Result<std::path::PathBuf> {
+    let target = storage.shifted_tree(id, shift, method);
+    let all = storage.shifted();
+    std::fs::create_dir_all(&all).tried(|| format!("make {}", all.display()))?;
+    sync_file_system(staging.path()).tried(|| "sync the files")?;
+    staging
+        .publish(TREE, &target, true)
+        .tried(|| format!("make {}", target.display()))?;
+    Ok(target)
+}
+
+/// What `CORACLE_SHIFT` says.
+fn forced() -> Result<Option<Method>> {
+    match settings::shift().as_deref() {
+        None | Some("") => Ok(None),
+        Some("metadata") => Ok(Some(Method::Metadata)),
+        Some("reflink") => Ok(Some(Method::Reflink)),
+        Some("copy") => Ok(Some(Method::Copy)),
+        Some(other) => Err(Error::usage(format!(
+            "CORACLE_SHIFT is {other:?}, and none of metadata, reflink, copy"
+        ))),
+    }
+}
+
+/// The best method of this kernel, found by trying it once, and remembered.
+fn find_out(engine: &Engine) -> Result<Method> {
+    let staging = engine.storage.stage()?;
+    let works = engine.in_namespace(|| shifted::metadata_works(staging.path()))?;
+    let (method, word) = match works {
+        true => (Method::Metadata, METADATA),
+        false => (Method::Copy, COPY),
+    };
+    let file = memory(&engine.storage);
+    let _ = std::fs::create_dir_all(engine.storage.cache());
+    // What cannot be remembered is tried again.
+    let _ = crate::sys::file::write_whole(&file, word.as_bytes(), Durable::No);
+    Ok(method)
+}
+
+const METADATA: &str = "metadata";
+const COPY: &str = "copy";
+
+fn remembered(storage: &Storage) -> Option<Method> {
+    match std::fs::read_to_string(memory(storage)).ok()?.as_str() {
+        METADATA => Some(Method::Metadata),
+        COPY => Some(Method::Copy),
+        _ => None,
+    }
+}
+
+/// One for each kernel.
+fn memory(storage: &Storage) -> std::path::PathBuf {
+    let kernel = rustix::system::uname();
+    let release = kernel.release().to_string_lossy().replace('/', "_");
+    storage.cache().join(Path::new(&format!("shift-{release}")))
+}
