@@ -295,7 +295,7 @@ fn a_hostile_root_leads_nowhere() {
         .coracle("run -d --name web --network=none IMAGE sh -c")
         .arg(format!(
             "ln -s {0} /abs; ln -s ../../../../../..{0} /rel; ln -s /loop /loop; \
-             rm /etc/group; mkfifo /etc/group; mkfifo /fifo; echo ready; sleep 1000",
+             ln -s \"$(printf '/no\\033[31m')\" /red; rm /etc/group; mkfifo /etc/group; mkfifo /fifo; echo ready; sleep 1000",
             secret.display()
         ))
         .ok();
@@ -310,6 +310,10 @@ fn a_hostile_root_leads_nowhere() {
                 .fails(125)
                 .says("has no");
         }
+        world
+            .coracle("explain web /red")
+            .fails(125)
+            .says("/ has no no?[31m");
         world
             .coracle("explain web /loop")
             .fails(125)

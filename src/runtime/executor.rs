@@ -258,6 +258,10 @@ fn why_not_executed(program: &Path) -> Option<String> {
     let line = String::from_utf8_lossy(&line[..length]).into_owned();
     let line = line.strip_prefix("#!")?.lines().next()?.trim();
     let interpreter = Path::new(line.split([' ', '\t']).next()?);
+    // It is the image's to say, and shown on a terminal.
+    if line.contains(char::is_control) {
+        return None;
+    }
     is_noexec(interpreter).then(|| {
         format!(
             "its interpreter {} is on a mount that is noexec: {mend}",

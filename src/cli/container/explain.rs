@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use crate::cli::args::select::latest;
 use crate::cli::{Example, at_least};
 use crate::container;
-use crate::container::explain::{self, Access, Explained, Owner, PathReport, Range, with_name};
+use crate::container::explain::{
+    self, Access, Explained, Owner, PathReport, Range, safe, with_name,
+};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::value::to_value;
@@ -122,7 +124,7 @@ fn plain(output: &mut Output, it: &Explained, default: &IdMap) {
         }
         text.push_str(&format!(
             "{}\t{}\t{}\t{}\n",
-            mount.destination.display(),
+            safe(&mount.destination),
             mount.kind,
             mount.source,
             mount.options.join(",")
@@ -199,7 +201,7 @@ fn pair(uid: Option<u32>, gid: Option<u32>, user: &str, group: &str) -> String {
 fn show_path(output: &mut Output, it: &PathReport, user: &Owner, default: &IdMap) {
     output.line(format_args!(
         "{} ({}, mode {})",
-        it.path.display(),
+        safe(&it.path),
         it.kind,
         it.mode
     ));
@@ -208,8 +210,8 @@ fn show_path(output: &mut Output, it: &PathReport, user: &Owner, default: &IdMap
     }
     output.line(format_args!("  owner    {}", both(&it.owner, default)));
     match &it.host_path {
-        Some(path) => output.line(format_args!("  from     {}", path.display())),
-        None => output.line(format_args!("  mount    {}", it.mount.display())),
+        Some(path) => output.line(format_args!("  from     {}", safe(path))),
+        None => output.line(format_args!("  mount    {}", safe(&it.mount))),
     }
     let who = with_name(user.uid.unwrap_or_default(), &user.user);
     output.line(format_args!("  user {who} may"));
