@@ -19,6 +19,7 @@ mod network;
 mod refused;
 mod run;
 mod shifted;
+mod single;
 mod states;
 mod streams;
 mod unshare;

@@ -155,7 +155,7 @@ fn add_from(
             users: vec![Some((0, 0)); users.len()],
         }
     } else {
-        let owners = owners(engine);
+        let owners = owners(engine)?;
         engine.in_namespace(|| {
             Ok(Unpacked {
                 layers: unpack_all(staging.path(), missing, owners)?,
@@ -185,12 +185,13 @@ fn add_from(
     Ok(added)
 }
 
-/// Whose the files of layers become.
-pub(super) fn owners(engine: &Engine) -> Owners {
+/// Whose the files of layers become that are about to be unpacked.
+pub(super) fn owners(engine: &Engine) -> Result<Owners> {
     if engine.default_map().is_single() {
-        Owners::Single
+        engine.storage.note_single()?;
+        Ok(Owners::Single)
     } else {
-        Owners::Mapped
+        Ok(Owners::Mapped)
     }
 }
 

@@ -40,7 +40,7 @@ fn import_from(
     import: Import,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
-    let owners = owners(engine);
+    let owners = owners(engine)?;
     let created = created(&import.tar);
     let (layer, user_ids) = engine.in_namespace(|| {
         let into = staging.path().join("layer");

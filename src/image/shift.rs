@@ -30,6 +30,12 @@ pub fn ensure(
 ) -> Result<Lower> {
     let storage = &engine.storage;
     let base = engine.default_map();
+    if !base.is_single() {
+        let single = storage.single_layers(layers)?;
+        if !single.is_empty() {
+            engine.in_namespace(|| single.iter().try_for_each(|id| storage.restore_owners(id)))?;
+        }
+    }
     // With one id every file is the caller's, under any map.
     if base.is_single() || map == base || layers.is_empty() {
         return Ok(storage.plain(layers));

@@ -51,9 +51,22 @@ pub struct Layer {
     /// None for a layer unpacked before this was noted.
     #[serde(default)]
     pub owners: Option<OwnerIds>,
+    /// Unpacked while only the caller's id was mapped: the files are the caller's,
+    /// their owners in [`OWNER`].
+    #[serde(default)]
+    pub single: bool,
     /// Whether a file may have extended attributes.
     #[serde(default = "yes")]
     pub attributes: bool,
+}
+
+impl Layer {
+    /// Whether it has files of ids that are the caller's only with subordinate ids.
+    pub fn has_other_ids(&self) -> bool {
+        let root: &[(u32, u32)] = &[(0, 1)];
+        let mut owners = self.owners.iter();
+        !self.single && owners.any(|it| it.uids != root || it.gids != root)
+    }
 }
 
 fn yes() -> bool {
@@ -182,6 +195,7 @@ pub fn unpack(
         size: unpacked.size,
         entries: unpacked.entries,
         owners: Some(unpacked.owners),
+        single: owners == Owners::Single,
         attributes: unpacked.attributes,
     };
     // Synced with the whole layer, before it is published.

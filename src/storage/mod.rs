@@ -31,6 +31,7 @@ pub mod compression;
 mod filesystem;
 pub mod layer;
 mod lock;
+mod owners;
 pub mod shifted;
 mod staging;
 pub mod tar;
