@@ -5,6 +5,7 @@ mod world;
 
 mod cgroups;
 mod completion;
+mod copies;
 mod crash;
 mod detached;
 mod doctor;

@@ -8,6 +8,7 @@
 pub mod args;
 pub mod completion;
 mod container;
+mod dry_run;
 pub mod help;
 mod image;
 pub mod man;

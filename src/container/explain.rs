@@ -309,9 +309,9 @@ fn host_source(storage: &Storage, mount: &Mount) -> Result<Option<PathBuf>> {
             let Some(volume) = volume::load(storage, name)? else {
                 return Ok(None);
             };
-            match volume.backing(storage)? {
+            match volume.backing(&volume::mountpoint(storage, name)) {
                 Backing::Directory(path) | Backing::Bind(path, _) => path,
-                Backing::Tmpfs(_) => return Ok(None),
+                Backing::Made(..) | Backing::Image(_) => return Ok(None),
             }
         }
         _ => return Ok(None),

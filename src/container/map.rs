@@ -155,7 +155,7 @@ fn by_ownership(engine: &Engine, image: &Image, options: &Options) -> Result<Cho
         let Some(volume) = volume::load(&engine.storage, name)? else {
             continue;
         };
-        if volume.needs_copy_up(&engine.storage) {
+        if volume.is_unused(&engine.storage) {
             continue;
         }
         let written = volume.map(&engine.storage)?;

@@ -277,6 +277,16 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The images that it mounts.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &ImageId> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Image { id, .. } => Some(id),
+            _ => None,
+        })
+    }
+}
+
 /// `--restart`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {

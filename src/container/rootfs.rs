@@ -14,7 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::{Record, spec, stage};
+use super::{Record, spec, stage, volumes};
 use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -23,10 +23,9 @@ use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::shifted::Lower;
 use crate::storage::{self, Storage, text};
-use crate::sys::file::{Durable, open_dir, open_in_root};
+use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
-use crate::volume::{self, Backing, First};
 
 /// A container ready for its init to be made.
 pub struct Prepared {
@@ -37,6 +36,8 @@ pub struct Prepared {
     pub files: spec::Files,
     pub rootfs: OwnedFd,
     pub hostname: String,
+    /// Its volumes, to be let go once their files are mounted in the container.
+    pub volumes: volumes::Held,
 }
 
 /// What its start has for a container before there is a root.
@@ -74,6 +75,7 @@ pub fn prepare(
         user,
         sources,
         files,
+        volumes,
         warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(
@@ -123,6 +125,7 @@ pub fn prepare(
         files,
         rootfs,
         hostname,
+        volumes,
     })
 }
 
@@ -130,8 +133,9 @@ pub fn prepare(
 struct Furnished {
     rootfs: OwnedFd,
     user: User,
-    sources: Vec<Option<PathBuf>>,
+    sources: Vec<Option<spec::Source>>,
     files: spec::Files,
+    volumes: volumes::Held,
     warnings: Vec<String>,
 }
 
@@ -173,18 +177,17 @@ fn furnish(
             left.join(" ")
         ));
     }
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in spec::mounts(options) {
+    let owner = (user.uid, user.gid);
+    let mounts = spec::mounts(options);
+    let volumes = volumes::ready(&engine.storage, record, map, &mounts, &rootfs, owner)?;
+    let mut sources = Vec::with_capacity(mounts.len());
+    for mount in &mounts {
         sources.push(source(
-            engine,
-            record,
-            map,
-            lowers,
-            &mount,
-            &rootfs,
-            (user.uid, user.gid),
-            runtime,
+            engine, record, lowers, mount, &rootfs, owner, runtime,
         )?);
+    }
+    for at in 0..mounts.len() {
+        check_place(&mounts, &sources, at, &rootfs)?;
     }
     make_workdir(&rootfs, record, &user)?;
     let files = host::make_files(
@@ -200,8 +203,74 @@ fn furnish(
         user,
         sources,
         files,
+        volumes,
         warnings,
     })
+}
+
+/// Whether the mount `at` can be where it is to be: a folder on a folder, a file on a
+/// file, and nothing on a link that leads nowhere. In crun's words and with its codes;
+/// what is not there is made.
+fn check_place(
+    mounts: &[Mount],
+    sources: &[Option<spec::Source>],
+    at: usize,
+    rootfs: &OwnedFd,
+) -> Result<()> {
+    let destination = &mounts[at].destination;
+    let (Some(source), Ok(name)) = (&sources[at], destination.strip_prefix("/")) else {
+        return Ok(());
+    };
+    // What is mounted above it is what it is mounted on.
+    let above = (0..mounts.len())
+        .filter(|it| *it != at && destination.starts_with(&mounts[*it].destination))
+        .max_by_key(|it| mounts[*it].destination.components().count());
+    let found = match above.map(|above| (&sources[above], &mounts[above].destination)) {
+        None => open_in_root(rootfs, name, OFlags::PATH),
+        Some((Some(above), path)) => {
+            match (open_dir(&above.path), destination.strip_prefix(path)) {
+                (Ok(dir), Ok(rest)) if !rest.as_os_str().is_empty() => {
+                    open_in_root(dir, rest, OFlags::PATH)
+                }
+                _ => return Ok(()),
+            }
+        }
+        Some((None, _)) => return Ok(()),
+    };
+    let is_folder = |stat: &rustix::fs::Stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+    };
+    match found {
+        Ok(found) => {
+            let wanted = std::fs::metadata(&source.path)
+                .tried(|| format!("open {}", source.path.display()))?;
+            if is_folder(&rustix::fs::fstat(&found)?) == wanted.is_dir() {
+                return Ok(());
+            }
+            Err(Error::new(
+                Kind::CannotInvoke,
+                format!(
+                    "mount `{}` to `{}`: Not a directory",
+                    source.path.display(),
+                    name.display()
+                ),
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && above.is_none() => {
+            match open_in_root(rootfs, name, OFlags::PATH | OFlags::NOFOLLOW) {
+                Ok(_) => Err(Error::new(
+                    Kind::CommandNotFound,
+                    format!(
+                        "creating `{}`: it is a link that leads nowhere: No such file or directory",
+                        destination.display()
+                    ),
+                )),
+                Err(_) => Ok(()),
+            }
+        }
+        // What else is wrong the runtime says.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Makes the working directory where the image has none, as Podman does.
@@ -283,7 +352,7 @@ fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) ->
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.
-fn mount_overlay(
+pub(super) fn mount_overlay(
     storage: &Storage,
     of: &Lower,
     upper: Option<(&Path, &Path)>,
@@ -376,29 +445,42 @@ pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 fn source(
     engine: &Engine,
     record: &Record,
-    map: &IdMap,
     lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
     runtime: &Path,
-) -> Result<Option<PathBuf>> {
+) -> Result<Option<spec::Source>> {
     let storage = &engine.storage;
+    let mut flags = Vec::new();
     let path = match &mount.kind {
         MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
-            volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
+            let found = volumes::source(
+                storage,
+                record,
+                (name, *copy),
+                lowers,
+                mount,
+                rootfs,
+                runtime,
+            )?;
+            flags = found.flags;
+            match mount.options.iter().any(|word| word == "O") {
+                true => {
+                    let dir = storage.container(&record.id);
+                    overlay_source(mount, &found.path, None, None, &dir, runtime)?
+                }
+                false => found.path,
+            }
         }
-        MountKind::Tmpfs {
-            options,
-            copy_up: true,
-        } => match filled_tmpfs(mount, options, rootfs, runtime)? {
-            Some(path) => path,
-            None => return Ok(None),
-        },
-        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => {
-            return Ok(None);
+        MountKind::Tmpfs { options, copy_up } => {
+            match tmpfs_source(mount, options, *copy_up, rootfs, runtime)? {
+                Some(path) => path,
+                None => return Ok(None),
+            }
         }
+        MountKind::Ramfs { .. } | MountKind::Devpts { .. } => return Ok(None),
         MountKind::Overlay {
             source,
             upper,
@@ -427,7 +509,7 @@ fn source(
     if mount.chown {
         give_to(engine, &path, owner)?;
     }
-    Ok(Some(path))
+    Ok(Some(spec::Source { path, flags }))
 }
 
 /// A file or folder of the caller's. Where the container's root may not go, but the
@@ -461,64 +543,24 @@ fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -
     Ok(at)
 }
 
-/// A volume's files, filled from the image if this is its first use.
-#[allow(clippy::too_many_arguments)]
-fn volume_source(
-    storage: &Storage,
-    record: &Record,
-    map: &IdMap,
-    mount: &Mount,
-    name: &crate::id::Name,
-    copy: bool,
-    rootfs: &OwnedFd,
-    owner: (u32, u32),
-) -> Result<PathBuf> {
-    let volume = volume::load(storage, name)?.ok_or_else(|| volume::no_such(name.as_str()))?;
-    match volume.backing(storage)? {
-        Backing::Directory(path) => {
-            if volume.needs_copy_up(storage) {
-                let folder = image_folder(rootfs, &mount.destination);
-                let durable = if record.options.remove && volume.anonymous {
-                    Durable::No
-                } else {
-                    Durable::Yes
-                };
-                let first = First {
-                    source: folder.as_ref().map(AsFd::as_fd),
-                    owner,
-                    copy,
-                    durable,
-                };
-                volume::fill(storage, &volume, &first)?;
-                if record.map.is_some() {
-                    volume.remember_map(storage, map)?;
-                }
-            }
-            Ok(path)
-        }
-        Backing::Bind(path, _) => Ok(path),
-        Backing::Tmpfs(options) => Err(Error::unsupported(format_args!(
-            "mounting volume {name} of type tmpfs ({})",
-            options.join(",")
-        ))),
-    }
-}
-
 /// The image's folder at `destination`, if it has one: links resolve within it.
-fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
+pub(super) fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
     open_in_root(rootfs, destination, OFlags::DIRECTORY | OFlags::RDONLY).ok()
 }
 
-/// A tmpfs that begins with what the image has there; `None` if it has nothing.
-fn filled_tmpfs(
+/// A tmpfs with the mode of the image's folder there, and with `copy_up` what it has;
+/// `None` if there is none and nothing else is asked for.
+fn tmpfs_source(
     mount: &Mount,
     options: &[String],
+    copy_up: bool,
     rootfs: &OwnedFd,
     runtime: &Path,
 ) -> Result<Option<PathBuf>> {
-    let Some(folder) = image_folder(rootfs, &mount.destination) else {
+    let folder = image_folder(rootfs, &mount.destination);
+    if folder.is_none() && !mount.chown {
         return Ok(None);
-    };
+    }
     let at = place(runtime, "tmpfs", &mount.destination)?;
     let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
         .into_iter()
@@ -531,12 +573,21 @@ fn filled_tmpfs(
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
     mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
-    let found = rustix::fs::fstat(&folder)?;
-    if !options.iter().any(|option| option.starts_with("mode=")) {
-        std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
+    let Some(folder) = folder else {
+        return Ok(Some(at));
+    };
+    let has_mode = options.iter().any(|option| option.starts_with("mode="));
+    let mode = match has_mode {
+        true => at.metadata()?.mode(),
+        false => rustix::fs::fstat(&folder)?.st_mode,
+    };
+    if copy_up {
+        crate::volume::copy_tree(&folder, &at).map_err(|error| {
+            let what = format!("fill the tmpfs at {}", mount.destination.display());
+            Error::from(error).tried(what).kind_is(Kind::CannotInvoke)
+        })?;
     }
-    volume::copy_tree(&folder, &at)
-        .tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
+    std::fs::set_permissions(&at, Permissions::from_mode(mode & 0o7777))?;
     Ok(Some(at))
 }
 

@@ -544,12 +544,20 @@ fn made_of(
         MountKind::Bind { source } => copy(source)?,
         MountKind::Volume { name, .. } => {
             let volume = volume::load(storage, name)?;
-            let Some(volume) = volume.filter(|volume| !volume.needs_copy_up(storage)) else {
+            let Some(volume) = volume.filter(|volume| !volume.is_unused(storage)) else {
                 return Ok(None);
             };
-            match volume.backing(storage)? {
+            match volume.backing(&volume::mountpoint(storage, name)) {
                 Backing::Directory(path) | Backing::Bind(path, _) => copy(&path)?,
-                Backing::Tmpfs(_) => return Ok(None),
+                Backing::Image(image) => {
+                    let mut lower = lowers.mounted(&image.id)?.clone();
+                    let own = volume::changes(storage, name);
+                    lower
+                        .folders
+                        .splice(0..0, Some(own).filter(|own| own.exists()));
+                    stacked(place, &number.to_string(), &lower)?
+                }
+                Backing::Made(..) => return Ok(None),
             }
         }
         MountKind::Tmpfs { copy_up: true, .. } | MountKind::Devpts { .. } => return Ok(None),

@@ -416,6 +416,9 @@ impl Unpacker {
                 _ => Ok(()),
             };
         }
+        if entry.sparse.is_some() {
+            return Err(Error::unsupported("a sparse file in a layer"));
+        }
         if !matches!(
             entry.kind,
             Kind::HardLink | Kind::CharDevice | Kind::BlockDevice

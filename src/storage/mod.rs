@@ -13,7 +13,7 @@
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
-//!   volumes/<name>/         volume.json, _data/, users/<container id>
+//!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -32,10 +32,12 @@ mod filesystem;
 pub mod layer;
 mod lock;
 mod owners;
+pub mod pack;
 pub mod shifted;
 mod staging;
 pub mod tar;
 mod tree;
+pub mod walk;
 
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
@@ -44,7 +46,7 @@ use std::path::{Path, PathBuf};
 pub use filesystem::FileSystem;
 pub use lock::Locked;
 pub use staging::Staging;
-pub use tree::{disk_usage, give_tree, remove_tree};
+pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};

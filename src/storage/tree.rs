@@ -5,7 +5,6 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -13,6 +12,7 @@ use rustix::fs::{
     unlinkat,
 };
 
+use super::walk::{self, Step, Walk};
 use crate::error::{Error, Result};
 
 /// Deletes `path` and all beneath it. Links are not followed; folders are held
@@ -20,19 +20,25 @@ use crate::error::{Error, Result};
 /// whose mode shuts their owner out are opened up. What is mounted beneath `path`
 /// is never entered: that is an error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_at(CWD, path)
+}
+
+/// As [`remove_tree`], of what `path` is in the folder `dir`.
+pub fn remove_tree_at(dir: impl AsFd, path: &Path) -> io::Result<()> {
     use rustix::io::Errno;
-    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+    let dir = dir.as_fd();
+    match unlinkat(dir, path, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTDIR) => return Ok(unlinkat(CWD, path, AtFlags::empty())?),
+        Err(Errno::NOTDIR) => return Ok(unlinkat(dir, path, AtFlags::empty())?),
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
     loop {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        let dir = openat(CWD, path, flags, Mode::empty())
-            .or_else(|error| reopen_shut(CWD, path, error))?;
-        empty(dir)?;
-        match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        let found = openat(dir, path, flags, Mode::empty())
+            .or_else(|error| reopen_shut(dir, path, error))?;
+        empty(found)?;
+        match unlinkat(dir, path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // Folders that lay too deep lie here now.
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -315,27 +321,37 @@ impl Folder {
     }
 }
 
-/// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard
-/// links counted once) and how many files they are.
-pub fn disk_usage(path: &Path) -> (u64, u64) {
+/// Bytes that `path` and all beneath it take on disk (512-byte blocks, hard links
+/// counted once); 0 if it is not there.
+pub fn disk_usage(path: &Path) -> io::Result<u64> {
+    let bytes = |found: &Stat| u64::try_from(found.st_blocks).unwrap_or(0) * 512;
+    let found = match rustix::fs::lstat(path) {
+        Err(rustix::io::Errno::NOENT) => return Ok(0),
+        found => found?,
+    };
+    let mut total = bytes(&found);
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Ok(total);
+    }
+    let mut walk = Walk::new(walk::open_root(path)?)?;
     let mut seen = HashSet::new();
-    let mut total = (0, 0);
-    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
-        let Ok(found) = entry.metadata() else {
+    while let Some(step) = walk.step()? {
+        let (Step::Enter(entry) | Step::Other(entry)) = step else {
             continue;
         };
-        if found.nlink() == 1 || found.is_dir() || seen.insert((found.dev(), found.ino())) {
-            total.0 += found.blocks() * 512;
-            total.1 += 1;
+        let found = &entry.stat;
+        let is_one = found.st_nlink == 1 || entry.kind() == FileType::Directory;
+        if is_one || seen.insert((found.st_dev, found.st_ino)) {
+            total += bytes(found);
         }
     }
-    total
+    Ok(total)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
     fn a_tree_is_deleted_whatever_its_modes_and_links() {

@@ -140,3 +140,10 @@ pub fn detach(target: &Path) -> io::Result<()> {
 pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount_bind(source, target)?)
 }
+
+/// The id of the mount that `path` is on (statx(2), STATX_MNT_ID, Linux 5.8).
+pub fn id_of(path: &Path) -> io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
+    Ok(found.stx_mnt_id)
+}

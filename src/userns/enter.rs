@@ -229,6 +229,13 @@ fn parse_lines(text: &str) -> Vec<IdRange> {
         .collect()
 }
 
+/// Whether we are root of a user namespace, as in a shell of `unshare`.
+pub fn is_inside() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let initial = ["0", "0", "4294967295"];
+    rustix::process::getuid().is_root() && !map.split_ascii_whitespace().eq(initial)
+}
+
 /// Becomes root of the user namespace we are in, once its map is written. Where
 /// nobody is root we have its rights all the same, as its maker.
 fn become_root(map: &IdMap) -> Result<()> {

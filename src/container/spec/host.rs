@@ -23,10 +23,18 @@ pub struct Host {
     /// By place in [`mounts`]: the folder or file to bind there. A volume, overlay
     /// or image must have one; a tmpfs has one if it had to be filled; a bind has one
     /// if it is not simply its source.
-    pub sources: Vec<Option<PathBuf>>,
+    pub sources: Vec<Option<Source>>,
     pub namespaces: Namespaces,
     /// The /dev/shm of the container whose IPC namespace is joined.
     pub shm: Option<PathBuf>,
+}
+
+/// What is mounted in place of what a mount names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub path: PathBuf,
+    /// Flags of its own, in mount(8)'s words: a volume's `o=`.
+    pub flags: Vec<String>,
 }
 
 /// What is so on this machine, for this user.

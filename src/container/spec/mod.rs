@@ -36,10 +36,10 @@ use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;
 use crate::userns::IdMap;
 
-pub use host::{Cgroup, Files, Host, Machine, Namespaces, host_devices};
+pub use host::{Cgroup, Files, Host, Machine, Namespaces, Source, host_devices};
 pub use limits::{Controls, asks_limits, settings};
 pub use masks::is_protected;
-pub use mounts::{mounts, propagation, tmpfs_options};
+pub use mounts::{is_flag, mounts, propagation, tmpfs_options};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

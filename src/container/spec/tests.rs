@@ -373,7 +373,13 @@ fn what_was_prepared_is_bound() {
     ];
     let mut host = host();
     let sources = ["/vol/one", "/vol/two", "/tmpfs"];
-    host.sources = sources.map(|it| Some(PathBuf::from(it))).to_vec();
+    let source = |it: &str, flags: &[&str]| {
+        Some(Source {
+            path: it.into(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        })
+    };
+    host.sources = sources.map(|it| source(it, &[])).to_vec();
     let made = spec(&record(options.clone()), &host).unwrap();
     let lines: Vec<_> = table(&made)
         .into_iter()
@@ -387,6 +393,10 @@ fn what_was_prepared_is_bound() {
             "/t bind /tmpfs noexec,rprivate,nosuid,nodev,rbind",
         ]
     );
+    host.sources[0] = source("/vol/one", &["noexec", "ro", "bind"]);
+    let made = spec(&record(options.clone()), &host).unwrap();
+    let line = "/v bind /vol/one noexec,ro,bind,rprivate,nosuid,nodev";
+    assert!(table(&made).iter().any(|it| it == line));
     host.sources.clear();
     let error = spec(&record(options), &host).unwrap_err();
     assert_eq!(error.to_string(), "nothing was prepared to mount on /v");

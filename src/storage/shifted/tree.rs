@@ -529,7 +529,7 @@ impl<'a> Worker<'a> {
                     "this file system cannot share blocks between files",
                 ));
             }
-            content::copy(&source, &made, stat, &mut self.buffer)?;
+            content::copy(&source, &made, stat, &mut self.buffer, |_| ())?;
             size = blocks(stat);
         }
         self.count(0, size);
