@@ -12,7 +12,7 @@ use crate::storage::shifted::{self, Lower, Method, Shift, Source, Tree};
 use crate::storage::{Staging, Storage, lock_alone, lock_shared, write_json};
 use crate::sys::file::{Durable, sync_file_system};
 use crate::sys::process;
-use crate::userns::IdMap;
+use crate::userns::{IdMap, Machine};
 
 /// Hears of bytes that were copied, and how many there are about; of all of them
 /// last. It is called in another process.
@@ -33,7 +33,10 @@ pub fn ensure(
     if !base.is_single() {
         let single = storage.single_layers(layers)?;
         if !single.is_empty() {
-            engine.in_namespace(|| single.iter().try_for_each(|id| storage.restore_owners(id)))?;
+            let restored =
+                engine.in_namespace(|| single.iter().try_for_each(|id| storage.restore_owners(id)));
+            // The ids that there are now may be too few for it.
+            restored.map_err(|error| error.hint(Machine::of(&engine.settings).more_ids()))?;
         }
     }
     // With one id every file is the caller's, under any map.
