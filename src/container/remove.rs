@@ -9,7 +9,8 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::storage::{Storage, remove_tree, try_lock_alone};
+use crate::storage::{Storage, remove_tree};
+use crate::volume;
 
 /// How `rm` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -170,7 +171,9 @@ fn remove_unused(
     if !dir.exists() {
         return Ok(());
     }
-    let Some(_alone) = try_lock_alone(&dir)? else {
+    // Waits for who exports it, and for an init that dies with its monitor: it has a
+    // copy of the lock until then. Gone meanwhile, there is nothing to do.
+    let Ok(_alone) = volume::hold_alone(storage, name) else {
         return Ok(());
     };
     if !super::users_of_volume(storage, name)?.is_empty() {
