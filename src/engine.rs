@@ -53,6 +53,16 @@ impl Engine {
         userns::in_child(self.thread, self.default_map(), work)
     }
 
+    /// Does `work` in a child process, as the caller: where threads may be started
+    /// and memory is soon given back.
+    pub fn apart<T, F>(&self, work: F) -> Result<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        F: FnOnce() -> Result<T>,
+    {
+        userns::apart(self.thread, work)
+    }
+
     /// Deletes `path`, in the user namespace if its files are of other ids.
     pub fn remove_tree(&self, path: &std::path::Path) -> Result<()> {
         use crate::error::Context;

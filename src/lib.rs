@@ -39,6 +39,10 @@ pub mod monitor;
 /// steps before execve (pty, seccomp, capabilities), `exec`, and our own pid 1.
 pub mod runtime;
 
+/// The distribution protocol: manifests and blobs from registries and to them, who
+/// the caller is to each. The one place that knows HTTP.
+pub mod registry;
+
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;
 

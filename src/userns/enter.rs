@@ -233,11 +233,33 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
+    forked(proof, Some(map), work)
+}
+
+/// Does `work` in a forked child, the caller as before, and gives back what it
+/// returns: for what needs threads, or memory that is not to stay.
+pub fn apart<T, F>(proof: SoleThread, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    forked(proof, None, work)
+}
+
+fn forked<T, F>(proof: SoleThread, map: Option<&IdMap>, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
         Fork::Child => {
             drop(ours);
-            let report = match enter(proof, map, &theirs).and_then(|()| work()) {
+            let entered = match map {
+                Some(map) => enter(proof, map, &theirs),
+                None => Ok(process::die_with_parent(libc::SIGKILL)),
+            };
+            let report = match entered.and_then(|()| work()) {
                 Ok(value) => Report::Done(value),
                 Err(error) => Report::Failed(error),
             };
@@ -276,13 +298,13 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
 
 fn serve<T: DeserializeOwned>(
     child: &crate::sys::Process,
-    map: &IdMap,
+    map: Option<&IdMap>,
     socket: &OwnedFd,
 ) -> Result<Report<T>> {
     let mut bytes = Vec::new();
     loop {
         let (message, _) = socket::receive(socket)?;
-        if message == b"map" && bytes.is_empty() {
+        if let (b"map", true, Some(map)) = (&*message, bytes.is_empty(), map) {
             if let Err(error) = write_map(child.pid(), map) {
                 let _ = child.signal(libc::SIGKILL);
                 return Err(error);
@@ -294,6 +316,5 @@ fn serve<T: DeserializeOwned>(
             bytes.extend(message);
         }
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|_| Error::other("the process in the user namespace died"))
+    serde_json::from_slice(&bytes).map_err(|_| Error::other("the process that was to do it died"))
 }

@@ -17,7 +17,7 @@ mod map;
 pub mod mode;
 mod subid;
 
-pub use enter::{helper, in_child, leave_groups, map_of, nested, unshare_user, write_map};
+pub use enter::{apart, helper, in_child, leave_groups, map_of, nested, unshare_user, write_map};
 pub use map::{IdMap, IdRange};
 pub use mode::Mode;
 pub use subid::{default_map, ranges_of, subordinate_ids, why_single};

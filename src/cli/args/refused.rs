@@ -56,17 +56,14 @@ const fn or(mut flag: Flag, alias: &'static str) -> Flag {
 
 /// In the order of podman-run(1).
 const FLAGS: &[Flag] = &[
-    value("authfile"),
     unless("blkio-weight", &["0"]),
     value("blkio-weight-device"),
-    value("cert-dir"),
     value("cgroup-conf"),
     value("cgroup-parent"),
     unless("cgroups", &["enabled"]),
     value("chrootdirs"),
     unless("cpu-rt-period", &["0"]),
     unless("cpu-rt-runtime", &["0"]),
-    value("creds"),
     value("decryption-key"),
     value("device-cgroup-rule"),
     value("device-read-bps"),
@@ -96,14 +93,11 @@ const FLAGS: &[Flag] = &[
     value("pod-id-file"),
     value("rdt-class"),
     value("requires"),
-    value("retry"),
-    value("retry-delay"),
     boolean("rootfs", &["false"]),
     unless("sdnotify", &["ignore"]),
     unless("seccomp-policy", &["default"]),
     value("secret"),
     value("signature-policy"),
-    boolean("tls-verify", &["true"]),
 ];
 
 /// Of `run` alone.

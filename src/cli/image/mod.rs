@@ -10,7 +10,9 @@ pub mod inspect;
 mod list;
 mod load;
 mod prune;
+mod pull;
 mod remove;
+pub mod steps;
 mod tag;
 mod untag;
 
@@ -22,6 +24,7 @@ pub const COMMANDS: &[Command] = &[
     command!(list, "image ls", "image list", "images"),
     command!(load, "image load", "load"),
     command!(prune, "image prune"),
+    command!(pull, "image pull", "pull"),
     command!(remove, "image rm", "image remove", "rmi"),
     command!(tag, "image tag", "tag"),
     command!(untag, "image untag", "untag"),
