@@ -159,10 +159,7 @@ pub fn token(
     let bytes = short_body(answer, MOST_TOKEN).tried(tried)?;
     match status {
         200 => {}
-        401 | 403 => {
-            return Err(Error::other("invalid username/password: unauthorized")
-                .tried("unable to retrieve auth token"));
-        }
+        401 | 403 => return Err(Error::other("invalid username/password")),
         other => return Err(Error::other(format!("status {other}")).tried(tried())),
     }
     let answer: TokenAnswer = serde_json::from_slice(&bytes).tried(tried)?;

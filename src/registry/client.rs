@@ -213,10 +213,10 @@ impl Client {
                 authorization: None,
             })
         })?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(refused(answer))
+        match answer.status().as_u16() {
+            200..300 => Ok(()),
+            401 => Err(Error::other("invalid username/password")),
+            _ => Err(refused(answer)),
         }
     }
 
@@ -490,16 +490,15 @@ pub(super) fn refused(answer: Answer) -> Error {
             let code = reason.code.to_lowercase().replace('_', " ");
             match reason.message.as_str() {
                 "" => code,
-                message if message == code => code,
-                message if code == "manifest unknown" && !message.is_empty() => code,
-                message => format!("{code}: {message}"),
+                _ if code == "manifest unknown" => code,
+                message => message.to_owned(),
             }
         }
         _ => match status.as_u16() {
-            401 => "unauthorized: authentication required".to_owned(),
-            403 => "denied: requested access to the resource is denied".to_owned(),
+            401 => "authentication required".to_owned(),
+            403 => "requested access to the resource is denied".to_owned(),
             404 => "not found".to_owned(),
-            429 => "toomanyrequests: too many requests to registry".to_owned(),
+            429 => "too many requests to registry".to_owned(),
             code => format!(
                 "received unexpected HTTP status: {code} {}",
                 status.canonical_reason().unwrap_or_default()

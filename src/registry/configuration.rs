@@ -172,6 +172,11 @@ impl Registries {
         })
     }
 
+    /// The registry of a login that names none: the first that is searched.
+    pub fn first(&self) -> Option<&str> {
+        self.search.as_ref()?.first().map(String::as_str)
+    }
+
     /// Where `registry/path` is asked for: mirrors first, then where it is.
     pub fn endpoints(&self, registry: &str, path: &str, by_digest: bool) -> Result<Vec<Endpoint>> {
         let name = format!("{registry}/{path}");

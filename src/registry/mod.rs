@@ -21,6 +21,7 @@ mod configuration;
 pub mod credentials;
 pub mod policy;
 mod transport;
+mod upload;
 
 pub use blob::Blob;
 pub use client::{Access, Client, Fetched};

@@ -179,6 +179,11 @@ fn failure(url: &str, error: &ureq::Error) -> Failure {
                 origin(url).split("//").last().unwrap_or_default()
             )
         }
+        // What getaddrinfo(3) says, as std passes it on.
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => format!(
+            "dial tcp: lookup {}: no such host",
+            origin(url).split("//").last().unwrap_or_default()
+        ),
         ureq::Error::Io(error) => match error.get_ref().map(ToString::to_string) {
             Some(inner) if error.kind() == InvalidData => {
                 passing = false;

@@ -257,7 +257,10 @@ where
             drop(ours);
             let entered = match map {
                 Some(map) => enter(proof, map, &theirs),
-                None => Ok(process::die_with_parent(libc::SIGKILL)),
+                None => {
+                    process::die_with_parent(libc::SIGKILL);
+                    Ok(())
+                }
             };
             let report = match entered.and_then(|()| work()) {
                 Ok(value) => Report::Done(value),

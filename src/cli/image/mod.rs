@@ -11,6 +11,7 @@ mod list;
 mod load;
 mod prune;
 mod pull;
+mod push;
 mod remove;
 pub mod steps;
 mod tag;
@@ -25,6 +26,7 @@ pub const COMMANDS: &[Command] = &[
     command!(load, "image load", "load"),
     command!(prune, "image prune"),
     command!(pull, "image pull", "pull"),
+    command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),
     command!(tag, "image tag", "tag"),
     command!(untag, "image untag", "untag"),
