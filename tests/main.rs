@@ -13,6 +13,7 @@ mod layers;
 mod look;
 mod network;
 mod refused;
+mod registry;
 mod run;
 mod states;
 mod streams;

@@ -22,8 +22,6 @@ pub struct Failure {
     pub words: String,
     /// Whether it may go well another time.
     pub passing: bool,
-    /// Whether the other side does not speak TLS, or nobody listens there.
-    pub no_tls: bool,
 }
 
 /// An answer, whatever its status.
@@ -126,7 +124,6 @@ fn lasting(words: &str) -> Failure {
     Failure {
         words: words.to_owned(),
         passing: false,
-        no_tls: false,
     }
 }
 
@@ -168,11 +165,9 @@ pub fn joined(from: &str, to: &str) -> Option<String> {
 
 fn failure(url: &str, error: &ureq::Error) -> Failure {
     use std::io::ErrorKind::{ConnectionRefused, InvalidData};
-    let mut no_tls = false;
     let mut passing = true;
     let words = match error {
         ureq::Error::Io(error) if error.kind() == ConnectionRefused => {
-            no_tls = true;
             passing = false;
             format!(
                 "dial tcp {}: connect: connection refused",
@@ -187,13 +182,13 @@ fn failure(url: &str, error: &ureq::Error) -> Failure {
         ureq::Error::Io(error) => match error.get_ref().map(ToString::to_string) {
             Some(inner) if error.kind() == InvalidData => {
                 passing = false;
-                tls_words(&inner, &mut no_tls)
+                tls_words(&inner)
             }
             _ => error.to_string(),
         },
         ureq::Error::Rustls(error) => {
             passing = false;
-            tls_words(&error.to_string(), &mut no_tls)
+            tls_words(&error.to_string())
         }
         ureq::Error::HostNotFound => "no such host".to_owned(),
         ureq::Error::Timeout(_) => "the registry does not answer in time".to_owned(),
@@ -203,17 +198,12 @@ fn failure(url: &str, error: &ureq::Error) -> Failure {
         }
         error => error.to_string(),
     };
-    Failure {
-        words,
-        passing,
-        no_tls,
-    }
+    Failure { words, passing }
 }
 
 /// Go's words for what users meet most.
-fn tls_words(inner: &str, no_tls: &mut bool) -> String {
+fn tls_words(inner: &str) -> String {
     if inner.contains("InvalidContentType") || inner.contains("corrupt message") {
-        *no_tls = true;
         "http: server gave HTTP response to HTTPS client".to_owned()
     } else if inner.contains("UnknownIssuer") {
         "tls: failed to verify certificate: x509: certificate signed by unknown authority"

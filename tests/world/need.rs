@@ -13,6 +13,8 @@ pub enum Need {
     Tun,
     Pasta,
     Mandoc,
+    /// Debian's docker-registry.
+    Registry,
     /// The memory and pids controllers are delegated to us. No machine of a
     /// CI can promise that, so it is never a failure.
     Cgroups,
@@ -29,6 +31,7 @@ impl Need {
                 .is_ok(),
             Self::Pasta => program("pasta"),
             Self::Mandoc => program("mandoc"),
+            Self::Registry => program("docker-registry"),
             Self::Cgroups => cgroups(),
         };
         if !met {
