@@ -2,8 +2,9 @@
 //! that this process has one thread.
 
 use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::sys::SoleThread;
@@ -14,7 +15,7 @@ pub struct Engine {
     pub settings: Settings,
     pub storage: Storage,
     pub thread: SoleThread,
-    map: OnceCell<IdMap>,
+    map: OnceCell<(IdMap, Option<Error>)>,
 }
 
 impl Engine {
@@ -31,16 +32,16 @@ impl Engine {
 
     /// The caller's default id map.
     pub fn default_map(&self) -> &IdMap {
+        &self.map().0
+    }
+
+    fn map(&self) -> &(IdMap, Option<Error>) {
         self.map.get_or_init(|| userns::default_map(&self.settings))
     }
 
     /// Why only the caller's own id can be mapped, and what to do about it.
-    pub fn why_single(&self) -> Option<String> {
-        if self.default_map().is_single() {
-            userns::why_single(&self.settings)
-        } else {
-            None
-        }
+    pub fn why_single(&self) -> Option<&Error> {
+        self.map().1.as_ref()
     }
 
     /// Does `work` in a child process as root of a user namespace with the
@@ -63,14 +64,48 @@ impl Engine {
         userns::apart(self.thread, work)
     }
 
+    /// What each of `paths` takes on disk; in the user namespace, once for all, those
+    /// that the caller may not read.
+    pub fn disk_usage(&self, paths: &[PathBuf]) -> Result<Vec<u64>> {
+        use crate::storage::disk_usage;
+        let mut sizes: Vec<Option<u64>> = paths.iter().map(|path| disk_usage(path).ok()).collect();
+        let shut: Vec<usize> = (0..paths.len()).filter(|at| sizes[*at].is_none()).collect();
+        if !shut.is_empty() {
+            // What vanishes meanwhile takes nothing.
+            let size = |at: &usize| disk_usage(&paths[*at]).unwrap_or(0);
+            let found = self.in_namespace(|| Ok(shut.iter().map(size).collect::<Vec<_>>()))?;
+            for (at, size) in shut.into_iter().zip(found) {
+                sizes[at] = Some(size);
+            }
+        }
+        Ok(sizes.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
     /// Deletes `path`, in the user namespace if its files are of other ids.
-    pub fn remove_tree(&self, path: &std::path::Path) -> Result<()> {
-        use crate::error::Context;
-        if crate::storage::remove_tree(path).is_ok() {
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        self.remove_trees(&[path])
+    }
+
+    /// Deletes all of `paths`, as far as it can; the first error counts.
+    pub fn remove_trees(&self, paths: &[&Path]) -> Result<()> {
+        let left = |path: &&&Path| crate::storage::remove_tree(path).is_err();
+        let left: Vec<&&Path> = paths.iter().filter(left).collect();
+        if left.is_empty() {
             return Ok(());
         }
-        self.in_namespace(|| {
-            crate::storage::remove_tree(path).tried(|| format!("remove {}", path.display()))
+        let removed = self.in_namespace(|| {
+            let remove = |path: &&&Path| {
+                crate::storage::remove_tree(path).tried(|| format!("remove {}", path.display()))
+            };
+            let removed: Vec<Result<()>> = left.iter().map(remove).collect();
+            removed.into_iter().collect()
+        });
+        removed.map_err(|error| match self.why_single() {
+            Some(why) => error.hint(format!(
+                "files of your subordinate ids are deleted by the next command that can have these; {}",
+                why.with_hint()
+            )),
+            None => error,
         })
     }
 }

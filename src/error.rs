@@ -104,6 +104,14 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// The message and what the user can do, in one line.
+    pub fn with_hint(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}: {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Podman's exit code for this kind of error.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

@@ -10,6 +10,10 @@
 /// `run` and `create` as pure functions to `container::Options`.
 pub mod cli;
 
+/// What containers need of the machine, looked at with the code that runs them,
+/// and the mend of what is not as it must be.
+pub mod doctor;
+
 /// Values to text: tables, Go templates, JSON as Go writes it, human numbers. The
 /// only code that prints.
 pub mod output;
@@ -42,6 +46,10 @@ pub mod runtime;
 /// The distribution protocol: manifests and blobs from registries and to them, who
 /// the caller is to each. The one place that knows HTTP.
 pub mod registry;
+
+/// A container's control group: where one may be made (systemd, or a folder that is
+/// ours), its limits, its end.
+pub mod cgroup;
 
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;

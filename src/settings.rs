@@ -2,6 +2,9 @@
 //! their files go (XDG Base Directory Specification 0.8).
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 
@@ -18,13 +21,50 @@ pub struct Settings {
     pub cache: PathBuf,
     /// `$XDG_RUNTIME_DIR/coracle`, or `--runroot`, else `/tmp/coracle-run-UID`.
     pub runtime: PathBuf,
+    /// Where the user's systemd would listen.
+    pub user_manager: Option<PathBuf>,
+    /// `--cgroup-manager`
+    pub cgroup_manager: Option<CgroupManager>,
 }
 
-/// Global options that move the folders.
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupManager {
+    Systemd,
+    Cgroupfs,
+}
+
+impl CgroupManager {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Cgroupfs => "cgroupfs",
+        }
+    }
+}
+
+impl FromStr for CgroupManager {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "systemd" => Ok(Self::Systemd),
+            "cgroupfs" => Ok(Self::Cgroupfs),
+            _ => Err(Error::usage(
+                "configuring runtime: cgroup manager must be one of cgroupfs and systemd: \
+                 invalid argument",
+            )),
+        }
+    }
+}
+
+/// Global options that change what the environment says.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub root: Option<PathBuf>,
     pub runroot: Option<PathBuf>,
+    pub cgroup_manager: Option<String>,
 }
 
 impl Settings {
@@ -65,6 +105,10 @@ impl Settings {
             data,
             cache,
             runtime,
+            user_manager: absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("systemd/private")),
+            cgroup_manager: (overrides.cgroup_manager.as_deref())
+                .map(str::parse)
+                .transpose()?,
         })
     }
 
@@ -75,10 +119,10 @@ impl Settings {
         if let Ok(found) = std::fs::symlink_metadata(dir) {
             // Inside our own user namespace the owner shows as 0 and so do we.
             if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
-                return Err(Error::other(format!(
-                    "{} is not a folder of yours",
-                    dir.display()
-                )));
+                return Err(
+                    Error::other(format!("{} is not a folder of yours", dir.display()))
+                        .hint(self.other_runtime()),
+                );
             }
             if found.mode() & 0o077 != 0 {
                 std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
@@ -90,8 +134,19 @@ impl Settings {
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .tried(|| format!("make {}", dir.display()))?;
+            .tried(|| format!("make {}", dir.display()))
+            .map_err(|error| error.hint(self.other_runtime()))?;
         Ok(dir)
+    }
+
+    /// What to do where the runtime folder cannot be used.
+    fn other_runtime(&self) -> String {
+        let usual = format!("/run/user/{}", self.uid);
+        let folder = match Path::new(&usual).is_dir() {
+            true => &usual,
+            false => "FOLDER",
+        };
+        format!("name a folder that is yours alone: `export XDG_RUNTIME_DIR={folder}`")
     }
 }
 

@@ -304,3 +304,151 @@ fn the_container_dies_with_its_monitor() {
     );
     world.coracle("rm it").ok();
 }
+
+/// The files of a volume, with their owners, modes and checksums, as one number; `None`
+/// if there is no such volume.
+fn fingerprint(world: &World, folder: &str) -> Option<String> {
+    let folder = world.data().join("volumes").join(folder);
+    if !folder.exists() {
+        return None;
+    }
+    let script = r#"cd "$0" && { find . -printf '%P %y %m %U:%G %s %l\n' | sort;
+        find . -type f -print0 | sort -z | xargs -0r cat; } | md5sum"#;
+    let done = world.coracle("unshare sh -c").arg(script).arg(&folder);
+    Some(done.ok().stdout())
+}
+
+/// A tar of many small files in the folder `many`, with the test image beneath if
+/// `whole`; `word` is in each file.
+fn many(word: &str, whole: bool) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    if whole {
+        let layer = crate::world::layer();
+        let mut archive = tar::Archive::new(&layer[..]);
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header().clone();
+            tar.append(&header, entry).unwrap();
+        }
+    }
+    for at in 0..400 {
+        let content = format!("{word} {at}\n").repeat(100);
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o640);
+        header.set_uid(at % 3);
+        header.set_gid(0);
+        header.set_mtime(at);
+        let path = match whole {
+            true => format!("many/{}/{at}", at % 7),
+            false => format!("{}/{at}", at % 7),
+        };
+        tar.append_data(&mut header, path, content.as_bytes())
+            .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn volumes_are_changed_at_once_or_not_at_all() {
+    let world = World::new();
+    needs!(world, Subuids);
+    world.file("old.tar", many("old", false));
+    world.file("new.tar", many("new", false));
+    world.file("image.tar", many("image", true));
+    world.coracle("import -q image.tar many").ok();
+    world.coracle("volume create kept").ok();
+    world.coracle("volume import kept new.tar").ok();
+    let new = fingerprint(&world, "kept/_data");
+    world.coracle("volume rm kept").ok();
+    world.coracle("volume create kept").ok();
+    world.coracle("volume import kept old.tar").ok();
+    world.coracle("volume snapshot kept base").ok();
+    let old = fingerprint(&world, "kept/_data");
+    world
+        .coracle("run --rm --network=none -v filled:/many many true")
+        .ok();
+    let filled = fingerprint(&world, "filled/_data");
+    world.coracle("volume rm filled").ok();
+    assert!(old != new && old == fingerprint(&world, "kept/snapshots/base/_data"));
+
+    let mut random = Random::new();
+    let seed = random.0;
+    let mut now = old.clone();
+    let mut struck = 0;
+    // Of each command, as long as it takes.
+    let mut slowest = [Duration::from_millis(60); 7];
+    for round in 0..number("KILLS").unwrap_or(210) {
+        let job = random.below(7) as usize;
+        let line = match job {
+            0 => "volume import kept new.tar",
+            1 => "volume restore kept base",
+            2 => "volume clone kept clone",
+            3 => "volume snapshot kept extra",
+            4 => "volume prune -f",
+            5 => "run --rm --network=none -v filled:/many many true",
+            _ => "run --rm --network=none -v /many many true",
+        };
+        if job == 4 {
+            world.coracle("create --name it -v /many many true").ok();
+            world.coracle("rm it").ok();
+        }
+        let begun = Instant::now();
+        let cli = world.coracle(line).spawn();
+        std::thread::sleep(Duration::from_micros(
+            random.below(slowest[job].as_micros() as u64),
+        ));
+        let what = format!(
+            "SEED={seed}, round {round}, {:?} after the start of `{line}`",
+            begun.elapsed()
+        );
+        let victim = *random.of(&[Victim::Cli, Victim::All]);
+        struck += strike(&world, victim, cli.pid());
+        let done = cli.wait();
+        slowest[job] = slowest[job].max(begun.elapsed().min(Duration::from_millis(400)));
+        world.wait_for_processes();
+        world.coracle("ps -a").ok();
+
+        let found = fingerprint(&world, "kept/_data");
+        let wanted: &[&Option<String>] = match job {
+            0 => &[&now, &new],
+            1 => &[&now, &old],
+            _ => &[&now],
+        };
+        assert!(
+            wanted.contains(&&found),
+            "{what}: kept is neither the one nor the other"
+        );
+        if done.code == 0 && job < 2 {
+            assert_eq!(&found, wanted[1], "{what}: it was acknowledged");
+        }
+        now = found;
+        for (copy, is_made) in [
+            ("clone/_data", job == 2),
+            ("kept/snapshots/extra/_data", job == 3),
+        ] {
+            match fingerprint(&world, copy) {
+                Some(copied) => assert_eq!(Some(copied), now, "{what}: {copy} is not whole"),
+                None => assert!(!is_made || done.code != 0, "{what}: it was acknowledged"),
+            }
+        }
+        assert_eq!(
+            fingerprint(&world, "kept/snapshots/base/_data"),
+            old,
+            "{what}: the snapshot"
+        );
+        if job == 5 {
+            let run = "run --rm --network=none -v filled:/many many true";
+            world.coracle(run).ok();
+            assert_eq!(fingerprint(&world, "filled/_data"), filled, "{what}");
+        }
+        world.coracle("volume prune -f").ok();
+        let left = store::anonymous_volumes(&world);
+        assert!(left.is_empty(), "{what}: {left:?}");
+        let _ = world.coracle("volume rm clone filled kept@extra").run();
+        let wrong = clear(&world);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+    }
+    assert!(struck > 0);
+    world.coracle("volume rm -a").ok();
+}

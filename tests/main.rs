@@ -3,11 +3,16 @@
 
 mod world;
 
+mod cgroups;
 mod completion;
+mod copies;
 mod crash;
 mod detached;
+mod doctor;
 mod exec;
+mod explain;
 mod generated;
+mod give;
 mod images;
 mod layers;
 mod look;
@@ -15,6 +20,8 @@ mod network;
 mod refused;
 mod registry;
 mod run;
+mod shifted;
+mod single;
 mod states;
 mod streams;
 mod unshare;

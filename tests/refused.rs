@@ -121,8 +121,9 @@ fn a_home_that_cannot_be_written() {
     protect(0o500);
     let done = world.coracle("volume create x").fails(125);
     protect(0o700);
-    done.says("ermission denied");
-    assert_eq!(done.stderr().lines().count(), 1, "{}", done.stderr());
+    done.says("ermission denied")
+        .says("Hint: put the store where you may write: `export XDG_DATA_HOME=FOLDER`");
+    assert_eq!(done.stderr().lines().count(), 2, "{}", done.stderr());
 }
 
 #[test]
@@ -209,4 +210,74 @@ fn a_full_disk() {
         .fails(125);
     done.says("o space left on device");
     assert_eq!(done.stdout(), "");
+}
+
+#[test]
+fn a_full_disk_in_each_change_of_a_volume() {
+    let world = World::empty();
+    let data = world.folder(".local/share");
+    let archive = crate::world::archive().display().to_string();
+    world.file("tree/big", vec![b'x'; 4 << 20]);
+    world.shell("tar -C tree -cf big.tar big").ok();
+    let setup = format!(
+        "{NO_IDS}; mount -t tmpfs -o size=9m tmpfs {}",
+        data.display()
+    );
+    // All in one: the tmpfs is gone afterwards.
+    let script = format!(
+        r#"{setup}
+        coracle load -q -i {archive} >/dev/null
+        coracle volume create v >/dev/null
+        coracle volume import v big.tar
+        coracle volume create other >/dev/null
+        sum=$(md5sum <~/.local/share/coracle/volumes/v/_data/big)
+        try() {{
+            code=0; coracle "$@" >/dev/null 2>error || code=$?
+            echo "$code $(grep -c 'o space left on device' error) $(wc -l <error): $*"
+            [ "$sum" = "$(md5sum <~/.local/share/coracle/volumes/v/_data/big)" ] || echo CHANGED
+            [ -z "$(ls -A ~/.local/share/coracle/staging)" ] || echo LEFT
+        }}
+        try volume import other big.tar
+        try volume import v big.tar
+        try volume clone v w
+        try volume snapshot v s
+        try volume export v -o .local/share/out.tar
+        coracle volume rm other >/dev/null
+        head -c 1000000 tree/big >small; tar -cf small.tar small
+        coracle volume create u >/dev/null
+        coracle volume import u small.tar
+        coracle volume snapshot u s >/dev/null
+        dd if=/dev/zero of=.local/share/fill bs=64k 2>/dev/null || true
+        try volume create x
+        try volume import u small.tar
+        try volume restore u s
+        try run --rm --network=none -v fresh:/data localhost/test true
+        rm .local/share/fill
+        ls .local/share
+        ls ~/.local/share/coracle/volumes
+        ls ~/.local/share/coracle/containers
+        coracle run --rm --network=none -v fresh:/data localhost/test cat /data/seed
+        coracle volume rm -a >/dev/null
+        coracle rmi -fa >/dev/null"#
+    );
+    let done = world
+        .shell("exec unshare --user --map-current-user --mount --keep-caps bash -ec \"$0\"")
+        .arg(script)
+        .ok();
+    let wanted = "\
+125 1 1: volume import other big.tar
+125 1 1: volume import v big.tar
+125 1 1: volume clone v w
+125 1 1: volume snapshot v s
+125 1 1: volume export v -o .local/share/out.tar
+125 1 1: volume create x
+125 1 1: volume import u small.tar
+125 1 1: volume restore u s
+125 1 1: run --rm --network=none -v fresh:/data localhost/test true
+coracle
+u
+v
+seed
+";
+    assert_eq!(done.stdout(), wanted, "{}", done.stderr());
 }

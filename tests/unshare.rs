@@ -60,3 +60,54 @@ fn files_of_other_ids_are_ours_to_remove() {
     assert_ne!(owner, rustix::process::getuid().as_raw());
     world.coracle("unshare rmdir folder").ok();
 }
+
+#[test]
+fn a_network_namespace_with_a_way_out() {
+    let world = World::empty();
+    needs!(world, Tun, Pasta);
+    let own = world.coracle("unshare readlink /proc/self/ns/net").stdout();
+    let other = world
+        .coracle("unshare --rootless-netns readlink /proc/self/ns/net")
+        .stdout();
+    assert_ne!(own, other);
+    let devices = world
+        .coracle("unshare --rootless-netns cat /proc/net/dev")
+        .stdout();
+    let names = devices.lines().filter_map(|line| line.split_once(':'));
+    assert_eq!(names.filter(|(name, _)| name.trim() != "lo").count(), 1);
+    let resolv_conf = world
+        .coracle("unshare --rootless-netns cat /etc/resolv.conf")
+        .stdout();
+    assert!(
+        resolv_conf.starts_with("nameserver 169.254.1.1\n"),
+        "{resolv_conf}"
+    );
+    // Out of it, nothing has changed, and of its making nothing is left.
+    assert_ne!(
+        world.coracle("unshare cat /etc/resolv.conf").stdout(),
+        resolv_conf
+    );
+    assert_eq!(
+        std::fs::read_dir(world.runtime().join("coracle"))
+            .unwrap()
+            .count(),
+        0
+    );
+    world
+        .coracle("unshare --rootless-netns sh -c 'exit 7'")
+        .fails(7);
+    world.wait_for_processes();
+}
+
+#[test]
+fn the_command_is_told_where_the_store_is() {
+    let world = World::empty();
+    let told = world
+        .coracle("unshare sh -c 'echo $CONTAINERS_GRAPHROOT $CONTAINERS_RUNROOT'")
+        .stdout();
+    let runtime = world.runtime().join("coracle");
+    assert_eq!(
+        told,
+        format!("{} {}", world.data().display(), runtime.display())
+    );
+}

@@ -378,3 +378,568 @@ fn subpaths_stay_within_the_volume() {
     assert!(run("out").stdout().contains("sub"));
     world.coracle("volume rm v").ok();
 }
+
+#[test]
+fn what_people_do_with_volumes() {
+    let world = World::new();
+    // The images of the articles, made of ours.
+    let script = b"#!/bin/sh\nexec sh \"$@\"\n";
+    world.file("tree/bin/bash", script);
+    std::fs::write(world.home().join("python.tar"), crate::world::layer()).unwrap();
+    world
+        .shell("chmod 755 tree/bin/bash && tar -C tree -rf python.tar bin/bash && coracle import -q python.tar docker.io/library/python:3.10")
+        .ok();
+    world
+        .coracle("tag IMAGE docker.io/library/alpine:latest")
+        .ok();
+    let run = |line: &str| world.shell(line).ok().stdout().trim_end().to_owned();
+
+    // A result that outlives its container.
+    run("coracle volume create model_output");
+    run(
+        "coracle run --rm --network=none -v model_output:/app/output python:3.10 bash -c 'echo done > /app/output/log.txt'",
+    );
+    let log = run("coracle run --rm --network=none -v model_output:/data alpine cat /data/log.txt");
+    assert_eq!(log, "done");
+    assert_eq!(run("coracle ps -aq"), "");
+
+    // The tour: make, list, look, use, share, remove.
+    assert_eq!(run("coracle volume create mydata"), "mydata");
+    assert_eq!(run("coracle volume ls -q -f name=mydata"), "mydata");
+    let place = run("coracle volume inspect mydata --format '{{ .Mountpoint }}'");
+    run("coracle run -d --name web --network=none -v mydata:/usr/share/data alpine sleep 1000");
+    run("coracle exec web sh -c 'echo hello >/usr/share/data/index.html'");
+    assert_eq!(
+        std::fs::read_to_string(format!("{place}/index.html")).unwrap(),
+        "hello\n"
+    );
+    let second = "coracle run --rm --network=none --mount type=volume,source=mydata,target=/d,readonly alpine";
+    assert_eq!(run(&format!("{second} cat /d/index.html")), "hello");
+    world.shell(&format!("{second} touch /d/x")).fails(1);
+    world
+        .shell("coracle volume rm mydata")
+        .fails(2)
+        .says("volume is being used");
+    run("coracle rm -f -t 0 web");
+    assert_eq!(run("coracle volume rm mydata"), "mydata");
+
+    // A folder of the host, read-only and not.
+    world.file("projects/data/input.csv", "1,2\n");
+    let read = run(
+        "coracle run --rm --network=none -v ~/projects/data:/data:ro alpine sh -c 'cat /data/input.csv; touch /data/x || true'",
+    );
+    assert_eq!(read, "1,2");
+    run(
+        "coracle run --rm --network=none -v ./projects/data:/data alpine sh -c 'echo 3 >/data/output.csv'",
+    );
+    assert_eq!(run("cat projects/data/output.csv"), "3");
+    // By a user of the image that is not root, with no flag: the files are the caller's.
+    if world.needs(crate::world::Need::Subuids) {
+        run(
+            "coracle run --rm --network=none -v ~/projects/data:/work localhost/user sh -c 'echo note >/work/note.ipynb'",
+        );
+        run("echo more >>projects/data/note.ipynb && rm projects/data/note.ipynb");
+    }
+
+    // What is not named goes with its container, or is pruned.
+    run("coracle run --rm --network=none -v /data alpine touch /data/x");
+    run("coracle run --network=none --name left -v /data alpine touch /data/x");
+    run("coracle rm left");
+    assert_eq!(
+        run("coracle volume ls -q -f dangling=true").lines().count(),
+        2
+    );
+    assert_eq!(run("coracle volume prune -f").len(), 64);
+    assert_eq!(run("coracle volume ls -q"), "model_output");
+    run("coracle volume prune -af");
+    assert_eq!(run("coracle volume ls -q"), "");
+}
+
+#[test]
+fn the_examples_of_the_man_pages_run() {
+    let mut wrong = Vec::new();
+    for command in coracle::cli::commands() {
+        let name = command.names[0];
+        let is_ours = name.starts_with("volume ")
+            || name.ends_with(" prune")
+            || ["system df", "system reset"].contains(&name);
+        for example in command.examples.iter().filter(|_| is_ours) {
+            let world = World::new();
+            world.coracle("tag IMAGE localhost/alpine").ok();
+            if name != "volume create" {
+                world
+                    .coracle("run --rm --network=none -v model_output:/m IMAGE touch /m/x")
+                    .ok();
+                if name != "volume snapshot" {
+                    world
+                        .coracle("volume snapshot model_output before-training")
+                        .ok();
+                }
+                world
+                    .coracle("volume export model_output -o model_output.tar")
+                    .ok();
+                world
+                    .coracle("volume export model_output -o model_output.tar.zst")
+                    .ok();
+            }
+            let done = world.shell(example.line).run();
+            if done.code != 0 {
+                wrong.push(format!(
+                    "`{}` left with {}: {}",
+                    example.line,
+                    done.code,
+                    done.stderr()
+                ));
+            }
+            world.shell("coracle volume rm -af").run();
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `stdout` of a command in a container with these flags.
+fn inside(world: &World, flags: &str, script: &str) -> String {
+    world
+        .coracle(&format!("run --rm --network=none {flags} sh -c"))
+        .arg(script)
+        .run()
+        .stdout()
+}
+
+#[test]
+fn volumes_lie_in_one_another() {
+    let world = World::new();
+    world.file("mine/sub/ours", "x");
+    world.file("mine/top", "x");
+    let list = "ls -A /b /b/sub | tr '\\n' ' '";
+    inside(&world, "-v inner:/b/sub IMAGE", "echo kept >/b/sub/inner");
+    // Whichever comes first on the command line.
+    for flags in [
+        "-v ./mine:/b -v inner:/b/sub",
+        "-v inner:/b/sub -v ./mine:/b",
+    ] {
+        let found = inside(&world, &format!("{flags} IMAGE"), list);
+        assert_eq!(found, "/b: sub top  /b/sub: inner ", "{flags}");
+    }
+    // In place of a VOLUME of the image: a folder, a tmpfs, a volume, and within it.
+    assert_eq!(
+        inside(&world, "-v ./mine:/data VOLUME_IMAGE", "ls /data"),
+        "sub\ntop\n"
+    );
+    assert_eq!(
+        inside(&world, "--tmpfs /data VOLUME_IMAGE", "ls /data"),
+        "seed\n"
+    );
+    assert_eq!(
+        inside(&world, "-v named:/data VOLUME_IMAGE", "ls /data"),
+        "seed\n"
+    );
+    let within = inside(
+        &world,
+        "-v ./mine:/data/in VOLUME_IMAGE",
+        "ls /data /data/in",
+    );
+    assert_eq!(within, "/data:\nin\nseed\n\n/data/in:\nsub\ntop\n");
+    assert!(store::anonymous_volumes(&world).is_empty());
+    // Through a link of the image; on what cannot be mounted on.
+    world.file("link.tar", "");
+    let refused = |flags: &str, code: i32, words: &str| {
+        world
+            .coracle(&format!("run --rm --network=none {flags} IMAGE true"))
+            .fails(code)
+            .says(words);
+    };
+    refused(
+        "-v named:/etc/passwd",
+        126,
+        "to `etc/passwd`: Not a directory",
+    );
+    refused("-v ./mine/top:/data", 126, "to `data`: Not a directory");
+    refused(
+        "-v ./mine:/b -v ./mine:/b/top",
+        126,
+        "to `b/top`: Not a directory",
+    );
+    world.coracle("volume rm -a").ok();
+}
+
+#[test]
+fn a_tmpfs_takes_after_the_images_folder() {
+    let world = World::new();
+    needs!(world, Subuids);
+    let stat = |flags: &str| {
+        let script =
+            "stat -c %a /data; ls /data; awk '$5 == \"/data\" {print $NF}' /proc/self/mountinfo";
+        inside(&world, &format!("{flags} IMAGE"), script)
+    };
+    assert!(stat("--tmpfs /data").starts_with("750\nseed\n"));
+    assert!(stat("--tmpfs /data:notmpcopyup").starts_with("750\nrw"));
+    assert!(stat("--tmpfs /data:mode=711").starts_with("711\nseed\n"));
+    let sized = stat("--mount type=tmpfs,dst=/data,tmpfs-size=64k,tmpfs-mode=701,notmpcopyup");
+    assert!(sized.starts_with("701\nrw,size=64k"), "{sized}");
+    let owner = inside(
+        &world,
+        "--tmpfs /new:U -u 33 IMAGE",
+        "stat -c '%u %a' /new; touch /new/x",
+    );
+    assert_eq!(owner, "33 1777\n");
+    world
+        .coracle("run --rm --network=none --tmpfs /bin:size=64k IMAGE true")
+        .fails(126)
+        .says("No space left on device");
+}
+
+#[test]
+fn images_and_globs_can_be_mounted() {
+    let world = World::new();
+    let image = |more: &str, script: &str| {
+        let flags = format!("--mount type=image,src=localhost/volume,dst=/m{more} IMAGE");
+        inside(&world, &flags, script)
+    };
+    assert_eq!(
+        image(
+            "",
+            "cat /m/data/seed; touch /m/x 2>/dev/null || echo refused"
+        ),
+        "seed\nrefused\n"
+    );
+    assert_eq!(image(",rw=true", "touch /m/x && ls /m/x"), "/m/x\n");
+    assert_eq!(image(",subpath=/data", "ls /m"), "seed\n");
+    // It is not removed while a container mounts it.
+    world
+        .coracle("create --name it --mount type=image,src=localhost/volume,dst=/m IMAGE")
+        .ok();
+    world
+        .coracle("rmi localhost/volume")
+        .fails(2)
+        .says("image is in use by a container");
+    world.coracle("rm it").ok();
+    for name in ["a.txt", "b.txt", "c.csv"] {
+        world.file(&format!("mine/{name}"), name);
+    }
+    let glob = |pattern: &str| {
+        let flags = format!("--mount type=glob,src={pattern},dst=/g,ro IMAGE");
+        inside(
+            &world,
+            &flags,
+            "ls /g; touch /g/a.txt 2>/dev/null || echo refused",
+        )
+    };
+    let home = world.home();
+    assert_eq!(
+        glob(&format!("{}/mine/*.txt", home.display())),
+        "a.txt\nb.txt\nrefused\n"
+    );
+    world
+        .coracle("run --rm --mount type=glob,src=/no/such*,dst=/g IMAGE true")
+        .fails(125)
+        .says("no file paths matching glob");
+}
+
+#[test]
+fn options_of_the_local_driver() {
+    let world = World::new();
+    let mounted = "awk '$5 == \"/d\" {print $6, $(NF-2), $NF}' /proc/self/mountinfo";
+    world
+        .coracle("volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=64k,mode=1755,noexec scratch")
+        .ok();
+    let seen = inside(
+        &world,
+        "-v scratch:/d IMAGE",
+        &format!("{mounted}; stat -c %a /d; touch /d/x; ls /d"),
+    );
+    assert!(
+        seen.starts_with("rw,nosuid,nodev,noexec,relatime tmpfs rw,size=64k"),
+        "{seen}"
+    );
+    assert!(seen.ends_with("1755\nx\n"), "{seen}");
+    // It begins anew each time, with what the image has; read-only if it says so.
+    assert_eq!(inside(&world, "-v scratch:/d IMAGE", "ls /d"), "");
+    assert_eq!(
+        inside(&world, "-v scratch:/data IMAGE", "ls /data"),
+        "seed\n"
+    );
+    world
+        .coracle("volume create --opt type=tmpfs --opt device=tmpfs --opt o=ro,size=1m fixed")
+        .ok();
+    assert!(inside(&world, "-v fixed:/d IMAGE", mounted).starts_with("ro,"));
+    // One container at a time has it: that is said, and nothing else is mounted.
+    world
+        .coracle("run -d --name it --network=none -v scratch:/d IMAGE sleep 1000")
+        .ok();
+    assert_eq!(
+        world
+            .coracle("volume inspect scratch --format {{.MountCount}}")
+            .stdout(),
+        "1"
+    );
+    world
+        .coracle("run --rm --network=none -v scratch:/d IMAGE true")
+        .fails(125)
+        .says("sharing volume scratch, which is mounted anew for each container and which it has,");
+    world.coracle("rm -f -t 0 it").ok();
+    // A folder of ours, filled from the image if it is empty.
+    let mine = world.folder("mine");
+    let option = format!(
+        "--opt type=none --opt o=bind --opt device={}",
+        mine.display()
+    );
+    world
+        .coracle(&format!("volume create {option} folder"))
+        .ok();
+    assert_eq!(
+        inside(&world, "-v folder:/data IMAGE", "ls /data; touch /data/new"),
+        "seed\n"
+    );
+    assert!(mine.join("new").exists() && mine.join("seed").exists());
+    let listed = world
+        .shell("coracle volume export folder | tar -t")
+        .ok()
+        .stdout();
+    assert_eq!(listed, "new\nseed\n");
+    world.file("tree/more", "x");
+    world
+        .shell("tar -C tree -cf t.tar more && coracle volume import folder t.tar")
+        .ok();
+    assert!(mine.join("more").exists());
+    world
+        .coracle("volume snapshot folder")
+        .fails(125)
+        .says("snapshots of volume folder: its files are those of");
+    // What only root may mount, and what is nonsense.
+    for (options, code, words) in [
+        (
+            "--opt type=none --opt o=bind --opt device=/no/such",
+            126,
+            "special device /no/such does not exist",
+        ),
+        (
+            "--opt type=ext4 --opt device=/dev/null",
+            126,
+            "Operation not permitted",
+        ),
+        (
+            "--opt type=nonsense --opt device=x",
+            126,
+            "unknown filesystem type 'nonsense'",
+        ),
+        ("--opt o=nonsense", 126, "no file system type"),
+        (
+            "--opt type=tmpfs --opt device=tmpfs --opt o=nonsense=1",
+            126,
+            "nonsense",
+        ),
+    ] {
+        world.coracle(&format!("volume create {options} bad")).ok();
+        world
+            .coracle("run --rm --network=none -v bad:/d IMAGE true")
+            .fails(code)
+            .says("mounting volume bad for container ");
+        world
+            .coracle("run --rm --network=none -v bad:/d IMAGE true")
+            .run()
+            .says(words);
+        world.coracle("volume rm bad").ok();
+    }
+    for (options, words) in [
+        (
+            "--opt o=size=1m",
+            "Filesystem does not support Project Quota",
+        ),
+        (
+            "--opt nonsense=1",
+            "invalid mount option nonsense for driver 'local': invalid argument",
+        ),
+        (
+            "--driver nonsense",
+            "no volume plugin with name nonsense available: required plugin missing",
+        ),
+        ("--driver image", "must provide an image name"),
+        (
+            "--driver image --opt image=nosuch",
+            "looking up image nosuch to create volume failed: nosuch: image not known",
+        ),
+    ] {
+        world
+            .coracle(&format!("volume create {options} bad"))
+            .fails(125)
+            .says(words);
+    }
+    world.coracle("volume create --opt nocopy bare").ok();
+    assert_eq!(inside(&world, "-v bare:/data IMAGE", "ls /data"), "");
+    world.coracle("volume rm -a").ok();
+}
+
+#[test]
+fn a_volume_can_show_an_image() {
+    let world = World::new();
+    world
+        .coracle("volume create --driver image --opt image=localhost/volume tree")
+        .ok();
+    assert_eq!(
+        inside(
+            &world,
+            "-v tree:/t IMAGE",
+            "cat /t/data/seed; echo mine >/t/data/seed"
+        ),
+        "seed\n"
+    );
+    assert_eq!(
+        inside(&world, "-v tree:/t IMAGE", "cat /t/data/seed"),
+        "mine\n"
+    );
+    // The image is as it was, and stays while the volume does.
+    assert_eq!(inside(&world, "VOLUME_IMAGE", "cat /data/seed"), "seed\n");
+    world
+        .coracle("rmi localhost/volume")
+        .fails(2)
+        .says("image used by volume tree");
+    world.coracle("image prune -af").ok();
+    assert_eq!(
+        inside(&world, "-v tree:/t localhost/volume", "cat /t/data/seed"),
+        "mine\n"
+    );
+    let listed = world
+        .shell("coracle volume export tree | tar -xO data/seed")
+        .ok();
+    assert_eq!(listed.stdout(), "mine\n");
+    let place = world.coracle(
+        "unshare sh -c 'cat $(coracle volume mount tree)/data/seed; coracle volume unmount tree'",
+    );
+    assert_eq!(place.stdout(), "mine\ntree");
+    world.coracle("volume rm tree").ok();
+    world.coracle("rmi localhost/volume").ok();
+}
+
+#[test]
+fn changes_to_a_volume_can_be_thrown_away() {
+    let world = World::new();
+    inside(&world, "-v v:/v IMAGE", "echo kept >/v/file");
+    let changed = inside(
+        &world,
+        "-v v:/v:O IMAGE",
+        "echo lost >/v/file; touch /v/new; cat /v/file",
+    );
+    assert_eq!(changed, "lost\n");
+    assert_eq!(inside(&world, "-v v:/v:ro IMAGE", "cat /v/*"), "kept\n");
+    // A new one is filled all the same.
+    assert_eq!(inside(&world, "-v w:/data:O IMAGE", "ls /data"), "seed\n");
+    world.coracle("volume rm v w").ok();
+}
+
+#[test]
+fn an_empty_volume_is_filled_by_whoever_has_something() {
+    let world = World::new();
+    // As with an init container that only looks.
+    inside(&world, "-v v:/nothing IMAGE", "ls /nothing");
+    assert_eq!(
+        inside(&world, "-v v:/data IMAGE", "ls /data; rm /data/seed"),
+        "seed\n"
+    );
+    // What was filled and emptied stays empty.
+    assert_eq!(inside(&world, "-v v:/data IMAGE", "ls /data"), "");
+    world.coracle("volume rm v").ok();
+}
+
+#[test]
+fn containers_that_begin_at_once_share_one_volume() {
+    let world = World::new();
+    for round in 0..3 {
+        let line = format!(
+            "run --rm --network=none -v shared{round}:/data VOLUME_IMAGE sh -c 'cat /data/seed; mktemp /data/XXXXXX >/dev/null'"
+        );
+        let all: Vec<_> = (0..5).map(|_| world.coracle(&line).spawn()).collect();
+        for one in all {
+            let done = one.wait();
+            assert_eq!(
+                (done.code, done.stdout()),
+                (0, "seed\n".to_owned()),
+                "{}",
+                done.stderr()
+            );
+        }
+        let files = inside(
+            &world,
+            &format!("-v shared{round}:/d IMAGE"),
+            "ls /d | wc -l",
+        );
+        assert_eq!(files.trim(), "6");
+    }
+    world.coracle("volume rm -a").ok();
+}
+
+#[test]
+fn anonymous_volumes_go_and_stay_as_with_podman() {
+    let world = World::new();
+    let left = |what: &str, lines: &[&str], wanted: usize| {
+        for line in lines {
+            world.coracle(line).run();
+        }
+        world.wait_for_processes();
+        let volumes = store::anonymous_volumes(&world);
+        assert_eq!(volumes.len(), wanted, "{what}");
+        world.coracle("rm -fa -t 0").ok();
+        world.coracle("volume rm -a").ok();
+    };
+    let create = "create --name c -v /a IMAGE true";
+    left("rm", &[create, "rm c"], 1);
+    left("rm -v", &[create, "rm -v c"], 0);
+    left(
+        "replace",
+        &[create, "create --replace --name c -v /b IMAGE true"],
+        2,
+    );
+    left("container prune", &[create, "container prune -f"], 1);
+    left(
+        "killed",
+        &[
+            "run -d --rm --name c --network=none -v /a IMAGE sleep 1000",
+            "kill c",
+            "wait c",
+        ],
+        0,
+    );
+    left(
+        "rm -f",
+        &[
+            "run -d --name c --network=none -v /a IMAGE sleep 1000",
+            "rm -f -t 0 c",
+        ],
+        1,
+    );
+    left(
+        "lent",
+        &[
+            create,
+            "create --name d --volumes-from c IMAGE true",
+            "rm -v c",
+        ],
+        1,
+    );
+    left(
+        "lent and back",
+        &[
+            create,
+            "create --name d --volumes-from c IMAGE true",
+            "rm -v c",
+            "rm -v d",
+        ],
+        0,
+    );
+    left(
+        "a failed create",
+        &["create --name c -v /a -v x:rel IMAGE true"],
+        0,
+    );
+    left("a name in use", &["create --name c IMAGE", create], 0);
+    left(
+        "a failed run",
+        &["run --rm --network=none -v /a IMAGE nosuch"],
+        0,
+    );
+    left(
+        "a failed run that stays",
+        &["run --network=none -v /a IMAGE nosuch"],
+        1,
+    );
+}

@@ -289,10 +289,11 @@ fn named(what: &str, typed: &str) -> Candidates {
         words.extend(storage.iter().flat_map(volumes));
     }
     Candidates {
-        files: words.is_empty()
-            && !["CONTAINER", "IMAGE", "VOLUME", "NAME"]
-                .iter()
-                .any(|it| what.contains(it)),
+        files: what.contains("SOURCE")
+            || words.is_empty()
+                && !["CONTAINER", "IMAGE", "VOLUME", "NAME"]
+                    .iter()
+                    .any(|it| what.contains(it)),
         words,
     }
 }

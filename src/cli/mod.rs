@@ -8,6 +8,7 @@
 pub mod args;
 pub mod completion;
 mod container;
+mod dry_run;
 pub mod help;
 mod image;
 pub mod man;
@@ -102,6 +103,11 @@ impl Session {
     /// The caller's settings without the store.
     pub fn settings(&self) -> Result<Settings> {
         Settings::read(&self.overrides)
+    }
+
+    /// The proof of being single-threaded.
+    pub fn thread(&self) -> SoleThread {
+        self.thread
     }
 
     pub fn output(&self) -> Output {

@@ -25,7 +25,6 @@ pub enum Parsed {
 
 /// Global options that take a value and whose part we have none of: accepted.
 const ACCEPTED: &[&str] = &[
-    "cgroup-manager",
     "cdi-spec-dir",
     "config",
     "conmon",
@@ -52,6 +51,12 @@ const ACCEPTED: &[&str] = &[
 /// The options before the command that help shows: those that do something.
 pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (None, "help", "", "Help for coracle"),
+    (
+        None,
+        "cgroup-manager",
+        "string",
+        "Who makes cgroups: systemd or cgroupfs",
+    ),
     (
         None,
         "root",
@@ -104,6 +109,9 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     match matches(command, &words[..used].join(" "), &rest[used..]) {
         Ok(matches) => {
             let mut overrides = globals.overrides;
+            if let Ok(Some(value)) = matches.try_get_one::<OsString>("cgroup-manager") {
+                overrides.cgroup_manager = Some(value.to_string_lossy().into_owned());
+            }
             for (id, slot) in [
                 ("root", &mut overrides.root),
                 ("runroot", &mut overrides.runroot),
@@ -261,7 +269,11 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(OsString))
     };
-    for name in ACCEPTED.iter().copied().chain(["root", "runroot"]) {
+    for name in ACCEPTED
+        .iter()
+        .copied()
+        .chain(["cgroup-manager", "root", "runroot"])
+    {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(value(name));
         }
@@ -299,7 +311,7 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long) || long == "root" || long == "runroot"
+    ACCEPTED.contains(&long) || matches!(long, "cgroup-manager" | "root" | "runroot")
 }
 
 #[derive(Default)]
@@ -356,6 +368,10 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                 };
                 match long {
                     "root" => globals.overrides.root = Some(value.into()),
+                    "cgroup-manager" => {
+                        let value = value.to_string_lossy().into_owned();
+                        globals.overrides.cgroup_manager = Some(value);
+                    }
                     "runroot" => globals.overrides.runroot = Some(value.into()),
                     _ => {}
                 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
+use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -18,7 +19,7 @@ use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
 use crate::runtime::{self, ExecPlan};
 use crate::sys::process;
-use crate::userns;
+use crate::userns::{self, IdMap};
 
 /// What `exec` is asked for.
 #[derive(Debug, Clone)]
@@ -52,12 +53,14 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let why_single = engine.why_single().map(Error::with_hint);
     let capabilities = capabilities(exec, &record.options)?;
     let filter = seccomp::filter(
         engine.storage.cache(),
         spec::seccomp_profile(&record.options),
         capabilities.bounding,
     )?;
+    let way = super::cgroup::way(engine, container)?;
     let (ours, theirs) = pipes(&exec.wanted)?;
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
@@ -81,14 +84,25 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
+    // The container's root may own it, which we have become a part of only now.
+    let (entrance, attacher) = match way {
+        Way::None => (None, None),
+        Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
+        Way::Systemd(attacher) => (None, Some(attacher)),
+    };
+    super::map::check_user(&map, &user, || why_single)
+        .map_err(|error| error.kind_is(Kind::Other))?;
     let joined = runtime::exec(
         engine.thread,
+        attacher,
         plan(
             record,
+            &map,
             exec,
             user,
             filter,
             [theirs.stdin, theirs.stdout, theirs.stderr],
+            entrance,
         )?,
     )?;
     if exec.detach {
@@ -125,10 +139,12 @@ fn namespaces(options: &Options) -> i32 {
 /// The process in the words of the runtime.
 fn plan(
     record: &Record,
+    map: &IdMap,
     exec: &Exec,
     user: User,
     filter: Option<Filter>,
     stdio: [Option<OwnedFd>; 3],
+    cgroup: Option<OwnedFd>,
 ) -> Result<ExecPlan> {
     let options = &record.options;
     Ok(ExecPlan {
@@ -140,7 +156,8 @@ fn plan(
             .unwrap_or_else(|| options.workdir.clone()),
         uid: user.uid,
         gid: user.gid,
-        groups: user.additional_gids.clone(),
+        // With one id mapped setgroups(2) is denied (user_namespaces(7)).
+        groups: (!map.is_single()).then(|| user.additional_gids.clone()),
         umask: options.umask,
         ulimits: options
             .ulimits
@@ -152,6 +169,7 @@ fn plan(
         filter,
         tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
         stdio,
+        cgroup,
     })
 }
 

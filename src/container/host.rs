@@ -2,7 +2,6 @@
 //! cgroups, and the small files that are mounted into the container.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,13 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::options::{NamespaceMode, Options};
-use super::spec::{self, Cgroup, CgroupMode, Files, Namespaces};
+use super::spec::{self, Files, Namespaces};
 use super::{Record, State};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, Entries, HostGroup, Missing};
 use crate::network::{self, Attached, HostFiles, HostsFor, NetworkMode};
-use crate::runtime::cgroup::{self, Hierarchy};
 use crate::settings::{self, HostUser};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::process::Fork;
@@ -161,21 +159,6 @@ fn mount_of(thread: SoleThread, owner: &Process, path: &Path) -> Result<OwnedFd>
             let made = fds.into_iter().next();
             made.ok_or_else(|| Error::other(String::from_utf8_lossy(&words).into_owned()))
         }
-    }
-}
-
-/// How cgroups are here; no controller is delegated to us yet.
-pub fn cgroup() -> Cgroup {
-    let mode = match cgroup::hierarchy() {
-        Hierarchy::Unified => CgroupMode::Unified,
-        Hierarchy::Hybrid => CgroupMode::Hybrid,
-        Hierarchy::Legacy => CgroupMode::Legacy,
-    };
-    // A path that cannot be made is how libcontainer goes without a cgroup.
-    Cgroup {
-        mode,
-        path: PathBuf::from("/coracle-none/none"),
-        controllers: HashSet::new(),
     }
 }
 

@@ -9,8 +9,9 @@ use crate::id::ImageId;
 use crate::image::{self, Progress};
 use crate::storage::shifted::Lower;
 use crate::userns::IdMap;
+use crate::volume;
 
-/// The container's image, and the images that it mounts.
+/// The container's image, and the images that it mounts or that its volumes show.
 pub struct Lowers {
     pub image: Lower,
     mounted: Vec<(ImageId, Lower)>,
@@ -31,12 +32,23 @@ impl Lowers {
             mounted: Vec::new(),
         };
         for mount in spec::mounts(&record.options) {
-            if let MountKind::Image { id, .. } = &mount.kind {
-                let image = image::by_id(&engine.storage, id)?
-                    .ok_or_else(|| image::no_such(id.as_str()))?;
-                let lower = image::ensure_shifted(engine, id, &image.layers, map, progress)?;
-                lowers.mounted.push((id.clone(), lower));
-            }
+            let (id, layers) = match &mount.kind {
+                MountKind::Image { id, .. } => {
+                    let image = image::by_id(&engine.storage, id)?
+                        .ok_or_else(|| image::no_such(id.as_str()))?;
+                    (id.clone(), image.layers)
+                }
+                MountKind::Volume { name, .. } => {
+                    let volume = volume::load(&engine.storage, name)?;
+                    match volume.and_then(|volume| volume.image) {
+                        Some(image) => (image.id, image.layers),
+                        None => continue,
+                    }
+                }
+                _ => continue,
+            };
+            let lower = image::ensure_shifted(engine, &id, &layers, map, progress)?;
+            lowers.mounted.push((id, lower));
         }
         Ok(lowers)
     }

@@ -9,11 +9,11 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::ContainerId;
 use crate::image::Image;
-use crate::image::accounts::{Accounts, ids};
+use crate::image::accounts::{Accounts, User, ids};
 use crate::settings::Configuration;
 use crate::storage::{Locked, lock_alone};
 use crate::userns::mode::{self, Of};
-use crate::userns::{self, IdMap, IdRange, Mode};
+use crate::userns::{self, IdMap, IdRange, Machine, Mode};
 use crate::volume;
 
 /// The id map of a container that is to be.
@@ -120,11 +120,11 @@ fn joined(engine: &Engine, options: &Options, neighbour: &str) -> Result<Chosen>
 /// that user is the caller.
 fn by_ownership(engine: &Engine, image: &Image, options: &Options) -> Result<Chosen> {
     let caller = engine.settings.uid;
-    if !options
-        .mounts
-        .iter()
-        .any(|mount| belongs_to(&mount.kind, caller))
-    {
+    // Where there is one id alone, it is the user's, or there could be no such user;
+    // and all files are of that id, under whatever map they were written.
+    let is_single = engine.default_map().is_single();
+    let mut mounts = options.mounts.iter();
+    if !is_single && !mounts.any(|mount| belongs_to(&mount.kind, caller)) {
         return Ok(Chosen::default());
     }
     let layers = || -> Vec<_> {
@@ -149,10 +149,13 @@ fn by_ownership(engine: &Engine, image: &Image, options: &Options) -> Result<Cho
         let MountKind::Volume { name, .. } = &mount.kind else {
             continue;
         };
+        if is_single {
+            break;
+        }
         let Some(volume) = volume::load(&engine.storage, name)? else {
             continue;
         };
-        if volume.needs_copy_up(&engine.storage) {
+        if volume.is_unused(&engine.storage) {
             continue;
         }
         let written = volume.map(&engine.storage)?;
@@ -175,6 +178,33 @@ fn by_ownership(engine: &Engine, image: &Image, options: &Options) -> Result<Cho
         reason: Some(format!("ownership: {named} {uid}:{gid} is the caller")),
         ..Chosen::default()
     })
+}
+
+/// Fails if the container's user has no id under `map`.
+pub fn check_user(map: &IdMap, user: &User, mend: impl FnOnce() -> Option<String>) -> Result<()> {
+    let (what, id) = match (map.uid_outside(user.uid), map.gid_outside(user.gid)) {
+        (None, _) => ("uid", user.uid),
+        (_, None) => ("gid", user.gid),
+        _ => return Ok(()),
+    };
+    let error = Error::new(
+        Kind::CannotInvoke,
+        format!("{what} {id} is not mapped in the container's user namespace"),
+    );
+    Err(match mend() {
+        Some(mend) => error.hint(mend),
+        None => error,
+    })
+}
+
+/// What can be done for the container `record` to have more ids. Nothing if the map
+/// that was asked for leaves them out.
+pub fn more_ids(engine: &Engine, record: &Record) -> Option<String> {
+    match engine.why_single() {
+        Some(why) => Some(why.with_hint()),
+        None if record.map.is_none() => Some(Machine::of(&engine.settings).more_ids()),
+        None => None,
+    }
 }
 
 /// Whether what is mounted is a file or folder of `uid`'s on the host.

@@ -18,14 +18,17 @@
 //! a monitor that died: the next sweep ends what it left.
 
 pub mod attach;
+mod cgroup;
 pub mod create;
 pub mod exec;
+pub mod explain;
 mod host;
 mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;
 pub mod options;
+pub mod pause;
 mod record;
 mod release;
 pub mod remove;
@@ -40,13 +43,17 @@ mod state;
 pub mod stop;
 mod sweep;
 pub mod top;
+mod view;
+pub mod volumes;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
 pub use release::release;
+pub use rootfs::overlay;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;
+pub use volumes::{running_users as running_users_of_volume, users as users_of_volume};
 
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -148,13 +155,4 @@ pub fn no_such(text: &str) -> Error {
     Error::not_found(format!(
         "no container with name or ID {text:?} found: no such container"
     ))
-}
-
-/// The containers that mount the volume `name`.
-pub fn users_of_volume(storage: &Storage, name: &Name) -> Result<Vec<ContainerId>> {
-    let users = storage.list(&storage.volume_users(name))?;
-    let ids = users.iter().filter_map(|id| id.parse::<ContainerId>().ok());
-    Ok(ids
-        .filter(|id| storage.container(id).join("container.json").exists())
-        .collect())
 }

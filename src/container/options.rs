@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::id::{ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 use crate::userns;
@@ -84,6 +85,8 @@ pub struct Options {
     pub restart: RestartPolicy,
     pub log: Log,
     pub resources: Resources,
+    #[serde(default)]
+    pub cgroup: Cgroup,
     /// `--cidfile`, for `inspect`.
     pub cidfile: Option<PathBuf>,
     /// `--pidfile`: the monitor writes the init's pid there.
@@ -274,6 +277,16 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The images that it mounts.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &ImageId> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Image { id, .. } => Some(id),
+            _ => None,
+        })
+    }
+}
+
 /// `--restart`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {
@@ -309,6 +322,23 @@ pub enum LogDriver {
     PassthroughTty,
 }
 
+/// Which control group it is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    pub mode: cgroup::Mode,
+    /// `--cgroup-parent`
+    pub parent: Option<String>,
+    /// `--cgroup-manager`; none: as it is on the machine at each start.
+    pub manager: Option<cgroup::Manager>,
+}
+
+/// A limit of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceLimit {
+    pub path: PathBuf,
+    pub value: u64,
+}
+
 /// Limits, for the controllers that are delegated to us. `None` is no limit asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
@@ -327,4 +357,28 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Podman's default is 2048 where the controller is there; 0 or -1 unlimited.
     pub pids: Option<i64>,
+    #[serde(default)]
+    pub io: Io,
+    /// `--cgroup-conf`: file and value.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Of version 1 alone: asked for where they cannot be had, they are an error.
+    #[serde(default)]
+    pub swappiness: Option<u64>,
+    #[serde(default)]
+    pub oom_kill_disable: bool,
+}
+
+/// Limits of block devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Io {
+    /// 10 to 1000.
+    pub weight: Option<u16>,
+    pub device_weights: Vec<DeviceLimit>,
+    /// Bytes in a second.
+    pub read_bps: Vec<DeviceLimit>,
+    pub write_bps: Vec<DeviceLimit>,
+    /// Operations in a second.
+    pub read_iops: Vec<DeviceLimit>,
+    pub write_iops: Vec<DeviceLimit>,
 }

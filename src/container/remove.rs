@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::cgroup;
 use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, status_of, stop};
 use crate::engine::Engine;
@@ -65,6 +66,7 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         ));
     };
     stop::kill_leftovers(&container.status);
+    cgroup::end_left(engine, &engine.storage.container(&record.id));
     let removed = remove_files_with(
         &engine.storage,
         record,

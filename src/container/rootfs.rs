@@ -14,18 +14,18 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::{Record, spec, stage};
+use super::{Record, spec, stage, volumes};
+use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::shifted::Lower;
-use crate::storage::{Storage, text};
-use crate::sys::file::{Durable, open_dir, open_in_root};
+use crate::storage::{self, Storage, text};
+use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
-use crate::volume::{self, Backing, First};
 
 /// A container ready for its init to be made.
 pub struct Prepared {
@@ -36,19 +36,35 @@ pub struct Prepared {
     pub files: spec::Files,
     pub rootfs: OwnedFd,
     pub hostname: String,
+    /// Its volumes, to be let go once their files are mounted in the container.
+    pub volumes: volumes::Held,
+}
+
+/// What its start has for a container before there is a root.
+pub struct Ground<'a> {
+    /// Its folder in the caller's runtime folder.
+    pub runtime: &'a Path,
+    pub joins: &'a Joins,
+    /// The network namespace made for it.
+    pub netns: Option<PathBuf>,
+    pub group: Option<&'a Cgroup>,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
-/// spec. `netns` is the network namespace made for it.
+/// spec.
 pub fn prepare(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    netns: Option<PathBuf>,
+    ground: Ground<'_>,
 ) -> Result<Prepared> {
+    let Ground {
+        runtime,
+        joins,
+        netns,
+        group,
+    } = ground;
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -59,18 +75,18 @@ pub fn prepare(
         user,
         sources,
         files,
-        mut warnings,
+        volumes,
+        warnings,
     } = process::with_file_ids(0, 0, || {
         furnish(
-            engine, record, map, lowers, runtime, joins, &root, &hostname,
+            engine,
+            record,
+            map,
+            lowers,
+            (runtime, joins),
+            (&root, &hostname),
         )
     })?;
-    let cgroup = host::cgroup();
-    if spec::ignores_limits(&options.resources, &cgroup) {
-        warnings.push(
-            "Resource limits are not supported and ignored on cgroups V1 rootless systems".into(),
-        );
-    }
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -82,7 +98,10 @@ pub fn prepare(
             rootfs: root,
             user,
             map: map.clone(),
-            cgroup,
+            cgroup: spec::Cgroup {
+                hierarchy: cgroup::hierarchy(),
+                path: group.map(Cgroup::path),
+            },
             files: files.clone(),
             sources,
             namespaces,
@@ -106,6 +125,7 @@ pub fn prepare(
         files,
         rootfs,
         hostname,
+        volumes,
     })
 }
 
@@ -113,8 +133,9 @@ pub fn prepare(
 struct Furnished {
     rootfs: OwnedFd,
     user: User,
-    sources: Vec<Option<PathBuf>>,
+    sources: Vec<Option<spec::Source>>,
     files: spec::Files,
+    volumes: volumes::Held,
     warnings: Vec<String>,
 }
 
@@ -124,10 +145,8 @@ fn furnish(
     record: &Record,
     map: &IdMap,
     lowers: &Lowers,
-    runtime: &Path,
-    joins: &Joins,
-    root: &Path,
-    hostname: &str,
+    (runtime, joins): (&Path, &Joins),
+    (root, hostname): (&Path, &str),
 ) -> Result<Furnished> {
     let options = &record.options;
     let mut warnings = Vec::new();
@@ -149,6 +168,7 @@ fn furnish(
     {
         user.additional_gids.push(gid);
     }
+    super::map::check_user(map, &user, || super::map::more_ids(engine, record))?;
     let left = user.keep_mapped(map);
     if !left.is_empty() {
         let left: Vec<String> = left.iter().map(u32::to_string).collect();
@@ -157,18 +177,17 @@ fn furnish(
             left.join(" ")
         ));
     }
-    let mut sources = Vec::with_capacity(options.mounts.len());
-    for mount in spec::mounts(options) {
+    let owner = (user.uid, user.gid);
+    let mounts = spec::mounts(options);
+    let volumes = volumes::ready(&engine.storage, record, map, &mounts, &rootfs, owner)?;
+    let mut sources = Vec::with_capacity(mounts.len());
+    for mount in &mounts {
         sources.push(source(
-            engine,
-            record,
-            map,
-            lowers,
-            &mount,
-            &rootfs,
-            (user.uid, user.gid),
-            runtime,
+            engine, record, lowers, mount, &rootfs, owner, runtime,
         )?);
+    }
+    for at in 0..mounts.len() {
+        check_place(&mounts, &sources, at, &rootfs)?;
     }
     make_workdir(&rootfs, record, &user)?;
     let files = host::make_files(
@@ -184,8 +203,74 @@ fn furnish(
         user,
         sources,
         files,
+        volumes,
         warnings,
     })
+}
+
+/// Whether the mount `at` can be where it is to be: a folder on a folder, a file on a
+/// file, and nothing on a link that leads nowhere. In crun's words and with its codes;
+/// what is not there is made.
+fn check_place(
+    mounts: &[Mount],
+    sources: &[Option<spec::Source>],
+    at: usize,
+    rootfs: &OwnedFd,
+) -> Result<()> {
+    let destination = &mounts[at].destination;
+    let (Some(source), Ok(name)) = (&sources[at], destination.strip_prefix("/")) else {
+        return Ok(());
+    };
+    // What is mounted above it is what it is mounted on.
+    let above = (0..mounts.len())
+        .filter(|it| *it != at && destination.starts_with(&mounts[*it].destination))
+        .max_by_key(|it| mounts[*it].destination.components().count());
+    let found = match above.map(|above| (&sources[above], &mounts[above].destination)) {
+        None => open_in_root(rootfs, name, OFlags::PATH),
+        Some((Some(above), path)) => {
+            match (open_dir(&above.path), destination.strip_prefix(path)) {
+                (Ok(dir), Ok(rest)) if !rest.as_os_str().is_empty() => {
+                    open_in_root(dir, rest, OFlags::PATH)
+                }
+                _ => return Ok(()),
+            }
+        }
+        Some((None, _)) => return Ok(()),
+    };
+    let is_folder = |stat: &rustix::fs::Stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+    };
+    match found {
+        Ok(found) => {
+            let wanted = std::fs::metadata(&source.path)
+                .tried(|| format!("open {}", source.path.display()))?;
+            if is_folder(&rustix::fs::fstat(&found)?) == wanted.is_dir() {
+                return Ok(());
+            }
+            Err(Error::new(
+                Kind::CannotInvoke,
+                format!(
+                    "mount `{}` to `{}`: Not a directory",
+                    source.path.display(),
+                    name.display()
+                ),
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && above.is_none() => {
+            match open_in_root(rootfs, name, OFlags::PATH | OFlags::NOFOLLOW) {
+                Ok(_) => Err(Error::new(
+                    Kind::CommandNotFound,
+                    format!(
+                        "creating `{}`: it is a link that leads nowhere: No such file or directory",
+                        destination.display()
+                    ),
+                )),
+                Err(_) => Ok(()),
+            }
+        }
+        // What else is wrong the runtime says.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Makes the working directory where the image has none, as Podman does.
@@ -267,21 +352,32 @@ fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) ->
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.
-fn mount_overlay(
+pub(super) fn mount_overlay(
     storage: &Storage,
     of: &Lower,
     upper: Option<(&Path, &Path)>,
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let texts = |paths: &[PathBuf]| paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>();
-    let (mut lower, data) = (texts(&of.folders)?, texts(&of.data)?);
+    let mut of = of.clone();
     // Overlay wants a lower folder, and two where nothing can be written. Only from
     // the last it is led to a data-only one, which counts.
-    let nothing = text(&empty_layer(storage)?)?;
-    while lower.is_empty() || (upper.is_none() && lower.len() + data.len() < 2) {
-        lower.push(nothing.clone());
+    let nothing = empty_layer(storage)?;
+    while of.folders.is_empty() || (upper.is_none() && of.folders.len() + of.data.len() < 2) {
+        of.folders.push(nothing.clone());
     }
+    let overlay = overlay(&of, upper, volatile)?;
+    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// An overlay of `of`; read-only without `upper` and `work`.
+pub fn overlay(
+    of: &Lower,
+    upper: Option<(&Path, &Path)>,
+    volatile: bool,
+) -> Result<mount::Detached> {
+    let texts = |paths: &[PathBuf]| paths.iter().map(|it| text(it)).collect::<Result<Vec<_>>>();
+    let (lower, data) = (texts(&of.folders)?, texts(&of.data)?);
     let mut options: Vec<(&str, Option<&str>)> =
         vec![("source", Some("overlay")), ("userxattr", None)];
     options.extend(
@@ -303,10 +399,9 @@ fn mount_overlay(
             options.push(("volatile", None));
         }
     }
-    let made = mount::make("overlay", &options, MountAttrFlags::empty());
-    let overlay = match made {
-        // Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && data.is_empty() => {
+    let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
+        // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput && data.is_empty() => {
             let joined = lower.join(":");
             let mut old: Vec<(&str, Option<&str>)> = options
                 .iter()
@@ -318,12 +413,11 @@ fn mount_overlay(
         }
         result => result,
     };
-    let overlay = overlay.map_err(|error| {
+    made.map_err(|error| {
         Error::from(error).tried("mount the container's overlay").hint(
-            "native overlay in a user namespace needs Linux 5.11, and a file system for the store that it can stand on",
+            "it needs Linux 5.11 and a local file system with extended attributes: put the store on one (`export XDG_DATA_HOME=FOLDER`)",
         )
-    })?;
-    mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+    })
 }
 
 /// A folder with nothing in it, for overlays of too few layers.
@@ -338,7 +432,7 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
 }
 
 /// Gives `dir` the owner and mode of `model`.
-fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
     std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
         .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))
@@ -351,29 +445,42 @@ fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 fn source(
     engine: &Engine,
     record: &Record,
-    map: &IdMap,
     lowers: &Lowers,
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
     runtime: &Path,
-) -> Result<Option<PathBuf>> {
+) -> Result<Option<spec::Source>> {
     let storage = &engine.storage;
+    let mut flags = Vec::new();
     let path = match &mount.kind {
         MountKind::Bind { source } => bind_source(source, &mount.destination, runtime)?,
         MountKind::Volume { name, copy, .. } => {
-            volume_source(storage, record, map, mount, name, *copy, rootfs, owner)?
+            let found = volumes::source(
+                storage,
+                record,
+                (name, *copy),
+                lowers,
+                mount,
+                rootfs,
+                runtime,
+            )?;
+            flags = found.flags;
+            match mount.options.iter().any(|word| word == "O") {
+                true => {
+                    let dir = storage.container(&record.id);
+                    overlay_source(mount, &found.path, None, None, &dir, runtime)?
+                }
+                false => found.path,
+            }
         }
-        MountKind::Tmpfs {
-            options,
-            copy_up: true,
-        } => match filled_tmpfs(mount, options, rootfs, runtime)? {
-            Some(path) => path,
-            None => return Ok(None),
-        },
-        MountKind::Tmpfs { .. } | MountKind::Ramfs { .. } | MountKind::Devpts { .. } => {
-            return Ok(None);
+        MountKind::Tmpfs { options, copy_up } => {
+            match tmpfs_source(mount, options, *copy_up, rootfs, runtime)? {
+                Some(path) => path,
+                None => return Ok(None),
+            }
         }
+        MountKind::Ramfs { .. } | MountKind::Devpts { .. } => return Ok(None),
         MountKind::Overlay {
             source,
             upper,
@@ -400,9 +507,9 @@ fn source(
         None => path,
     };
     if mount.chown {
-        give_to(&path, owner)?;
+        give_to(engine, &path, owner)?;
     }
-    Ok(Some(path))
+    Ok(Some(spec::Source { path, flags }))
 }
 
 /// A file or folder of the caller's. Where the container's root may not go, but the
@@ -436,64 +543,24 @@ fn attach_copy(copy: &OwnedFd, kind: &str, destination: &Path, runtime: &Path) -
     Ok(at)
 }
 
-/// A volume's files, filled from the image if this is its first use.
-#[allow(clippy::too_many_arguments)]
-fn volume_source(
-    storage: &Storage,
-    record: &Record,
-    map: &IdMap,
-    mount: &Mount,
-    name: &crate::id::Name,
-    copy: bool,
-    rootfs: &OwnedFd,
-    owner: (u32, u32),
-) -> Result<PathBuf> {
-    let volume = volume::load(storage, name)?.ok_or_else(|| volume::no_such(name.as_str()))?;
-    match volume.backing(storage)? {
-        Backing::Directory(path) => {
-            if volume.needs_copy_up(storage) {
-                let folder = image_folder(rootfs, &mount.destination);
-                let durable = if record.options.remove && volume.anonymous {
-                    Durable::No
-                } else {
-                    Durable::Yes
-                };
-                let first = First {
-                    source: folder.as_ref().map(AsFd::as_fd),
-                    owner,
-                    copy,
-                    durable,
-                };
-                volume::fill(storage, &volume, &first)?;
-                if record.map.is_some() {
-                    volume.remember_map(storage, map)?;
-                }
-            }
-            Ok(path)
-        }
-        Backing::Bind(path, _) => Ok(path),
-        Backing::Tmpfs(options) => Err(Error::unsupported(format_args!(
-            "mounting volume {name} of type tmpfs ({})",
-            options.join(",")
-        ))),
-    }
-}
-
 /// The image's folder at `destination`, if it has one: links resolve within it.
-fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
+pub(super) fn image_folder(rootfs: &OwnedFd, destination: &Path) -> Option<OwnedFd> {
     open_in_root(rootfs, destination, OFlags::DIRECTORY | OFlags::RDONLY).ok()
 }
 
-/// A tmpfs that begins with what the image has there; `None` if it has nothing.
-fn filled_tmpfs(
+/// A tmpfs with the mode of the image's folder there, and with `copy_up` what it has;
+/// `None` if there is none and nothing else is asked for.
+fn tmpfs_source(
     mount: &Mount,
     options: &[String],
+    copy_up: bool,
     rootfs: &OwnedFd,
     runtime: &Path,
 ) -> Result<Option<PathBuf>> {
-    let Some(folder) = image_folder(rootfs, &mount.destination) else {
+    let folder = image_folder(rootfs, &mount.destination);
+    if folder.is_none() && !mount.chown {
         return Ok(None);
-    };
+    }
     let at = place(runtime, "tmpfs", &mount.destination)?;
     let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
         .into_iter()
@@ -506,12 +573,21 @@ fn filled_tmpfs(
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
     mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
-    let found = rustix::fs::fstat(&folder)?;
-    if !options.iter().any(|option| option.starts_with("mode=")) {
-        std::fs::set_permissions(&at, Permissions::from_mode(found.st_mode & 0o7777))?;
+    let Some(folder) = folder else {
+        return Ok(Some(at));
+    };
+    let has_mode = options.iter().any(|option| option.starts_with("mode="));
+    let mode = match has_mode {
+        true => at.metadata()?.mode(),
+        false => rustix::fs::fstat(&folder)?.st_mode,
+    };
+    if copy_up {
+        crate::volume::copy_tree(&folder, &at).map_err(|error| {
+            let what = format!("fill the tmpfs at {}", mount.destination.display());
+            Error::from(error).tried(what).kind_is(Kind::CannotInvoke)
+        })?;
     }
-    volume::copy_tree(&folder, &at)
-        .tried(|| format!("fill the tmpfs at {}", mount.destination.display()))?;
+    std::fs::set_permissions(&at, Permissions::from_mode(mode & 0o7777))?;
     Ok(Some(at))
 }
 
@@ -628,31 +704,141 @@ fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> R
     attach_copy(&copy, "subpath", destination, runtime)
 }
 
-/// `U`: gives a tree to the container's user. What is theirs already is left
-/// alone; links are not followed; a caller's whole home or root is refused.
-fn give_to(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+/// `U`: gives a tree to the container's user.
+fn give_to(engine: &Engine, path: &Path, owner: (u32, u32)) -> Result<()> {
     let canonical = path
         .canonicalize()
         .tried(|| format!("open {}", path.display()))?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    if canonical == Path::new("/")
-        || canonical == Path::new("/home")
-        || Some(&canonical) == home.as_ref()
-    {
-        return Err(Error::usage(format!(
-            "the option U would change the owner of everything in {}: name a folder within it",
-            canonical.display()
-        )));
+    if is_too_much(&canonical, &engine.settings.home, &engine.storage) {
+        // Podman's words and exit code.
+        return Err(Error::new(
+            Kind::CannotInvoke,
+            format!(
+                "chowning host path {:?} is not allowed",
+                canonical.to_string_lossy()
+            ),
+        )
+        .hint(
+            "the option U gives all that is in it to the container's user: name a folder within it",
+        ));
     }
-    for entry in walkdir::WalkDir::new(&canonical).follow_links(false) {
-        let entry = entry.map_err(|error| Error::other(error.to_string()))?;
-        let found = entry
-            .metadata()
-            .map_err(|error| Error::other(error.to_string()))?;
-        if (found.uid(), found.gid()) != (uid, gid) {
-            std::os::unix::fs::lchown(entry.path(), Some(uid), Some(gid))
-                .tried(|| format!("give {} to {uid}:{gid}", entry.path().display()))?;
+    storage::give_tree(&canonical, owner)
+}
+
+/// Folders that no container's user may be given (Podman's list).
+const SYSTEM: [&str; 23] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+];
+
+/// Whether giving `path` away would take a home, the machine's own folders or the
+/// store's layers along.
+fn is_too_much(path: &Path, home: &Path, storage: &Storage) -> bool {
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    let root = storage.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let within = |dir: PathBuf| path.starts_with(dir);
+    SYSTEM.iter().any(|system| path == Path::new(system))
+        || home.starts_with(path)
+        || root.starts_with(path)
+        || (within(root.clone()) && !within(root.join("volumes")))
+        || path == root.join("volumes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_the_system_and_the_store_are_not_given_away() {
+        let dir = std::env::temp_dir().join(format!("coracle-u-{}", crate::id::random_hex::<8>()));
+        let home = dir.join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        let storage = Storage::open(&crate::settings::Settings {
+            uid: 0,
+            gid: 0,
+            home: home.clone(),
+            data: home.join("store"),
+            cache: dir.join("cache"),
+            runtime: dir.join("run"),
+            cgroup_manager: None,
+            user_manager: None,
+        })
+        .unwrap();
+        let root = storage.root();
+        for no in [
+            Path::new("/"),
+            Path::new("/home"),
+            Path::new("/var"),
+            &dir,
+            &home,
+            root,
+            &storage.volumes(),
+            &root.join("layers/x"),
+        ] {
+            assert!(is_too_much(no, &home, &storage), "{}", no.display());
         }
+        for yes in [
+            &home.join("data"),
+            &storage.volume(&"v".parse().unwrap()).join("_data"),
+            Path::new("/home/other/data"),
+            &dir.join("beside"),
+        ] {
+            assert!(!is_too_much(yes, &home, &storage), "{}", yes.display());
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
-    Ok(())
+
+    #[test]
+    fn what_is_mounted_within_stays_as_it_is() {
+        let name = "container::rootfs::tests::what_is_mounted_within_stays_as_it_is";
+        let Some(proof) = crate::sys::process::alone(name) else {
+            return;
+        };
+        let settings = crate::settings::Settings::read(&Default::default()).unwrap();
+        let (map, _) = crate::userns::default_map(&settings);
+        if map.is_single() {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("coracle-u-{}", crate::id::random_hex::<8>()));
+        for part in ["tree/sub", "tree/file", "other/below"] {
+            std::fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        crate::userns::in_child(proof, &map, || {
+            mount::bind(&dir.join("other"), &dir.join("tree/sub"))?;
+            storage::give_tree(&dir.join("tree"), (7, 8))?;
+            let owner = |path: &str| {
+                let found = dir.join(path).symlink_metadata().unwrap();
+                (found.uid(), found.gid())
+            };
+            assert_eq!(owner("tree/file"), (7, 8));
+            assert_eq!(owner("tree/sub"), (0, 0));
+            assert_eq!(owner("other/below"), (0, 0));
+            mount::detach(&dir.join("tree/sub"))?;
+            storage::give_tree(&dir.join("tree"), (0, 0))
+        })
+        .unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

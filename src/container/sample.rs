@@ -56,6 +56,7 @@ pub fn options() -> Options {
             tag: None,
         },
         resources: Resources::default(),
+        cgroup: Default::default(),
         cidfile: None,
         pidfile: None,
         monitor_pidfile: None,

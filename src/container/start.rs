@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::cgroup::{self, Settled};
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
@@ -28,10 +29,10 @@ use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
+use crate::storage::layer::Layer;
 use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::process::{self, UnshareFlags};
-use crate::sys::{mount, socket};
+use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
 
 /// How a container is to be started.
@@ -75,6 +76,8 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    // From within its namespace the monitor could not find out.
+    engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
     let map = record
         .map
@@ -88,11 +91,7 @@ pub fn start(
         Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
-    let mut warnings: Vec<String> = engine
-        .why_single()
-        .map(|why| format!("only your own id is mapped, so users other than root cannot be had in the container; {why}"))
-        .into_iter()
-        .collect();
+    let mut warnings = warnings(engine, record)?;
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
@@ -130,6 +129,25 @@ pub fn start(
     }
 }
 
+/// What works less well where only the caller's id can be mapped.
+fn warnings(engine: &Engine, record: &Record) -> Result<Vec<String>> {
+    let Some(why) = engine.why_single() else {
+        return Ok(Vec::new());
+    };
+    let why = why.with_hint();
+    let mut all = vec![format!(
+        "only your own id is mapped, so the container has no users but one; {why}"
+    )];
+    let layers = engine.storage.read_layers(&record.image.layers)?;
+    if layers.iter().flatten().any(Layer::has_other_ids) {
+        all.push(format!(
+            "image {} was loaded when you had subordinate ids: what in it is not root's is nobody's now",
+            record.image.name
+        ));
+    }
+    Ok(all)
+}
+
 impl Streams {
     fn fds(&self) -> Vec<i32> {
         [&self.stdin, &self.stdout, &self.stderr]
@@ -147,6 +165,13 @@ struct Network {
     netns: Netns,
 }
 
+/// One start of the container and its end.
+struct Life {
+    ended: Ended,
+    began: Timestamp,
+    oom_killed: bool,
+}
+
 /// The monitor's side.
 struct Monitor<'a> {
     engine: &'a Engine,
@@ -157,6 +182,7 @@ struct Monitor<'a> {
     clients: Vec<Client>,
     runtime: PathBuf,
     dir: PathBuf,
+    cgroup: Settled,
 }
 
 impl<'a> Monitor<'a> {
@@ -177,6 +203,7 @@ impl<'a> Monitor<'a> {
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
             dir: engine.storage.container(&record.id),
+            cgroup: Settled::default(),
         }
     }
 
@@ -223,7 +250,11 @@ impl<'a> Monitor<'a> {
             }
         };
         self.tell(&Event::Created);
-        let entered = self.enter_namespaces(joined);
+        // While the map is written: systemd takes as long.
+        let settled = cgroup::settle(self.engine, self.record);
+        let entered = self
+            .enter_namespaces(joined)
+            .and_then(|()| self.keep(settled?));
         if let (Err(_), true) = (&entered, fresh) {
             let _ = remove::remove_files(self.storage(), self.record, true);
         }
@@ -267,51 +298,60 @@ impl<'a> Monitor<'a> {
         if !self.record.options.keeps_groups() {
             userns::leave_groups(self.map)?;
         }
-        process::unshare(self.engine.thread, UnshareFlags::NEWNS)
-            .tried(|| "make a mount namespace")?;
-        mount::make_slave().tried(|| "make mounts slaves")?;
+        userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
-        runtime::cgroup::show_unified_only()
+        crate::cgroup::show_unified_only()
+    }
+
+    fn keep(&mut self, mut settled: Settled) -> Result<()> {
+        if let Some(warning) = settled.warning.take() {
+            self.tell(&Event::Warning(warning));
+        }
+        self.cgroup = settled;
+        Ok(())
     }
 
     /// From the record in place to the end.
     fn live(mut self, seat: Seat, mut launch: Launch) {
         let mut restarts = 0;
         let mut delay = Duration::from_millis(100);
-        let (code, ended) = loop {
+        let life = loop {
             let begun = Instant::now();
             match self.one_life(&mut launch, restarts) {
                 Err(error) => {
                     self.fail(&error, launch.fresh && restarts == 0, restarts);
-                    drop(self.clients);
-                    return seat.leave_at_exit();
+                    seat.leave_at_exit();
+                    return;
                 }
-                Ok((ended, started)) => {
-                    let again = self.restarts(&ended, restarts);
+                Ok(life) => {
+                    let again = self.restarts(&life.ended, restarts);
                     if begun.elapsed() > Duration::from_secs(10) {
                         delay = Duration::from_millis(100);
                     }
                     if !again {
-                        break (ended.code, (ended, started));
+                        break life;
                     }
                     restarts += 1;
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
                     // As Docker does: twice as long each time, a minute at most.
-                    if let Some(ended) = self.rest(delay, ended) {
-                        break (ended.code, (ended, started));
+                    if let Some(life) = self.rest(delay, life) {
+                        break life;
                     }
                     delay = (delay * 2).min(Duration::from_secs(60));
                 }
             }
         };
-        let (ended, started) = ended;
-        self.finish(code, &ended, started);
+        self.finish(&life);
         seat.leave_at_exit();
+        // Clients wait for our end of their sockets to close: last of all, so that
+        // who looks after them sees a container that has ended.
+        drop(self.clients);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
-    fn rest(&mut self, delay: Duration, mut ended: Ended) -> Option<Ended> {
+    fn rest(&mut self, delay: Duration, mut life: Life) -> Option<Life> {
+        let ended = &mut life.ended;
         let until = Instant::now() + delay;
         let listener = socket::listen(&self.runtime, SOCKET).ok()?;
         loop {
@@ -347,7 +387,7 @@ impl<'a> Monitor<'a> {
                 }
                 self.clients.push(client);
                 if ended.stopped_by_user {
-                    return Some(ended);
+                    return Some(life);
                 }
             }
         }
@@ -366,7 +406,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// Makes the init, starts it, and stays with it until it has ended.
-    fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<(Ended, Timestamp)> {
+    fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<Life> {
         let options = &self.record.options;
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
@@ -374,6 +414,8 @@ impl<'a> Monitor<'a> {
         let _ = remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
+        let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
+        let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
         let mut prepared = rootfs::prepare(
@@ -381,9 +423,12 @@ impl<'a> Monitor<'a> {
             self.record,
             self.map,
             self.lowers,
-            &self.runtime,
-            self.joins,
-            netns,
+            rootfs::Ground {
+                runtime: &self.runtime,
+                joins: self.joins,
+                netns,
+                group: group.as_ref().map(|group| &group.cgroup),
+            },
         )?;
         for warning in &prepared.warnings {
             self.tell(&Event::Warning(warning.clone()));
@@ -402,11 +447,17 @@ impl<'a> Monitor<'a> {
         };
         // What is made for the container is its root's, whoever of it is the caller.
         let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
+        std::mem::take(&mut prepared.volumes).let_go();
         // From here on an error must end the init.
-        if let Err(error) = self.connect(network.as_mut(), &prepared) {
+        let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
+            let init = created.init.pid();
+            group.as_ref().map_or(Ok(()), |group| group.check(init))
+        });
+        if let Err(error) = connected {
             created.abandon();
             return Err(error);
         }
+        self.cgroup.is_taken();
         let at = Timestamp::now();
         let mut started = Started {
             pid: created.init.pid(),
@@ -415,7 +466,7 @@ impl<'a> Monitor<'a> {
             at,
             held: launch.hold,
             restarts,
-            cgroup: None,
+            cgroup: group.as_ref().map(|group| group.cgroup.folder().to_owned()),
         };
         let started_json = self.dir.join("started.json");
         let note = |started: &Started| write_json(&started_json, started, Durable::No);
@@ -480,9 +531,18 @@ impl<'a> Monitor<'a> {
         }
         .run()
         .tried(|| "watch the container")?;
+        let oom_killed = group
+            .as_ref()
+            .is_some_and(|group| group.cgroup.was_out_of_memory());
+        // What the init left of processes has what is mounted in use.
+        drop(group);
         drop(network);
         rootfs::dismantle(&self.dir, &self.runtime, self.joins);
-        Ok((ended, at))
+        Ok(Life {
+            ended,
+            began: at,
+            oom_killed,
+        })
     }
 
     /// Makes the container's network namespace, if it has one of its own, and
@@ -586,15 +646,16 @@ impl<'a> Monitor<'a> {
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(mut self, code: i32, ended: &Ended, started: Timestamp) {
+    fn finish(&self, life: &Life) {
+        let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
         if !removes {
             let exit = Exit {
                 code,
-                started: Some(started),
+                started: Some(life.began),
                 finished: Timestamp::now(),
-                oom_killed: false,
+                oom_killed: life.oom_killed,
                 error: None,
                 stopped_by_user: ended.stopped_by_user,
             };
@@ -612,8 +673,6 @@ impl<'a> Monitor<'a> {
             }
         }
         let _ = remove_tree(&self.runtime);
-        // Clients wait for our end of their sockets to close: last of all.
-        self.clients.clear();
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a container is doing, derived from the seat and the files beside it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::error::{Context, Result};
 use crate::id::ContainerId;
 use crate::storage::{Storage, read_json};
@@ -56,7 +58,7 @@ pub struct Started {
     pub restarts: u32,
     /// Its cgroup, as a path on the host, where it has one of its own.
     #[serde(default)]
-    pub cgroup: Option<String>,
+    pub cgroup: Option<PathBuf>,
 }
 
 /// `exit.json`: how the last start ended.
@@ -145,10 +147,8 @@ pub fn status_of(storage: &Storage, id: &ContainerId) -> Result<Status> {
     })
 }
 
-/// Whether the container's cgroup is frozen (cgroup v2, cgroup.events).
+/// Whether the container's cgroup is frozen.
 fn is_frozen(started: &Started) -> bool {
-    started.cgroup.as_ref().is_some_and(|cgroup| {
-        std::fs::read_to_string(format!("{cgroup}/cgroup.events"))
-            .is_ok_and(|text| text.lines().any(|l| l == "frozen 1"))
-    })
+    let cgroup = started.cgroup.as_ref();
+    cgroup.is_some_and(|folder| Cgroup::at(folder).is_frozen())
 }

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::cgroup;
 use super::{Exit, Record, Seat, Started, Status, remove, stop};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -27,7 +28,8 @@ pub fn sweep(engine: &Engine) -> Result<()> {
         }
     }
     for path in storage.sweep_staging()? {
-        engine.remove_tree(&path)?;
+        // What cannot be deleted (its ids cannot be had now) is in nobody's way.
+        let _ = engine.remove_tree(&path);
     }
     Ok(())
 }
@@ -56,6 +58,7 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
         exit,
     };
     stop::kill_leftovers(&status);
+    cgroup::end_left(engine, &dir);
     if record.options.remove {
         return remove::remove_files_with(&engine.storage, &record, true, &|path| {
             engine.remove_tree(path)

@@ -121,7 +121,7 @@ pub fn add(
     incoming: Vec<Incoming>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Image>> {
-    let staging = engine.storage.stage()?;
+    let staging = engine.storage.stage_apart()?;
     let added = add_from(engine, &staging, incoming, tell);
     leave(engine, &staging, added)
 }
@@ -200,7 +200,7 @@ fn add_from(
     if missing.is_empty() && parts.iter().all(|part| part.user.is_empty()) {
         return commit(storage, staging, parts, &[], &mut held, tell);
     }
-    let owners = owners(engine);
+    let owners = owners(engine)?;
     let mask = crate::sys::file::creation_mask();
     engine.in_namespace(|| {
         let arrival = Arrival {
@@ -267,12 +267,13 @@ fn commit(
     Ok(added)
 }
 
-/// Whose the files of layers become.
-pub(super) fn owners(engine: &Engine) -> Owners {
+/// Whose the files of layers become that are about to be unpacked.
+pub(super) fn owners(engine: &Engine) -> Result<Owners> {
     if engine.default_map().is_single() {
-        Owners::Single
+        engine.storage.note_single()?;
+        Ok(Owners::Single)
     } else {
-        Owners::Mapped
+        Ok(Owners::Mapped)
     }
 }
 
@@ -436,6 +437,8 @@ mod tests {
                 data: root.join("data"),
                 cache: root.join("cache"),
                 runtime: root.join("run"),
+                user_manager: None,
+                cgroup_manager: None,
             };
             Self(Storage::open(&settings).unwrap())
         }

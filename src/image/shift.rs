@@ -30,6 +30,12 @@ pub fn ensure(
 ) -> Result<Lower> {
     let storage = &engine.storage;
     let base = engine.default_map();
+    if !base.is_single() {
+        let single = storage.single_layers(layers)?;
+        if !single.is_empty() {
+            engine.in_namespace(|| single.iter().try_for_each(|id| storage.restore_owners(id)))?;
+        }
+    }
     // With one id every file is the caller's, under any map.
     if base.is_single() || map == base || layers.is_empty() {
         return Ok(storage.plain(layers));
@@ -67,7 +73,7 @@ pub fn ensure(
     if let Some(found) = there(method) {
         return Ok(found);
     }
-    let staging = storage.stage()?;
+    let staging = storage.stage_apart()?;
     let made = make(engine, &staging, layers, &shift, method, progress)
         .and_then(|()| publish(storage, &staging, id, &shift, method));
     if made.is_err() {
@@ -105,12 +111,14 @@ fn make(
     let progress = progress.filter(|_| method != Method::Metadata);
     let made = engine.in_namespace(|| {
         process::allow_many_files();
+        let mut told = None;
         let made = shifted::make(&into, &sources, shift, method, &mut |done| {
             if let Some(progress) = progress {
                 progress(done.min(total), total);
+                told = Some(progress);
             }
         });
-        if let Some(progress) = progress {
+        if let Some(progress) = told {
             progress(total, total);
         }
         made

@@ -16,6 +16,7 @@
 //! pasta lives no longer than the process that started it; the text of the
 //! files is made by pure functions.
 
+mod enter;
 mod files;
 mod mode;
 mod netlink;
@@ -23,10 +24,11 @@ mod netns;
 mod pasta;
 mod port;
 
+pub use enter::{Entered, enter};
 pub use files::{HostFiles, HostsFor, hostname_file, hosts, hosts_joined, hosts_left, resolv_conf};
 pub use mode::NetworkMode;
 pub use netns::Netns;
-pub use pasta::{Attached, Pasta, PastaSettings, can_start};
+pub use pasta::{Attached, Pasta, PastaSettings, can_start, open_tun, version};
 pub use port::{
     PortMapping, Reserved, check_free, choose, describe, parse_exposed, parse_published,
     publish_exposed,

@@ -217,6 +217,24 @@ fn reap_those_gone() {
 /// anything is made.
 pub fn can_start() -> Result<()> {
     Program::find()?;
+    open_tun()
+}
+
+/// Where pasta is and the version it says it is of.
+pub fn version() -> Result<(PathBuf, String)> {
+    let program = Program::find()?;
+    let said = std::process::Command::new(&program.path)
+        .arg("--version")
+        .output()
+        .tried(|| format!("run {}", program.path.display()))?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let line = text.lines().next().unwrap_or_default();
+    let version = line.strip_prefix("pasta ").unwrap_or(line);
+    Ok((program.path, version.to_owned()))
+}
+
+/// Fails as pasta would if it cannot make its interface.
+pub fn open_tun() -> Result<()> {
     match File::options().read(true).write(true).open(TUN) {
         Ok(_) => Ok(()),
         Err(error) => Err(no_tun(&error.to_string())),
@@ -751,7 +769,7 @@ mod tests {
     /// stands at `uid` and `gid` in it.
     fn as_monitor(proof: SoleThread, uid: u32, work: impl FnOnce() -> Result<()>) {
         let settings = Settings::read(&Overrides::default()).unwrap();
-        let default = userns::default_map(&settings);
+        let (default, _) = userns::default_map(&settings);
         let map = match uid {
             0 => default,
             uid => userns::IdMap::with_caller_at(&default, uid, uid).unwrap(),
@@ -893,7 +911,7 @@ mod tests {
             && let Some(proof) = process::alone(name)
         {
             let settings = Settings::read(&Overrides::default()).unwrap();
-            if !userns::default_map(&settings).is_single() {
+            if !userns::default_map(&settings).0.is_single() {
                 as_monitor(proof, 1000, || reached_through_pasta(proof));
             }
         }

@@ -20,6 +20,7 @@ pub mod value;
 pub mod yaml;
 
 pub use listing::Listing;
+pub use progress::Progress;
 
 use std::io::Write;
 

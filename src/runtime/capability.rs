@@ -68,6 +68,7 @@ pub struct Capability(u8);
 impl Capability {
     pub const CHOWN: Self = Self(0);
     pub const DAC_OVERRIDE: Self = Self(1);
+    pub const DAC_READ_SEARCH: Self = Self(2);
     pub const FOWNER: Self = Self(3);
     pub const FSETID: Self = Self(4);
     pub const KILL: Self = Self(5);

@@ -9,6 +9,7 @@ use super::capability::Capabilities;
 use super::executor::{enter_command, find_program, pty_for};
 use super::report::{self, Failed, Report};
 use super::seccomp::Filter;
+use crate::cgroup::Attacher;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork};
 use crate::sys::{Process, SoleThread, signal, socket};
@@ -20,7 +21,8 @@ pub struct ExecPlan {
     pub workdir: String,
     pub uid: u32,
     pub gid: u32,
-    pub groups: Vec<u32>,
+    /// None: they are as they are, since they cannot be set.
+    pub groups: Option<Vec<u32>>,
     pub umask: u32,
     /// Name as in getrlimit(2) with `RLIMIT_`, soft, hard.
     pub ulimits: Vec<(String, u64, u64)>,
@@ -32,6 +34,8 @@ pub struct ExecPlan {
     /// Its stdin, stdout and stderr, where it gets no pty; a missing one is
     /// /dev/null.
     pub stdio: [Option<OwnedFd>; 3],
+    /// `cgroup.procs` of the container's cgroup, if it moves there by itself.
+    pub cgroup: Option<OwnedFd>,
 }
 
 /// A process in the container, a child of ours.
@@ -42,11 +46,19 @@ pub struct Joined {
 }
 
 /// Starts it, and waits until it has become the command or has said why it cannot.
-pub fn exec(proof: SoleThread, plan: ExecPlan) -> Result<Joined> {
+/// `attacher` moves it into the container's cgroup if it may not do so itself.
+pub fn exec(proof: SoleThread, attacher: Option<Attacher>, plan: ExecPlan) -> Result<Joined> {
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
         Fork::Child => {
             drop(ours);
+            if attacher.is_some() {
+                // Its children would stay behind if it went on before it is moved.
+                match socket::receive(&theirs) {
+                    Ok((words, _)) if words == MOVED => {}
+                    _ => process::exit_now(FAILED),
+                }
+            }
             let failed = become_command(plan, &theirs);
             let _ = report::say(theirs.as_fd(), &Report::Failed(failed.clone()), &[]);
             process::exit_now(failed.exit_code.into())
@@ -54,6 +66,16 @@ pub fn exec(proof: SoleThread, plan: ExecPlan) -> Result<Joined> {
         Fork::Parent(process) => {
             drop(theirs);
             drop(plan);
+            if let Some(attacher) = attacher {
+                let moved = attacher
+                    .attach(process.pid())
+                    .and_then(|()| Ok(socket::send(ours.as_fd(), MOVED, &[])?));
+                if let Err(error) = moved {
+                    drop(ours);
+                    let _ = process.reap();
+                    return Err(error);
+                }
+            }
             let mut master = None;
             loop {
                 match report::hear(&ours)? {
@@ -69,6 +91,12 @@ pub fn exec(proof: SoleThread, plan: ExecPlan) -> Result<Joined> {
     }
 }
 
+/// Says to the child that it is in its cgroup.
+const MOVED: &[u8] = b"moved";
+
+/// What tells that we ourselves went wrong.
+const FAILED: i32 = 125;
+
 /// The child's way into the command; comes back with what went wrong.
 fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failed {
@@ -77,6 +105,11 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     };
     let _ = rustix::process::setsid();
     signal::reset();
+    if let Some(procs) = &plan.cgroup
+        && let Err(error) = rustix::io::write(procs, b"0")
+    {
+        return failed("enter the container's cgroup", &std::io::Error::from(error));
+    }
     if let Err(error) = place_streams(&plan, report) {
         return failed("set up the streams", &error);
     }
@@ -103,7 +136,9 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
         };
     }
     let become_user = || -> Result<()> {
-        process::set_groups(&plan.groups)?;
+        if let Some(groups) = &plan.groups {
+            process::set_groups(groups)?;
+        }
         process::set_ids_keeping_capabilities(plan.uid, plan.gid)?;
         if plan.no_new_privileges {
             process::set_no_new_privileges()?;
@@ -127,7 +162,10 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
 
 fn place_streams(plan: &ExecPlan, report: &OwnedFd) -> Result<()> {
     if let Some((rows, columns)) = plan.tty {
-        let slave = pty_for(report.as_fd(), rows, columns)?;
+        // It is made its user's: we may have no id here that could give it away.
+        let slave = process::with_file_ids(plan.uid, plan.gid, || {
+            pty_for(report.as_fd(), rows, columns)
+        })?;
         process::give_terminal(&slave, plan.uid);
         return Ok(());
     }

@@ -12,11 +12,12 @@
 //! report socket        init -> monitor: the pty's master, errors; closed by execve
 //! ```
 //!
-//! **Invariant:** libcontainer's types stop here. It is never given a cgroup, as
-//! its delete kills all that is in it.
+//! **Invariant:** libcontainer's types stop here. It is given a cgroup that is made
+//! already and moves the init there, no more: no limits, as it fails for each whose
+//! controller is absent, and never one with a process of ours in it, as it kills
+//! all that is there.
 
 pub mod capability;
-pub mod cgroup;
 mod executor;
 pub mod init;
 mod join;

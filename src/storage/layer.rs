@@ -33,6 +33,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::acl::{self, Whom};
 use super::tar::{Entry, Kind, Reader};
 use super::{Locked, Staging, Storage};
 use crate::error::{Context, Error, Result};
@@ -50,16 +51,30 @@ pub struct Layer {
     /// None for a layer unpacked before this was noted.
     #[serde(default)]
     pub owners: Option<OwnerIds>,
+    /// Unpacked while only the caller's id was mapped: the files are the caller's,
+    /// their owners in [`OWNER`].
+    #[serde(default)]
+    pub single: bool,
     /// Whether a file may have extended attributes.
     #[serde(default = "yes")]
     pub attributes: bool,
+}
+
+impl Layer {
+    /// Whether it has files of ids that are the caller's only with subordinate ids.
+    pub fn has_other_ids(&self) -> bool {
+        let root: &[(u32, u32)] = &[(0, 1)];
+        let mut owners = self.owners.iter();
+        !self.single && owners.any(|it| it.uids != root || it.gids != root)
+    }
 }
 
 fn yes() -> bool {
     true
 }
 
-/// Whose the files of a layer are: ranges (first, count) of ids inside, in order.
+/// The ids that files of a layer have, as owners and in access control lists: ranges
+/// (first, count) in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerIds {
     pub uids: Vec<(u32, u32)>,
@@ -180,6 +195,7 @@ pub fn unpack(
         size: unpacked.size,
         entries: unpacked.entries,
         owners: Some(unpacked.owners),
+        single: owners == Owners::Single,
         attributes: unpacked.attributes,
     };
     // Synced with the whole layer, before it is published.
@@ -421,6 +437,9 @@ impl Unpacker {
                 _ => Ok(()),
             };
         }
+        if entry.sparse.is_some() {
+            return Err(Error::unsupported("a sparse file in a layer"));
+        }
         if !matches!(
             entry.kind,
             Kind::HardLink | Kind::CharDevice | Kind::BlockDevice
@@ -504,7 +523,7 @@ impl Unpacker {
         if entry.mode & 0o7000 != 0 {
             fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         }
-        self.attributes |= extend(entry, &file)?;
+        self.extend(entry, &file)?;
         Ok(futimens(&file, &times(entry))?)
     }
 
@@ -538,7 +557,7 @@ impl Unpacker {
             if self.owners == Owners::Single {
                 self.own(entry, &folder)?;
             }
-            self.attributes |= extend(entry, &folder)?;
+            self.extend(entry, &folder)?;
         }
         self.pending.push(Pending {
             path: path.to_vec(),
@@ -610,6 +629,38 @@ impl Unpacker {
         let folder = Rc::new(folder);
         self.open.insert(path.to_vec(), folder.clone());
         Ok(folder)
+    }
+
+    /// Sets the extended attributes of an entry. What the kernel does not let us set
+    /// is left out, as Podman does.
+    fn extend(&mut self, entry: &Entry, file: &OwnedFd) -> Result<()> {
+        for (name, value) in &entry.xattrs {
+            let ours = [
+                "user.overlay.",
+                "user.coracle.",
+                "trusted.",
+                "security.selinux",
+            ];
+            if ours.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            match fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
+                Ok(()) => self.attributes = true,
+                Err(Errno::PERM | Errno::NOTSUP) => continue,
+                Err(error) => {
+                    return Err(error).tried(|| format!("set {}", shown(name.as_bytes())));
+                }
+            }
+            if acl::is_list(name.as_bytes()) {
+                acl::each_id(&mut value.clone(), |whom| {
+                    let _ = match whom {
+                        Whom::User(id) => self.uids.insert(*id),
+                        Whom::Group(id) => self.gids.insert(*id),
+                    };
+                });
+            }
+        }
+        Ok(())
     }
 
     fn own(&self, entry: &Entry, file: &OwnedFd) -> Result<()> {
@@ -734,29 +785,6 @@ fn opaque(folder: &OwnedFd) -> io::Result<()> {
         Mode::empty(),
     )?;
     Ok(fsetxattr(&folder, OPAQUE, b"y", XattrFlags::empty())?)
-}
-
-/// Sets the extended attributes of an entry. What the kernel does not let us set
-/// is left out, as Podman does. Whether any is set.
-fn extend(entry: &Entry, file: &OwnedFd) -> Result<bool> {
-    let mut any = false;
-    for (name, value) in &entry.xattrs {
-        let ours = [
-            "user.overlay.",
-            "user.coracle.",
-            "trusted.",
-            "security.selinux",
-        ];
-        if ours.iter().any(|prefix| name.starts_with(prefix)) {
-            continue;
-        }
-        match fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
-            Ok(()) => any = true,
-            Err(Errno::PERM | Errno::NOTSUP) => {}
-            Err(error) => return Err(error).tried(|| format!("set {}", shown(name.as_bytes()))),
-        }
-    }
-    Ok(any)
 }
 
 /// Ids as ranges (first, count).

@@ -21,6 +21,11 @@ impl Locked {
     pub fn metadata(&self) -> std::io::Result<std::fs::Metadata> {
         self.dir.metadata()
     }
+
+    /// Lets go at once, whatever process has a copy of the descriptor (flock(2)).
+    pub fn unlock(self) {
+        let _ = self.dir.unlock();
+    }
 }
 
 /// Locks the folder `dir`, shared with others who use it.

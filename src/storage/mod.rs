@@ -9,10 +9,11 @@
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
 //!   shifted/<image id>-<key>/    an image's files under another id map
 //!   containers/<id>/        container.json, started.json, exit.json, upper/ work/ rootfs/ log/ …,
+//!                           cgroup (where it is, while it has one),
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
-//!   volumes/<name>/         volume.json, _data/, users/<container id>
+//!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -25,21 +26,27 @@
 //! **Invariant:** nothing global is locked on the way of `run`, `exec`, `ps` or
 //! `stop`; the order of two locks stands in `lock.rs`.
 
+mod acl;
 pub mod compression;
+mod filesystem;
 pub mod layer;
 mod lock;
+mod owners;
+pub mod pack;
 pub mod shifted;
 mod staging;
 pub mod tar;
 mod tree;
+pub mod walk;
 
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
 pub use staging::Staging;
-pub use tree::{disk_usage, remove_tree};
+pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
@@ -72,12 +79,17 @@ impl Storage {
                 "{} is of format {}, which this coracle does not know (it knows {FORMAT})",
                 storage.root.display(),
                 version.trim()
-            ))),
+            ))
+            .hint("a newer coracle made it: use that one, or another store (`--root FOLDER`)")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 storage.make(&format).map(|()| storage)
             }
             Err(error) => Err(error).tried(|| format!("read {}", format.display())),
         }
+        .map_err(|error| match error.hint_line() {
+            Some(_) => error,
+            None => error.hint("put the store where you may write: `export XDG_DATA_HOME=FOLDER`"),
+        })
     }
 
     fn make(&self, format: &Path) -> Result<()> {
@@ -189,6 +201,11 @@ impl Storage {
     pub fn claim_layer(&self, id: &DiffId) -> Result<Option<Claim>> {
         let name = format!("layer-{}", id.hex());
         Claim::take(self.root.join("staging").join(name))
+    }
+
+    /// The same for files by the thousand.
+    pub fn stage_apart(&self) -> Result<Staging> {
+        Staging::apart(&self.root.join("staging"))
     }
 
     /// Takes `path` out of sight: what is removed is first renamed into staging,

@@ -1,4 +1,5 @@
-//! Reading tar archives from anybody: ustar, PAX, GNU and V7 headers.
+//! Reading tar archives from anybody: ustar, PAX, GNU and V7 headers; files with
+//! holes in all four ways that GNU tar writes them. [`super::pack`] writes.
 //!
 //! Our own reader, as a stranger's archive must not make us hold what it says is
 //! long, and as every byte that is not a file's content is kept, so that the
@@ -12,6 +13,8 @@ use crate::error::{Error, Result};
 pub const BLOCK: usize = 512;
 /// The most a long name or a set of PAX records may take (Go's archive/tar: the same).
 const MAX_EXTENSION: u64 = 1 << 20;
+/// The most pieces a file with holes may have.
+pub const MAX_PIECES: usize = 1 << 20;
 
 /// What an entry makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,24 @@ pub struct Entry {
     /// Bytes of content; 0 for all but files.
     pub size: u64,
     pub xattrs: Vec<(String, Vec<u8>)>,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
+    /// What its content is, if the archive leaves holes out.
+    pub sparse: Option<Sparse>,
 }
+
+/// A file of which the archive has only what lies between its holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sparse {
+    /// Of the file, its holes included.
+    pub size: u64,
+    /// Where the pieces go: offset and length. `None`: the map stands at the head
+    /// of the content ([`Reader::read_map`]).
+    pub map: Option<Pieces>,
+}
+
+/// Offset and length of what is no hole.
+pub type Pieces = Vec<(u64, u64)>;
 
 /// Reads an archive from front to end. What is not content goes to `raw` as well.
 pub struct Reader<R, W> {
@@ -52,6 +72,7 @@ pub struct Reader<R, W> {
     padding: u64,
     /// Bytes read.
     offset: u64,
+    comment: Option<Vec<u8>>,
 }
 
 impl<R: BufRead> Reader<R, io::Sink> {
@@ -69,7 +90,13 @@ impl<R: BufRead, W: Write> Reader<R, W> {
             content: 0,
             padding: 0,
             offset: 0,
+            comment: None,
         }
+    }
+
+    /// What the archive says of itself: the `comment` of a global PAX header so far.
+    pub fn comment(&self) -> Option<&[u8]> {
+        self.comment.as_deref()
     }
 
     /// Where in the archive we are: after `next_entry`, where the entry's content begins.
@@ -108,11 +135,21 @@ impl<R: BufRead, W: Write> Reader<R, W> {
                 b'K' => long_link = Some(self.extension(size)?),
                 b'x' => records = parse_records(&self.extension(size)?)?,
                 // Global records: nobody applies them (Go's archive/tar, podman).
-                b'g' => drop(self.extension(size)?),
+                b'g' => {
+                    let records = parse_records(&self.extension(size)?).unwrap_or_default();
+                    let comment = records.into_iter().find(|(key, _)| key == "comment");
+                    self.comment = comment.map(|(_, value)| value).or(self.comment.take());
+                }
                 flag => {
-                    let entry = entry(&block, flag, long_path, long_link, records)?;
+                    let mut entry = entry(&block, flag, long_path, long_link, records)?;
+                    if flag == b'S' {
+                        entry.sparse = Some(self.old_sparse(&block)?);
+                    }
                     self.content = entry.size;
                     self.padding = entry.size.wrapping_neg() % BLOCK as u64;
+                    if let Some(sparse) = &entry.sparse {
+                        sparse.check(entry.size)?;
+                    }
                     return Ok(Some(entry));
                 }
             }
@@ -134,6 +171,96 @@ impl<R: BufRead, W: Write> Reader<R, W> {
             self.content -= count as u64;
         }
         Ok(())
+    }
+
+    /// The map of a file with holes whose content begins with it (GNU tar's
+    /// `--sparse-version=1.0`): decimal numbers in lines, padded to a block.
+    pub fn read_map(&mut self, sparse: &Sparse) -> Result<Pieces> {
+        let wrong = || malformed("a sparse map is malformed");
+        let mut numbers = Vec::new();
+        let mut wanted = None;
+        let mut number: Option<u64> = None;
+        while wanted != Some(numbers.len()) {
+            let piece = fill(&mut self.from)?;
+            if piece.is_empty() {
+                return Err(truncated());
+            }
+            let byte = piece[0];
+            if self.content == 0 {
+                return Err(wrong());
+            }
+            self.content -= 1;
+            self.advance(1);
+            match (byte, number) {
+                (b'0'..=b'9', so_far) => {
+                    let digit = u64::from(byte - b'0');
+                    let next = so_far.unwrap_or(0).checked_mul(10);
+                    number = Some(
+                        next.and_then(|it| it.checked_add(digit))
+                            .ok_or_else(wrong)?,
+                    );
+                }
+                (b'\n', Some(value)) => {
+                    number = None;
+                    if wanted.is_some() {
+                        numbers.push(value);
+                    } else if value <= MAX_PIECES as u64 {
+                        wanted = Some(value as usize * 2);
+                    } else {
+                        return Err(wrong());
+                    }
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        let read = self.offset % BLOCK as u64;
+        let mut padding = read.wrapping_neg() % BLOCK as u64;
+        while padding > 0 {
+            let piece = fill(&mut self.from)?.len();
+            if piece == 0 {
+                return Err(truncated());
+            }
+            let count = piece.min(padding as usize);
+            self.content = self.content.checked_sub(count as u64).ok_or_else(wrong)?;
+            self.advance(count);
+            padding -= count as u64;
+        }
+        let map: Pieces = numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let whole = Sparse {
+            size: sparse.size,
+            map: Some(map),
+        };
+        whole.check(self.content)?;
+        Ok(whole.map.unwrap_or_default())
+    }
+
+    /// The map of GNU's own format: four pieces in the header, more in the blocks
+    /// that follow it.
+    fn old_sparse(&mut self, header: &[u8; BLOCK]) -> Result<Sparse> {
+        let mut map = Pieces::new();
+        let mut read = |fields: &[u8]| -> Result<()> {
+            for field in fields.chunks_exact(24) {
+                let (offset, length) = (number(&field[..12])?, number(&field[12..])?);
+                if field[0] != 0 && map.len() < MAX_PIECES {
+                    map.push((offset, length));
+                }
+            }
+            Ok(())
+        };
+        read(&header[386..482])?;
+        let mut has_more = header[482] != 0;
+        while has_more {
+            let mut block = [0; BLOCK];
+            if !self.block(&mut block)? {
+                return Err(truncated());
+            }
+            read(&block[..504])?;
+            has_more = block[504] != 0;
+        }
+        Ok(Sparse {
+            size: number(&header[483..495])?,
+            map: Some(map),
+        })
     }
 
     /// Hands the rest of the current entry's content to `each` and to the record.
@@ -228,6 +355,29 @@ impl<R: BufRead, W: Write> Reader<R, W> {
             count -= taken as u64;
         }
         Ok(())
+    }
+}
+
+impl Sparse {
+    /// Whether the pieces are in order, within the file, and `stored` bytes in all.
+    fn check(&self, stored: u64) -> Result<()> {
+        let Some(map) = &self.map else {
+            return Ok(());
+        };
+        let (mut end, mut total) = (0, 0);
+        for (offset, length) in map {
+            let next = offset.checked_add(*length);
+            match next.filter(|next| *offset >= end && *next <= self.size) {
+                Some(next) => end = next,
+                None => return Err(malformed("a sparse map is malformed")),
+            }
+            total += length;
+        }
+        if total == stored && self.size <= i64::MAX as u64 {
+            Ok(())
+        } else {
+            Err(malformed("a sparse map is malformed"))
+        }
     }
 }
 
@@ -368,6 +518,7 @@ fn entry(
     let mut gid = number(&block[116..124])?;
     let mut mtime = (number(&block[136..148])?.min(i64::MAX as u64) as i64, 0);
     let mut xattrs = Vec::new();
+    let mut holes = Holes::default();
     for (key, value) in records {
         // An empty value leaves the header's own standing.
         let given = !value.is_empty();
@@ -378,9 +529,10 @@ fn entry(
             "uid" if given => uid = decimal(&value)?,
             "gid" if given => gid = decimal(&value)?,
             "mtime" if given => mtime = time(&value)?,
-            "GNU.sparse.major" | "GNU.sparse.map" | "GNU.sparse.size" => return Err(sparse()),
             _ => {
-                if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
+                if let Some(name) = key.strip_prefix("GNU.sparse.") {
+                    holes.record(name, value)?;
+                } else if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
                     xattrs.push((name.to_owned(), value));
                 }
             }
@@ -399,13 +551,23 @@ fn entry(
         b'4' => Kind::BlockDevice,
         b'5' => Kind::Folder,
         b'6' => Kind::Fifo,
-        b'S' => return Err(sparse()),
+        b'S' => Kind::File,
         other => {
             return Err(Error::other(format!(
                 "unhandled tar header type {other} of {}",
                 String::from_utf8_lossy(&path)
             )));
         }
+    };
+    let sparse = holes.sparse(size)?;
+    path = holes.name.unwrap_or(path);
+    if path.contains(&0) {
+        return Err(malformed("a name contains NUL"));
+    }
+    let numbered = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+    let device = |at: std::ops::Range<usize>| match numbered {
+        true => number(&block[at]).map(|value| value as u32),
+        false => Ok(0),
     };
     let id = |value: u64| u32::try_from(value).map_err(|_| malformed("an owner is too large"));
     Ok(Entry {
@@ -418,8 +580,69 @@ fn entry(
         // Whatever the header says, only files have content (Go's archive/tar).
         size: if kind == Kind::File { size } else { 0 },
         xattrs,
+        device: (device(329..337)?, device(337..345)?),
+        sparse: sparse.filter(|_| kind == Kind::File),
         path,
     })
+}
+
+/// What PAX records say of a file's holes: GNU tar's versions 0.0, 0.1 and 1.0.
+#[derive(Default)]
+struct Holes {
+    is_one: bool,
+    size: Option<u64>,
+    name: Option<Vec<u8>>,
+    map: Option<Pieces>,
+    /// Version 0.0 has a record for each number.
+    offset: Option<u64>,
+}
+
+impl Holes {
+    fn record(&mut self, key: &str, value: Vec<u8>) -> Result<()> {
+        let wrong = || malformed("a sparse map is malformed");
+        match key {
+            "major" => match value.as_slice() {
+                b"0" => {}
+                b"1" => self.is_one = true,
+                _ => return Err(malformed("a sparse format of a later version")),
+            },
+            "name" => self.name = Some(value).filter(|name| !name.is_empty()),
+            "size" | "realsize" => self.size = Some(decimal(&value)?),
+            "offset" => self.offset = Some(decimal(&value)?),
+            "numbytes" => {
+                let offset = self.offset.take().ok_or_else(wrong)?;
+                let map = self.map.get_or_insert_default();
+                map.push((offset, decimal(&value)?));
+            }
+            "map" => {
+                let numbers = value.split(|byte| *byte == b',').map(decimal);
+                let numbers: Vec<u64> = numbers.collect::<Result<_>>()?;
+                if !numbers.len().is_multiple_of(2) {
+                    return Err(wrong());
+                }
+                self.map = Some(numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sparse(&mut self, stored: u64) -> Result<Option<Sparse>> {
+        match (self.is_one, self.size, self.map.take()) {
+            (true, Some(size), None) => Ok(Some(Sparse { size, map: None })),
+            (false, Some(size), Some(map)) => Ok(Some(Sparse {
+                size,
+                map: Some(map),
+            })),
+            // A file of one great hole.
+            (false, Some(size), None) if stored == 0 => Ok(Some(Sparse {
+                size,
+                map: Some(Pieces::new()),
+            })),
+            (false, None, None) => Ok(None),
+            _ => Err(malformed("a sparse map is malformed")),
+        }
+    }
 }
 
 /// The name of a ustar header, its prefix included; GNU's has no prefix.
@@ -437,10 +660,6 @@ fn short_path(block: &[u8; BLOCK]) -> Vec<u8> {
         b"" => name.to_vec(),
         prefix => [prefix, b"/", name].concat(),
     }
-}
-
-fn sparse() -> Error {
-    Error::unsupported("a sparse file in a tar archive")
 }
 
 fn decimal(value: &[u8]) -> Result<u64> {
@@ -636,9 +855,78 @@ mod tests {
         bad[0] = b'b';
         assert!(read(&bad).is_err());
         assert!(read(&header("a", b'x', 1 << 30, "")).is_err());
-        assert!(read(&header("a", b'S', 0, "")).is_err());
         assert!(read(&[7; 2048]).is_err());
         assert!(read(&[]).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn holes_are_read_in_every_way_they_are_written() {
+        let content = b"onetwo";
+        let with = |records: &[(&str, &str)], content: &[u8]| {
+            let built = super::building::Builder::default().pax(records);
+            built.file("GNUSparseFile.0/f", content).end()
+        };
+        let mut head = b"2\n0\n3\n1000\n3\n".to_vec();
+        head.resize(BLOCK, 0);
+        head.extend(content);
+        let mut old = header("f", b'S', 6, "");
+        for (at, number) in [(386, 0), (398, 3), (410, 1000), (422, 3), (483, 2000)] {
+            old[at..at + 11].copy_from_slice(format!("{number:011o}").as_bytes());
+        }
+        seal(&mut old);
+        let zero = [
+            ("GNU.sparse.size", "2000"),
+            ("GNU.sparse.offset", "0"),
+            ("GNU.sparse.numbytes", "3"),
+            ("GNU.sparse.offset", "1000"),
+            ("GNU.sparse.numbytes", "3"),
+        ];
+        let one = [
+            ("GNU.sparse.size", "2000"),
+            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.map", "0,3,1000,3"),
+        ];
+        let two = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.realsize", "2000"),
+        ];
+        let old = [old.to_vec(), padded(content)].concat();
+        for tar in [
+            with(&zero, content),
+            with(&one, content),
+            with(&two, &head),
+            old,
+        ] {
+            let mut reader = Reader::new(&tar[..]);
+            let entry = reader.next_entry().unwrap().unwrap();
+            let sparse = entry.sparse.unwrap();
+            let map = match &sparse.map {
+                Some(map) => map.clone(),
+                None => reader.read_map(&sparse).unwrap(),
+            };
+            assert_eq!((sparse.size, map), (2000, vec![(0, 3), (1000, 3)]));
+            let mut read: Vec<u8> = Vec::new();
+            reader
+                .content(|piece| {
+                    read.extend(piece);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(read, content);
+        }
+        for map in [
+            "3,3,0,3",
+            "0,3,1999,3",
+            "0,3,1000,2",
+            "0,3,1",
+            "x",
+            "0,18446744073709551615",
+        ] {
+            let records = [("GNU.sparse.size", "2000"), ("GNU.sparse.map", map)];
+            assert!(read(&with(&records, content)).is_err(), "{map}");
+        }
     }
 
     #[test]

@@ -13,12 +13,14 @@ pub fn share(source: &OwnedFd, target: &OwnedFd) -> bool {
 }
 
 /// Copies what `source`, which is as `stat` says, has between its holes into the
-/// empty file `target`. `buffer` is any, kept by who copies many.
+/// empty file `target`. What is cut off `source` meanwhile is a hole. `buffer` is any,
+/// kept by who copies many; `told` hears of the bytes as they are copied.
 pub fn copy(
     source: &OwnedFd,
     target: &OwnedFd,
     stat: &Stat,
     buffer: &mut Vec<u8>,
+    told: impl Fn(u64),
 ) -> io::Result<()> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size == 0 {
@@ -26,7 +28,7 @@ pub fn copy(
     }
     let is_sparse = u64::try_from(stat.st_blocks).unwrap_or(0) * 512 < size;
     if !is_sparse {
-        return span(source, target, 0, size, buffer);
+        return span(source, target, 0, size, buffer, &told);
     }
     let mut at = 0;
     while at < size {
@@ -34,13 +36,13 @@ pub fn copy(
             Ok(data) => data,
             Err(Errno::NXIO) => break,
             // A file system that knows no holes.
-            Err(_) => return span(source, target, 0, size, buffer),
+            Err(_) => return span(source, target, 0, size, buffer, &told),
         };
         let hole = rustix::fs::seek(source, rustix::fs::SeekFrom::Hole(data))?.min(size);
         if data >= size {
             break;
         }
-        span(source, target, data, hole, buffer)?;
+        span(source, target, data, hole, buffer, &told)?;
         at = hole;
     }
     Ok(rustix::fs::ftruncate(target, size)?)
@@ -52,12 +54,16 @@ fn span(
     from: u64,
     to: u64,
     buffer: &mut Vec<u8>,
+    told: &impl Fn(u64),
 ) -> io::Result<()> {
+    /// What the kernel copies between two words.
+    const STRIDE: usize = 16 << 20;
+    let cut = |target| Ok(rustix::fs::ftruncate(target, to)?);
     let mut at = from;
     if to - from > 1 << 16 {
         let (mut read, mut written) = (from, from);
         while at < to {
-            let rest = usize::try_from(to - at).unwrap_or(usize::MAX);
+            let rest = usize::try_from(to - at).unwrap_or(usize::MAX).min(STRIDE);
             let done = rustix::fs::copy_file_range(
                 source,
                 Some(&mut read),
@@ -66,8 +72,11 @@ fn span(
                 rest,
             );
             match done {
-                Ok(0) => return Ok(()),
-                Ok(length) => at += length as u64,
+                Ok(0) => return cut(target),
+                Ok(length) => {
+                    at += length as u64;
+                    told(length as u64);
+                }
                 Err(Errno::INTR) => {}
                 // Between these two file systems the kernel cannot.
                 Err(_) if at == from => break,
@@ -83,7 +92,7 @@ fn span(
             .len()
             .min(usize::try_from(to - at).unwrap_or(usize::MAX));
         let length = match rustix::io::pread(source, &mut buffer[..length], at) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return cut(target),
             Ok(length) => length,
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
@@ -98,6 +107,7 @@ fn span(
             }
         }
         at += length as u64;
+        told(length as u64);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -25,6 +25,27 @@ pub fn open_in_root(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<O
             Err(rustix::io::Errno::AGAIN) => {}
             result => return result.map_err(Into::into),
         }
+    }
+}
+
+/// Whether we, as whom we act now, may do with what `file` is open on, even if only
+/// to name it, what `mode` says: 4 to read, 2 to write, 1 to execute or search
+/// (faccessat2(2), Linux 5.8).
+pub fn may(file: impl AsFd, mode: i32) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
+    // SAFETY: the path outlives the call, the descriptor is borrowed for it.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            mode,
+            flags,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

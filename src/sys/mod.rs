@@ -8,6 +8,7 @@
 
 pub mod content;
 pub mod file;
+pub mod freeze;
 pub mod lock;
 pub mod memory;
 pub mod mount;

@@ -1,7 +1,7 @@
 //! Mounts, by the new mount API (Linux 5.2) where it helps.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -76,6 +76,52 @@ pub fn copy_of(source: impl AsFd, recursive: bool) -> io::Result<Detached> {
     Ok(open_tree(source, "", flags)?)
 }
 
+/// Has `mount` show the ids of its files as `userns` maps them (mount_setattr(2),
+/// Linux 5.12). The file system must let us: most let nobody but the machine's root.
+pub fn map_ids(mount: &Detached, userns: impl AsFd) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    set_attributes(mount, MOUNT_ATTR_IDMAP, userns.as_fd().as_raw_fd() as u64)
+}
+
+/// Restricts `mount`: read-only, noexec… (mount_setattr(2)).
+pub fn restrict(mount: &Detached, flags: MountAttrFlags) -> io::Result<()> {
+    set_attributes(mount, flags.bits().into(), 0)
+}
+
+fn set_attributes(mount: &Detached, set: u64, userns: u64) -> io::Result<()> {
+    /// `struct mount_attr`.
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        userns: u64,
+    }
+    let attributes = Attributes {
+        set,
+        clear: 0,
+        propagation: 0,
+        userns,
+    };
+    // SAFETY: path and attributes outlive the call, whose size is that of the
+    // latter; the descriptors are
+    // borrowed for it.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Mounts of this namespace no longer tell the one they were copied from; those
 /// made there still arrive here.
 pub fn make_slave() -> io::Result<()> {
@@ -93,4 +139,11 @@ pub fn detach(target: &Path) -> io::Result<()> {
 /// Shows what is at `source` at `target` too.
 pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount_bind(source, target)?)
+}
+
+/// The id of the mount that `path` is on (statx(2), STATX_MNT_ID, Linux 5.8).
+pub fn id_of(path: &Path) -> io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?;
+    Ok(found.stx_mnt_id)
 }

@@ -319,6 +319,12 @@ pub fn boot_id() -> String {
         .to_owned()
 }
 
+/// The kernel's version, as uname(2) gives it.
+pub fn kernel_release() -> String {
+    let machine = rustix::system::uname();
+    machine.release().to_string_lossy().into_owned()
+}
+
 /// Namespaces that may be unshared or joined.
 pub use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 

@@ -1,28 +1,46 @@
 //! Entering a user namespace.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{IdMap, IdRange};
+use super::{IdMap, IdRange, Machine, helper};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, UnshareFlags};
 use crate::sys::{SoleThread, socket};
 
 /// Leaves for a new user namespace, whose map another process has yet to write.
 pub fn unshare_user(proof: SoleThread) -> Result<()> {
-    process::unshare(proof, UnshareFlags::NEWUSER).map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => Error::from(error)
-            .tried("make a user namespace")
-            .hint("this machine forbids it to users: see `sysctl kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns`"),
-        Some(libc::ENOSPC) => Error::from(error)
-            .tried("make a user namespace")
-            .hint("the limit is reached: as root, `sysctl user.max_user_namespaces=28633`"),
-        _ => Error::from(error).tried("make a user namespace"),
-    })
+    process::unshare(proof, UnshareFlags::NEWUSER)
+        .map_err(|error| refused(error, "make a user namespace"))
+}
+
+/// Leaves for a mount namespace of the user namespace that we are root of. Mounts
+/// made here are not seen outside; those made there still arrive here.
+pub fn unshare_mounts(proof: SoleThread) -> Result<()> {
+    process::unshare(proof, UnshareFlags::NEWNS)
+        .map_err(|error| refused(error, "make a mount namespace"))?;
+    crate::sys::mount::make_slave().tried(|| "make mounts slaves")
+}
+
+/// What the kernel refused, with what stands in the way and its mend.
+fn refused(error: io::Error, tried: &str) -> Error {
+    let errno = error.raw_os_error();
+    let failed = Error::from(error).tried(tried);
+    let obstacle = match errno {
+        // AppArmor lets a user namespace be made, but nothing be done in it.
+        Some(libc::EPERM | libc::EACCES | libc::ENOSPC) => Machine::here().forbids(),
+        _ => None,
+    };
+    match (obstacle, errno) {
+        (Some(obstacle), _) => obstacle.tried(failed),
+        (None, Some(libc::ENOSPC)) => {
+            failed.hint("the limit is reached: as root, `sysctl user.max_user_namespaces=28633`")
+        }
+        (None, _) => failed,
+    }
 }
 
 /// Writes the map of the user namespace that the process `pid` has just made:
@@ -50,12 +68,23 @@ pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
         let output = child.wait_with_output().tried(|| name)?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
-                .tried(format_args!("{name} {pid}"))
-                .hint("newuidmap and newgidmap must be setuid root (or have cap_setuid and cap_setgid), and /etc/subuid and /etc/subgid give the ids"));
+            return Err(
+                Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
+                    .tried(format_args!("{name} {pid}"))
+                    .hint(why_not_mapped()),
+            );
         }
     }
     Ok(())
+}
+
+/// Why newuidmap and newgidmap write no map that is of the caller's ids.
+fn why_not_mapped() -> String {
+    let fault = Machine::here().faults().into_iter().find(|it| it.fatal);
+    match fault.as_ref().map(|it| (&it.error, it.error.hint_line())) {
+        Some((error, Some(mend))) => format!("{error}: {mend}"),
+        _ => "/etc/subuid and /etc/subgid must give you the ids: `coracle doctor` looks".to_owned(),
+    }
 }
 
 fn lines(ranges: &[IdRange]) -> String {
@@ -82,18 +111,6 @@ fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child
         .stderr(Stdio::piped())
         .spawn()
         .tried(|| format!("run {name}"))
-}
-
-/// Where `name` is: in PATH, else where distributions put it.
-pub fn helper(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin", "/usr/local/bin", "/bin", "/sbin", "/usr/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| {
-            file.metadata()
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        })
 }
 
 /// Leaves the caller's supplementary groups behind, once the map is written and
@@ -212,9 +229,20 @@ fn parse_lines(text: &str) -> Vec<IdRange> {
         .collect()
 }
 
-/// Becomes root of the user namespace we are in, once its map is written.
+/// Whether we are root of a user namespace, as in a shell of `unshare`.
+pub fn is_inside() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let initial = ["0", "0", "4294967295"];
+    rustix::process::getuid().is_root() && !map.split_ascii_whitespace().eq(initial)
+}
+
+/// Becomes root of the user namespace we are in, once its map is written. Where
+/// nobody is root we have its rights all the same, as its maker.
 fn become_root(map: &IdMap) -> Result<()> {
     leave_groups(map)?;
+    if map.uid_outside(0).is_none() || map.gid_outside(0).is_none() {
+        return Ok(());
+    }
     process::set_ids(0, 0).tried(|| "become root of the user namespace")
 }
 
@@ -262,16 +290,7 @@ where
                     Ok(())
                 }
             };
-            let report = match entered.and_then(|()| work()) {
-                Ok(value) => Report::Done(value),
-                Err(error) => Report::Failed(error),
-            };
-            let bytes = serde_json::to_vec(&report).unwrap_or_default();
-            // A report may be long (a list of ids): send it as a stream of messages.
-            for part in bytes.chunks(socket::MAX_MESSAGE / 2) {
-                let _ = socket::send(std::os::fd::AsFd::as_fd(&theirs), part, &[]);
-            }
-            process::exit_now(0)
+            report(&theirs, entered.and_then(|()| work()))
         }
         Fork::Parent(child) => {
             drop(theirs);
@@ -285,6 +304,55 @@ where
     }
 }
 
+/// Does `work` in a forked child that has joined the user and mount namespaces of
+/// `process`, with all rights there, and gives back what it returns. No process of
+/// those namespaces can look into the child.
+pub fn in_child_beside<T, F>(proof: SoleThread, of: &crate::sys::Process, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
+    match process::fork(proof)? {
+        Fork::Child => {
+            drop(ours);
+            process::die_with_parent(libc::SIGKILL);
+            let joined = process::hide()
+                .and_then(|()| {
+                    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+                    process::join_namespaces(proof, of, flags)
+                })
+                .tried(|| "join the container's namespaces");
+            // New rights have cleared it (prctl(2)).
+            process::die_with_parent(libc::SIGKILL);
+            report(&theirs, joined.and_then(|()| work()))
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let result = heard(&ours, Vec::new());
+            let _ = child.reap();
+            match result? {
+                Report::Done(value) => Ok(value),
+                Report::Failed(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// Ends the child with what its work came to.
+fn report<T: Serialize>(parent: &OwnedFd, result: Result<T>) -> ! {
+    let report = match result {
+        Ok(value) => Report::Done(value),
+        Err(error) => Report::Failed(error),
+    };
+    let bytes = serde_json::to_vec(&report).unwrap_or_default();
+    // A report may be long (a list of ids): send it as a stream of messages.
+    for part in bytes.chunks(socket::MAX_MESSAGE / 2) {
+        let _ = socket::send(std::os::fd::AsFd::as_fd(parent), part, &[]);
+    }
+    process::exit_now(0)
+}
+
 fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
     process::die_with_parent(libc::SIGKILL);
     unshare_user(proof)?;
@@ -293,10 +361,9 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
         return Err(Error::other("the parent did not write the id map"));
     }
     become_root(map)?;
-    process::unshare(proof, UnshareFlags::NEWNS).tried(|| "make a mount namespace")?;
     // Becoming root cleared it: credentials changed (prctl(2)).
     process::die_with_parent(libc::SIGKILL);
-    crate::sys::mount::make_slave().tried(|| "make mounts slaves")
+    unshare_mounts(proof)
 }
 
 fn serve<T: DeserializeOwned>(
@@ -304,20 +371,26 @@ fn serve<T: DeserializeOwned>(
     map: Option<&IdMap>,
     socket: &OwnedFd,
 ) -> Result<Report<T>> {
-    let mut bytes = Vec::new();
+    let (message, _) = socket::receive(socket)?;
+    let (b"map", Some(map)) = (&*message, map) else {
+        return heard(socket, message);
+    };
+    if let Err(error) = write_map(child.pid(), map) {
+        let _ = child.signal(libc::SIGKILL);
+        return Err(error);
+    }
+    socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
+    heard(socket, Vec::new())
+}
+
+/// The child's report, of which `bytes` have come.
+fn heard<T: DeserializeOwned>(socket: &OwnedFd, mut bytes: Vec<u8>) -> Result<Report<T>> {
     loop {
         let (message, _) = socket::receive(socket)?;
-        if let (b"map", true, Some(map)) = (&*message, bytes.is_empty(), map) {
-            if let Err(error) = write_map(child.pid(), map) {
-                let _ = child.signal(libc::SIGKILL);
-                return Err(error);
-            }
-            socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
-        } else if message.is_empty() {
+        if message.is_empty() {
             break;
-        } else {
-            bytes.extend(message);
         }
+        bytes.extend(message);
     }
     serde_json::from_slice(&bytes).map_err(|_| Error::other("the process that was to do it died"))
 }

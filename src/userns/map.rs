@@ -53,6 +53,16 @@ impl IdMap {
         outside(&self.uids, uid)
     }
 
+    /// The container's id for the host's `uid`.
+    pub fn uid_inside(&self, uid: u32) -> Option<u32> {
+        inside(&self.uids, uid)
+    }
+
+    /// The container's id for the host's `gid`.
+    pub fn gid_inside(&self, gid: u32) -> Option<u32> {
+        inside(&self.gids, gid)
+    }
+
     /// The host's id for the container's `gid`.
     pub fn gid_outside(&self, gid: u32) -> Option<u32> {
         outside(&self.gids, gid)
@@ -132,6 +142,13 @@ fn has(ranges: &[IdRange], outside: u32) -> bool {
     ranges
         .iter()
         .any(|it| outside >= it.outside && outside - it.outside < it.count)
+}
+
+fn inside(ranges: &[IdRange], id: u32) -> Option<u32> {
+    ranges
+        .iter()
+        .find(|range| id >= range.outside && id - range.outside < range.count)
+        .map(|range| range.inside + (id - range.outside))
 }
 
 fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {

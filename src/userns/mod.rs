@@ -13,11 +13,16 @@
 //! **Invariant:** nothing here waits for a container.
 
 mod enter;
+mod machine;
 mod map;
 pub mod mode;
 mod subid;
 
-pub use enter::{apart, helper, in_child, leave_groups, map_of, nested, unshare_user, write_map};
+pub use enter::{
+    apart, in_child, in_child_beside, is_inside, leave_groups, map_of, nested, unshare_mounts,
+    unshare_user, write_map,
+};
+pub use machine::{Fault, Machine, Ranges, helper};
 pub use map::{IdMap, IdRange};
 pub use mode::Mode;
-pub use subid::{default_map, ranges_of, subordinate_ids, why_single};
+pub use subid::{default_map, ranges_of, subordinate_ids};

@@ -1,10 +1,8 @@
 //! The caller's subordinate ids (subuid(5), subgid(5)).
 
-use std::path::Path;
-
-use super::{IdMap, IdRange};
+use super::{IdMap, IdRange, Machine, Ranges};
 use crate::error::{Error, Result};
-use crate::settings::{Settings, user_name};
+use crate::settings::Settings;
 
 /// The ranges that `file` (/etc/subuid or /etc/subgid) gives a user, named
 /// either way: (first, count).
@@ -24,35 +22,18 @@ pub fn subordinate_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<(u32, u3
 }
 
 /// Podman's default: container 0 is the caller, 1 and on are the subordinate
-/// ids in the order of the files; the caller alone where there are none.
-pub fn default_map(settings: &Settings) -> IdMap {
-    let (uids, gids) = ranges(settings);
-    if uids.is_empty() || gids.is_empty() || !helpers_are_there() {
-        return IdMap::single(settings.uid, settings.gid);
+/// ids in the order of the files; the caller alone where there are none, and why.
+pub fn default_map(settings: &Settings) -> (IdMap, Option<Error>) {
+    let machine = Machine::of(settings);
+    if let Some(why) = machine.why_single() {
+        return (IdMap::single(settings.uid, settings.gid), Some(why));
     }
-    IdMap {
+    let (uids, gids) = machine.ranges();
+    let map = IdMap {
         uids: with_caller(settings.uid, &uids),
         gids: with_caller(settings.gid, &gids),
-    }
-}
-
-/// Why `default_map` maps the caller alone, and what to do about it.
-pub fn why_single(settings: &Settings) -> Option<String> {
-    let (uids, gids) = ranges(settings);
-    let name = user_name(settings.uid).unwrap_or_else(|| settings.uid.to_string());
-    if uids.is_empty() || gids.is_empty() {
-        let file = if uids.is_empty() {
-            "/etc/subuid"
-        } else {
-            "/etc/subgid"
-        };
-        return Some(format!(
-            "{file} gives {name} no ids: as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-        ));
-    }
-    (!helpers_are_there()).then(|| {
-        "newuidmap and newgidmap are not installed: as root, `apt install uidmap`".to_owned()
-    })
+    };
+    (map, None)
 }
 
 /// The ranges that /etc/subuid and /etc/subgid give `users` and `groups`, or
@@ -76,15 +57,6 @@ pub fn ranges_of(users: &str, groups: &str) -> Result<(Ranges, Ranges)> {
     ))
 }
 
-fn ranges(settings: &Settings) -> (Ranges, Ranges) {
-    let name = user_name(settings.uid);
-    let read = |path: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        subordinate_ids(&text, name.as_deref(), settings.uid)
-    };
-    (read("/etc/subuid"), read("/etc/subgid"))
-}
-
 fn with_caller(caller: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
     let mut ranges = vec![IdRange {
         inside: 0,
@@ -101,16 +73,6 @@ fn with_caller(caller: u32, subordinate: &[(u32, u32)]) -> Vec<IdRange> {
         inside += count;
     }
     ranges
-}
-
-/// First id and count of each.
-pub type Ranges = Vec<(u32, u32)>;
-
-/// Whether newuidmap and newgidmap can be found.
-fn helpers_are_there() -> bool {
-    ["newuidmap", "newgidmap"]
-        .into_iter()
-        .all(|name| super::enter::helper(name).is_some_and(|path| Path::exists(&path)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! `--opt` of the local driver, and what a container mounts for a volume.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Volume, mountpoint};
-use crate::error::{Error, Result};
-use crate::storage::Storage;
+use super::{Beneath, Volume};
+use crate::error::{Error, Kind, Result};
 
 /// What is mounted where a container has a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,43 +13,65 @@ pub enum Backing {
     Directory(PathBuf),
     /// A folder of the caller's, with mount flags in mount(8)'s words.
     Bind(PathBuf, Vec<String>),
-    /// A tmpfs with these options, flags among them.
-    Tmpfs(Vec<String>),
+    /// A file system that is mounted anew: its type, its device, its options with
+    /// mount flags among them. No type where none was given.
+    Made(String, Option<String>, Vec<String>),
+    /// An image's layers, with the volume's own changes above them.
+    Image(Beneath),
 }
 
 impl Volume {
-    /// What a container mounts for it; an error if only root could mount it.
-    pub fn backing(&self, storage: &Storage) -> Result<Backing> {
-        let option = |key: &str| self.options.get(key).map(String::as_str);
-        let kind = option("type").unwrap_or("");
-        let flags: Vec<String> = option("o")
-            .unwrap_or("")
-            .split(',')
-            .filter(|flag| !flag.is_empty())
-            .map(str::to_owned)
-            .collect();
-        let binds = |flags: &[String]| flags.iter().any(|flag| flag == "bind" || flag == "rbind");
-        match (kind, option("device")) {
-            ("tmpfs", _) => Ok(Backing::Tmpfs(flags)),
-            ("" | "none" | "bind", Some(device)) if kind == "bind" || binds(&flags) => {
-                Ok(Backing::Bind(device.into(), own_flags(flags)))
+    /// Whether its files lie in its own folder, and nowhere else.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.backing(Path::new("")), Backing::Directory(_))
+    }
+
+    /// Whether it shows a folder of the caller's.
+    pub fn is_bind(&self) -> bool {
+        matches!(self.backing(Path::new("")), Backing::Bind(..))
+    }
+
+    /// What a container mounts for it; `data` is its own folder.
+    pub fn backing(&self, data: &Path) -> Backing {
+        if let Some(image) = &self.image {
+            return Backing::Image(image.clone());
+        }
+        let option = |key: &str| {
+            let value = self.options.get(key).map(String::as_str);
+            value.filter(|value| !value.is_empty())
+        };
+        let given: Vec<&str> = option("o").unwrap_or("").split(',').collect();
+        let binds = given.contains(&"bind") || given.contains(&"rbind");
+        match (option("type").unwrap_or(""), option("device")) {
+            ("" | "none" | "bind", Some(device)) if binds || option("type") == Some("bind") => {
+                Backing::Bind(device.into(), own_flags(&given))
             }
-            ("", None) => Ok(Backing::Directory(mountpoint(storage, &self.name))),
-            (kind, _) => Err(Error::unsupported(format_args!(
-                "volume {}: mounting a device of type {kind:?} as a user",
-                self.name
-            ))),
+            // A tmpfs has the owner that is asked for; others are mounted as they are.
+            ("tmpfs", device) => {
+                let options = given.iter().filter(|word| !word.is_empty());
+                let options = options.map(|word| (*word).to_owned()).collect();
+                Backing::Made("tmpfs".to_owned(), device.map(str::to_owned), options)
+            }
+            ("", None) if own_flags(&given).is_empty() => Backing::Directory(data.to_owned()),
+            (kind, device) => {
+                let device = device.map(str::to_owned);
+                Backing::Made(kind.to_owned(), device, own_flags(&given))
+            }
         }
     }
 }
 
 /// Without what Podman takes for itself: `uid=` and `gid=` say whose it is.
-fn own_flags(mut flags: Vec<String>) -> Vec<String> {
-    flags.retain(|flag| {
-        let key = flag.split('=').next().unwrap_or("").to_lowercase();
-        !matches!(key.as_str(), "uid" | "gid" | "noquota")
-    });
-    flags
+fn own_flags(given: &[&str]) -> Vec<String> {
+    let is_own = |word: &&&str| {
+        let key = word.split('=').next().unwrap_or("").to_lowercase();
+        !matches!(key.as_str(), "" | "uid" | "gid")
+    };
+    given
+        .iter()
+        .filter(is_own)
+        .map(|word| (*word).to_owned())
+        .collect()
 }
 
 /// What `--opt` says.
@@ -73,49 +94,66 @@ pub fn parse_options(given: &[String]) -> Result<Parsed> {
         .options
         .get("type")
         .is_some_and(|kind| kind == "tmpfs");
-    for part in parsed
-        .options
-        .get("o")
-        .cloned()
-        .unwrap_or_default()
-        .split(',')
-    {
+    let given = parsed.options.remove("o").unwrap_or_default();
+    let mut kept = Vec::new();
+    for part in given.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let mut number = |shown: &str| -> Result<Option<u32>> {
+        let number = |shown: &str| -> Result<u32> {
             if !part.contains('=') {
                 let lower = shown.to_lowercase();
                 return Err(Error::usage(format!(
                     "{lower} option must provide a {shown}"
                 )));
             }
-            let number = value.parse::<u32>().map_err(|_| {
+            value.parse::<u32>().map_err(|_| {
+                let an = if shown == "Timeout" { "an " } else { "" };
                 Error::usage(format!(
-                    "cannot convert {shown} {value} to integer: strconv.Atoi: parsing {value:?}: invalid syntax"
+                    "cannot convert {shown} {value} to {an}integer: strconv.Atoi: parsing {value:?}: invalid syntax"
                 ))
-            })?;
-            parsed.options.insert(shown.to_owned(), value.to_owned());
-            Ok(Some(number))
+            })
         };
+        let mut shown = None;
         match key.to_lowercase().as_str() {
-            "uid" => parsed.uid = number("UID")?,
-            "gid" => parsed.gid = number("GID")?,
+            "uid" => {
+                parsed.uid = Some(number("UID")?);
+                shown = Some("UID");
+            }
+            "gid" => {
+                parsed.gid = Some(number("GID")?);
+                shown = Some("GID");
+            }
             "size" | "inodes" if !is_tmpfs => {
                 return Err(Error::usage(
                     "volume options size and inodes not supported. Filesystem does not support Project Quota",
                 )
                 .hint("`--opt type=tmpfs --opt device=tmpfs --opt o=size=…` limits a volume in memory"));
             }
-            "size" => {
-                parsed.options.insert("SIZE".to_owned(), value.to_owned());
+            "size" => shown = Some("SIZE"),
+            "inodes" => shown = Some("INODES"),
+            "noquota" => {
+                parsed.options.insert("NOQUOTA".into(), "true".into());
+                continue;
             }
-            "inodes" => {
-                parsed.options.insert("INODES".to_owned(), value.to_owned());
+            "timeout" => {
+                number("Timeout")?;
+                return Err(Error::new(
+                    Kind::Usage,
+                    "running volume create option: Volume driver timeout can only be used with non-local volume drivers: invalid argument",
+                ));
             }
             _ => {}
         }
+        if let Some(shown) = shown {
+            parsed.options.insert(shown.to_owned(), value.to_owned());
+        }
+        kept.push(part);
+    }
+    let kept = kept.join(",");
+    if !kept.is_empty() {
+        parsed.options.insert("o".to_owned(), kept);
     }
     let known = [
-        "type", "device", "o", "UID", "GID", "SIZE", "INODES", "copy", "nocopy",
+        "type", "device", "o", "UID", "GID", "SIZE", "INODES", "NOQUOTA", "copy", "nocopy",
     ];
     match parsed
         .options
@@ -147,6 +185,8 @@ mod tests {
         assert_eq!((owned.uid, owned.gid), (Some(100), Some(200)));
         assert_eq!(owned.options["UID"], "100");
         assert_eq!(parsed(&["nocopy"]).unwrap().options["nocopy"], "");
+        let quiet = parsed(&["o=noquota"]).unwrap().options;
+        assert_eq!(quiet, [("NOQUOTA".to_owned(), "true".to_owned())].into());
         for (given, message) in [
             (
                 "foo=bar",
@@ -157,11 +197,48 @@ mod tests {
                 "cannot convert UID abc to integer: strconv.Atoi: parsing \"abc\": invalid syntax",
             ),
             (
+                "o=timeout=x",
+                "cannot convert Timeout x to an integer: strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
                 "o=size=1m",
                 "volume options size and inodes not supported. Filesystem does not support Project Quota",
             ),
         ] {
             assert_eq!(parsed(&[given]).unwrap_err().to_string(), message);
         }
+    }
+    #[test]
+    fn what_is_mounted_follows_from_the_options() {
+        let backing = |given: &[&str]| {
+            let volume = Volume {
+                options: parsed(given).unwrap().options,
+                ..Volume::new("v".parse().unwrap())
+            };
+            volume.backing(Path::new("/data"))
+        };
+        let words = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let own = Backing::Directory("/data".into());
+        for given in [&[][..], &["nocopy"], &["o=uid=5,gid=6"], &["o=noquota"]] {
+            assert_eq!(backing(given), own, "{given:?}");
+        }
+        let bind = Backing::Bind("/x".into(), words(&["bind", "ro"]));
+        assert_eq!(backing(&["type=none", "device=/x", "o=bind,ro"]), bind);
+        let bind = Backing::Bind("/x".into(), vec![]);
+        assert_eq!(backing(&["type=bind", "device=/x"]), bind);
+        assert_eq!(
+            backing(&["type=tmpfs", "device=tmpfs", "o=size=1m,uid=5"]),
+            Backing::Made(
+                "tmpfs".into(),
+                Some("tmpfs".into()),
+                words(&["size=1m", "uid=5"])
+            )
+        );
+        let nfs = Backing::Made("nfs".into(), Some("h:/x".into()), words(&["addr=1.2.3.4"]));
+        assert_eq!(backing(&["type=nfs", "device=h:/x", "o=addr=1.2.3.4"]), nfs);
+        assert_eq!(
+            backing(&["o=nonsense"]),
+            Backing::Made(String::new(), None, words(&["nonsense"]))
+        );
     }
 }

@@ -1,21 +1,25 @@
 //! A tree of files, copied as it is: content and holes, owners, modes, times,
 //! extended attributes, hard links, symbolic links, fifos and sockets.
 //!
-//! The source is an image's: everything in it is opened by its folder's
+//! What is copied is a container's: everything in it is opened by its folder's
 //! descriptor and never through a link.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
+use super::Watch;
+use crate::storage::walk::{Chain, Found, Step, Walk, open, open_root};
 use crate::sys::content;
 
 /// Opens a folder that may be held as a mere place (O_PATH), to read it.
@@ -33,169 +37,380 @@ pub fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Copies what `source` has into the folder `target`, which gets its owner,
-/// mode, times and attributes too.
+/// Copies what an image has in `source` into the folder `target`, which gets its
+/// owner, mode, times and attributes too. Starts no thread.
 pub fn tree(source: &OwnedFd, target: &Path) -> io::Result<()> {
-    let root = open(CWD, &c_path(target), OFlags::DIRECTORY)?;
-    let mut copier = Copier {
-        root,
-        links: HashMap::new(),
-        buffer: Vec::new(),
-        names: vec![0; XATTR_MAX],
-        value: vec![0; XATTR_MAX],
+    let how = How {
+        content: Content::Copied,
+        marks: Marks::Left,
+        threads: 0,
+        watch: &(),
     };
-    copier.walk(source.try_clone()?)
+    tree_as(source, target, &how).map(drop)
+}
+
+/// How a tree is copied.
+pub struct How<'a> {
+    pub content: Content,
+    pub marks: Marks,
+    /// Threads that copy beside the one that goes through the tree.
+    pub threads: usize,
+    pub watch: &'a dyn Watch,
+}
+
+/// What becomes of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Copied, by sharing blocks where the file system can.
+    Copied,
+    /// The file has one more name: nobody may write into it.
+    Linked,
+}
+
+/// What becomes of the marks that an overlay makes in its layers (`user.overlay.*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    Kept,
+    /// They are about the layer that is copied.
+    Left,
+}
+
+/// What a copy was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Copied {
+    /// Blocks were shared where there was something to share.
+    pub shared: bool,
+}
+
+/// As [`tree`], as `how` says.
+pub fn tree_as(source: &OwnedFd, target: &Path, how: &How<'_>) -> io::Result<Copied> {
+    let root = open_root(target)?;
+    let failed = Failed::default();
+    let is_shared = AtomicBool::new(true);
+    // A file on its way holds two descriptors.
+    let (send, receive) = sync_channel(64);
+    let receive = Mutex::new(receive);
+    std::thread::scope(|scope| {
+        for _ in 0..how.threads {
+            let mut worker = Worker::new(how, &is_shared);
+            let (receive, failed) = (&receive, &failed);
+            scope.spawn(move || worker.work(receive, failed));
+        }
+        let mut copier = Copier {
+            how,
+            links: HashMap::new(),
+            worker: Worker::new(how, &is_shared),
+            send: (how.threads > 0).then_some(send),
+            failed: &failed,
+            root: root.try_clone()?,
+        };
+        copier.walk(source, root)
+    })?;
+    let first = failed.first.into_inner();
+    match first.unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(Copied {
+            shared: is_shared.into_inner(),
+        }),
+    }
+}
+
+/// The first error of any thread.
+#[derive(Default)]
+struct Failed {
+    is: AtomicBool,
+    first: Mutex<Option<io::Error>>,
+}
+
+impl Failed {
+    fn set(&self, error: io::Error) {
+        let first = &mut *self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+        self.is.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A file whose copy is made, and is to get its content.
+struct Task {
+    source: OwnedFd,
+    target: OwnedFd,
+    stat: Stat,
+    path: PathBuf,
 }
 
 /// The kernel's bound on a list of names and on a value (limits.h).
 const XATTR_MAX: usize = 1 << 16;
 
-struct Copier {
+/// Goes through the tree and makes all that is in it.
+struct Copier<'a> {
+    how: &'a How<'a>,
     root: OwnedFd,
     /// Where files with several names have been copied to, beneath `root`.
     links: HashMap<(u64, u64), PathBuf>,
-    buffer: Vec<u8>,
-    /// The names of a file's extended attributes, and the value of one.
-    names: Vec<u8>,
-    value: Vec<u8>,
+    worker: Worker<'a>,
+    send: Option<SyncSender<Task>>,
+    failed: &'a Failed,
 }
 
-/// An open folder of the walk and what is still to be copied in it.
-struct Level {
-    source: OwnedFd,
-    target: OwnedFd,
-    entries: Dir,
-    path: PathBuf,
-}
-
-impl Copier {
-    /// Goes through the tree with the open folders on the heap, so that a deep
-    /// one costs no stack; a folder is dressed when its entries are done, as they
-    /// change its times.
-    fn walk(&mut self, source: OwnedFd) -> io::Result<()> {
-        let mut levels = vec![Level {
-            entries: Dir::read_from(&source)?,
-            target: self.root.try_clone()?,
-            source,
-            path: PathBuf::new(),
-        }];
-        while let Some(level) = levels.last_mut() {
-            let Some(entry) = level.entries.next() else {
-                let stat = rustix::fs::fstat(&level.source)?;
-                self.dress(&level.source, &level.target, &stat)?;
-                levels.pop();
-                continue;
-            };
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+impl Copier<'_> {
+    fn walk(&mut self, source: &OwnedFd, root: OwnedFd) -> io::Result<()> {
+        let mut walk = Walk::new(source.try_clone()?)?;
+        let mut targets = Chain::new(root)?;
+        // A folder is dressed when its entries are done, as they change its times.
+        let mut stats = vec![rustix::fs::fstat(source)?];
+        while let Some(step) = walk.step()? {
+            if self.failed.is.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            let path = level.path.join(OsStr::from_bytes(name.to_bytes()));
-            if let Some(deeper) = self.entry(level, name, path)? {
-                levels.push(deeper);
+            match step {
+                Step::Enter(found) => {
+                    rustix::fs::mkdirat(targets.last(), &found.name, Mode::RWXU)
+                        .map_err(|error| named(walk.path(), error))?;
+                    let target = open(targets.last(), &found.name, OFlags::DIRECTORY)?;
+                    targets.push(target)?;
+                    stats.push(found.stat);
+                }
+                Step::Leave => {
+                    if let Some(stat) = stats.pop() {
+                        self.dress(walk.folder(), targets.last(), &stat)
+                            .map_err(|error| named(walk.path(), error))?;
+                    }
+                    targets.pop()?;
+                }
+                Step::Other(found) => {
+                    self.entry(&walk, &found, targets.last())
+                        .map_err(|error| named(walk.path(), error))?;
+                }
             }
         }
-        Ok(())
+        match stats.pop() {
+            Some(stat) => self.dress(source, targets.last(), &stat),
+            None => Ok(()),
+        }
     }
 
-    /// Copies one entry; a folder is given back to be walked.
-    fn entry(&mut self, level: &Level, name: &CStr, path: PathBuf) -> io::Result<Option<Level>> {
-        let stat = rustix::fs::statat(&level.source, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::Directory {
-            let source = open(&level.source, name, OFlags::DIRECTORY)?;
-            rustix::fs::mkdirat(&level.target, name, Mode::RWXU)?;
-            return Ok(Some(Level {
-                entries: Dir::read_from(&source)?,
-                target: open(&level.target, name, OFlags::DIRECTORY)?,
-                source,
-                path,
-            }));
+    /// Makes a folder like `source`, once nothing is made in it any more: its times
+    /// would change, and what it has would inherit from it.
+    fn dress(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
+        own(target, stat)?;
+        self.worker.attributes(source, target)?;
+        Ok(rustix::fs::futimens(target, &times(stat))?)
+    }
+
+    /// Copies what is no folder.
+    fn entry(&mut self, walk: &Walk, found: &Found, target: &OwnedFd) -> io::Result<()> {
+        let (folder, name, stat) = (walk.folder(), found.name.as_c_str(), &found.stat);
+        if self.how.content == Content::Linked
+            && rustix::fs::linkat(folder, name, target, name, AtFlags::empty()).is_ok()
+        {
+            return Ok(());
         }
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&id) {
-                let none = AtFlags::empty();
-                rustix::fs::linkat(&self.root, first, &level.target, name, none)?;
-                return Ok(None);
+                // A path too long to name, a file with too many names: a copy of its own.
+                if rustix::fs::linkat(&self.root, first, target, name, AtFlags::empty()).is_ok() {
+                    return Ok(());
+                }
             }
-            self.links.insert(id, path);
+            self.links.insert(id, walk.path().to_owned());
         }
-        match kind {
-            FileType::RegularFile => {
-                let source = open(&level.source, name, OFlags::NONBLOCK)?;
-                let target = rustix::fs::openat(
-                    &level.target,
-                    name,
-                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
-                    Mode::RUSR | Mode::WUSR,
-                )?;
-                // It may have been exchanged since it was looked at.
-                let stat = rustix::fs::fstat(&source)?;
-                if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                    return Err(io::Error::other("a file changed while it was copied"));
-                }
-                // Below that a read and a write cost less than asking.
-                if stat.st_size <= 1 << 16 || !content::share(&source, &target) {
-                    content::copy(&source, &target, &stat, &mut self.buffer)?;
-                }
-                self.dress(&source, &target, &stat)?;
-            }
+        match found.kind() {
+            FileType::RegularFile => self.file(walk, name, target),
             FileType::Symlink => {
-                let to = rustix::fs::readlinkat(&level.source, name, Vec::new())?;
-                rustix::fs::symlinkat(&*to, &level.target, name)?;
-                dress_at(&level.target, name, &stat)?;
+                let to = match rustix::fs::readlinkat(folder, name, Vec::new()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    to => to?,
+                };
+                rustix::fs::symlinkat(&*to, target, name)?;
+                dress_at(target, name, stat)
             }
-            FileType::Fifo | FileType::Socket => {
+            kind @ (FileType::Fifo | FileType::Socket) => {
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-                rustix::fs::mknodat(&level.target, name, kind, mode, 0)?;
-                dress_at(&level.target, name, &stat)?;
-                rustix::fs::chmodat(&level.target, name, mode, AtFlags::empty())?;
+                rustix::fs::mknodat(target, name, kind, mode, 0)?;
+                dress_at(target, name, stat)?;
+                Ok(rustix::fs::chmodat(target, name, mode, AtFlags::empty())?)
             }
-            // A user can make no device, so no image that one unpacked has any.
-            _ => {}
+            // An overlay's whiteout, in the storage of containers within a container.
+            kind @ FileType::CharacterDevice if stat.st_rdev == 0 => {
+                rustix::fs::mknodat(target, name, kind, Mode::empty(), 0)?;
+                dress_at(target, name, stat)
+            }
+            // A user can make no device, so nothing of theirs has any.
+            _ => Ok(()),
         }
-        Ok(None)
     }
 
-    /// Owner, mode, attributes and times, in this order: chown clears setuid and
-    /// capabilities, and all of them touch nothing but the change time.
-    fn dress(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        rustix::fs::fchown(target, Some(uid), Some(gid))?;
-        rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    fn file(&mut self, walk: &Walk, name: &CStr, folder: &OwnedFd) -> io::Result<()> {
+        let source = match open(walk.folder(), name, OFlags::NONBLOCK) {
+            Err(Errno::NOENT) => return Ok(()),
+            source => source?,
+        };
+        // It may have been exchanged since it was looked at.
+        let stat = rustix::fs::fstat(&source)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it changed while it was copied"));
+        }
+        let target = rustix::fs::openat(
+            folder,
+            name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        )?;
+        match &self.send {
+            None => self.worker.file(&source, &target, &stat),
+            Some(send) => {
+                let task = Task {
+                    source,
+                    target,
+                    stat,
+                    path: walk.path().to_owned(),
+                };
+                send.send(task)
+                    .map_err(|_| io::Error::other("no thread is left to copy"))
+            }
+        }
+    }
+}
+
+/// Copies contents.
+struct Worker<'a> {
+    how: &'a How<'a>,
+    is_shared: &'a AtomicBool,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(how: &'a How<'a>, is_shared: &'a AtomicBool) -> Self {
+        Self {
+            how,
+            is_shared,
+            buffer: Vec::new(),
+        }
+    }
+
+    fn work(&mut self, receive: &Mutex<Receiver<Task>>, failed: &Failed) {
+        loop {
+            let next = receive
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
+            let Ok(task) = next else {
+                return;
+            };
+            // After an error the rest is taken and let go, so that nobody waits.
+            if failed.is.load(Ordering::Relaxed) {
+                continue;
+            }
+            if let Err(error) = self.file(&task.source, &task.target, &task.stat) {
+                failed.set(named(&task.path, error));
+            }
+        }
+    }
+
+    fn file(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
+        self.content(source, target, stat)?;
+        // Capabilities are gone with a new owner, so attributes come after it.
+        own(target, stat)?;
         self.attributes(source, target)?;
         Ok(rustix::fs::futimens(target, &times(stat))?)
     }
 
-    fn attributes(&mut self, source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
-        let length = match rustix::fs::flistxattr(source, &mut self.names[..]) {
-            Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
-            Ok(length) => length,
-            Err(error) => return Err(error.into()),
-        };
-        for name in self.names[..length].split_inclusive(|byte| *byte == 0) {
-            let Ok(name) = CStr::from_bytes_with_nul(name) else {
-                continue;
-            };
-            // The overlay's own marks are about its layers.
-            if name.to_bytes().starts_with(b"user.overlay.") {
-                continue;
+    /// Copies a file's bytes: by sharing them where the file system can, else
+    /// what is between its holes.
+    fn content(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
+        // Below that a read and a write cost less than asking.
+        if stat.st_size > 1 << 16 {
+            if content::share(source, target) {
+                self.how.watch.advance(used(stat));
+                return Ok(());
             }
-            let length = match rustix::fs::fgetxattr(source, name, &mut self.value[..]) {
-                Ok(length) => length,
-                Err(Errno::NODATA) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            match rustix::fs::fsetxattr(target, name, &self.value[..length], XattrFlags::empty()) {
-                // What the file system or the security module does not let us keep.
-                Ok(()) | Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.is_shared.store(false, Ordering::Relaxed);
         }
-        Ok(())
+        let told = |bytes| self.how.watch.advance(bytes);
+        content::copy(source, target, stat, &mut self.buffer, told)
     }
+
+    fn attributes(&self, source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+        each_attribute(source, |name, value| {
+            if self.how.marks == Marks::Left && name.to_bytes().starts_with(b"user.overlay.") {
+                return Ok(());
+            }
+            match rustix::fs::fsetxattr(target, name, value, XattrFlags::empty()) {
+                // What the file system or the security module does not let us keep.
+                Ok(()) | Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+}
+
+/// Hands every extended attribute of a file to `each`.
+pub fn each_attribute(
+    file: &OwnedFd,
+    mut each: impl FnMut(&CStr, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    // Most files have none, or short ones.
+    let mut small = [0; 256];
+    let mut large = Vec::new();
+    let names = match rustix::fs::flistxattr(file, &mut small[..]) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+        Ok(length) => &small[..length],
+        Err(Errno::RANGE) => {
+            large.resize(XATTR_MAX, 0);
+            let length = rustix::fs::flistxattr(file, &mut large[..])?;
+            &large[..length]
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut value = vec![0; 1024];
+    for name in names.split_inclusive(|byte| *byte == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else {
+            continue;
+        };
+        let mut length = rustix::fs::fgetxattr(file, name, &mut value[..]);
+        if length == Err(Errno::RANGE) {
+            value.resize(XATTR_MAX, 0);
+            length = rustix::fs::fgetxattr(file, name, &mut value[..]);
+        }
+        match length {
+            Ok(length) => each(name, &value[..length])?,
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes on disk.
+pub fn used(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512
+}
+
+/// The error, with the file it is about.
+fn named(path: &Path, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    // What has been named is named once.
+    match error.raw_os_error() {
+        Some(_) => io::Error::other(format!("{}: {error}", shown(path))),
+        None => error,
+    }
+}
+
+/// A path as an error may show it: not too long, no control characters.
+pub fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// Owner and mode, in this order: chown clears setuid.
+fn own(target: &OwnedFd, stat: &Stat) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(target, Some(uid), Some(gid))?;
+    Ok(rustix::fs::fchmod(
+        target,
+        Mode::from_raw_mode(stat.st_mode & 0o7777),
+    )?)
 }
 
 /// Owner and times of what is not opened.
@@ -217,13 +432,4 @@ fn times(stat: &Stat) -> Timestamps {
             tv_nsec: stat.st_mtime_nsec as _,
         },
     }
-}
-
-fn open(dir: impl AsFd, name: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }

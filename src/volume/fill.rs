@@ -2,12 +2,12 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{DATA, USED, Volume, copy};
-use crate::error::{Context, Error, Result};
+use super::{DATA, FILLED, USED, Volume, copy};
+use crate::error::{Context, Result};
 use crate::storage::{self, Storage};
 use crate::sys::file::{Durable, sync_dir, sync_file_system};
 
@@ -26,33 +26,46 @@ pub struct First<'a> {
     pub durable: Durable,
 }
 
-/// Makes a volume ready for its first use: copies the image's files into it if
-/// it is empty, and gives its root the image folder's owner and mode. Does
-/// nothing if it has been used. Runs in the container's user namespace, in any
-/// process; of several at once one works and the others wait.
+/// Makes a volume ready for use: copies the image's files into it if it is empty and
+/// was never filled, and the first time gives its root the image folder's owner and
+/// mode. Runs in the container's user namespace, in any process; of several at once
+/// one works and the others wait. Not while the caller holds the volume.
 ///
 /// The copy is made beside and renamed over the empty folder, so that a kill
 /// leaves a volume that is empty or whole.
 pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()> {
     let dir = storage.volume(&volume.name);
-    let used = dir.join(USED);
-    if used.exists() {
-        return Ok(());
-    }
-    let tried = || format!("copy the image's files into volume {}", volume.name);
-    let _lock = storage::lock_alone(&dir)?;
-    if used.exists() {
-        return Ok(());
-    }
     let data = dir.join(DATA);
+    let used = dir.join(USED);
+    let tried = || format!("copy the image's files into volume {}", volume.name);
+    let source = match first
+        .source
+        .filter(|_| first.copy && volume.takes_copy_up())
+    {
+        Some(source) if volume.needs_copy_up(storage) => {
+            let source = copy::reopen(source).tried(tried)?;
+            Some(source).filter(|source| !copy::is_empty(source).unwrap_or(true))
+        }
+        _ => None,
+    };
+    let is_done = || Ok::<_, io::Error>(used.exists() && (source.is_none() || !is_empty(&data)?));
+    if is_done().tried(tried)? {
+        return Ok(());
+    }
+    let _lock = storage::lock_alone(&dir)?;
+    if is_done().tried(tried)? {
+        return Ok(());
+    }
     if is_empty(&data).tried(tried)? {
         clear_unfinished(&dir);
-        let copied = match first.source.filter(|_| first.copy) {
-            Some(source) => copy_beside(source, &dir, volume, first.durable).tried(tried)?,
-            None => false,
-        };
-        if !copied {
-            dress_root(&data, volume, first).tried(tried)?;
+        match &source {
+            // What was filled while we waited, and emptied, stays empty.
+            Some(source) if volume.needs_copy_up(storage) => {
+                copy_beside(source, &dir, volume, first.durable).tried(tried)?;
+                File::create(dir.join(FILLED)).tried(tried)?;
+            }
+            _ if used.exists() => {}
+            _ => dress_root(&data, volume, first).tried(tried)?,
         }
     }
     File::create(&used).tried(tried)?;
@@ -70,22 +83,15 @@ fn clear_unfinished(dir: &Path) {
     let _ = storage::remove_tree(&dir.join(UNFINISHED));
 }
 
-/// Copies `source` and renames the copy into place; false if it has nothing.
-fn copy_beside(
-    source: BorrowedFd<'_>,
-    dir: &Path,
-    volume: &Volume,
-    durable: Durable,
-) -> Result<bool> {
-    let source = copy::reopen(source)?;
-    if copy::is_empty(&source)? {
-        return Ok(false);
-    }
+/// Copies `source` and renames the copy into place.
+fn copy_beside(source: &OwnedFd, dir: &Path, volume: &Volume, durable: Durable) -> Result<()> {
     let beside = dir.join(UNFINISHED);
     std::fs::create_dir(&beside)?;
-    let copied = copy::tree(&source, &beside).and_then(|()| {
+    let copied = copy::tree(source, &beside).and_then(|()| {
         if volume.uid.is_some() || volume.gid.is_some() {
-            std::os::unix::fs::chown(&beside, volume.uid, volume.gid)?;
+            let owner = (volume.uid.unwrap_or(0), volume.gid.unwrap_or(0));
+            std::os::unix::fs::chown(&beside, Some(owner.0), Some(owner.1))?;
+            std::fs::set_permissions(&beside, Permissions::from_mode(0o755))?;
         }
         // One sync of all: with thousands of files the quickest, and the rename
         // must not reach the disk before what it names.
@@ -101,7 +107,7 @@ fn copy_beside(
     if copied.is_err() {
         clear_unfinished(dir);
     }
-    copied.map(|()| true).map_err(Error::from)
+    Ok(copied?)
 }
 
 /// Owner and mode of an empty volume's root: those of the image's folder, else
@@ -112,6 +118,10 @@ fn dress_root(data: &Path, volume: &Volume, first: &First<'_>) -> io::Result<()>
         let stat = rustix::fs::fstat(source)?;
         owner = (stat.st_uid, stat.st_gid);
         mode = Some(stat.st_mode & 0o7777);
+    }
+    // As Podman: whose root is given is not the image's in its mode either.
+    if volume.uid.is_some() || volume.gid.is_some() {
+        (owner, mode) = ((0, 0), None);
     }
     let owner = (volume.uid.unwrap_or(owner.0), volume.gid.unwrap_or(owner.1));
     std::os::unix::fs::chown(data, Some(owner.0), Some(owner.1))?;
@@ -139,6 +149,8 @@ mod tests {
             data: dir.0.join("data"),
             cache: dir.0.join("cache"),
             runtime: dir.0.join("run"),
+            user_manager: None,
+            cgroup_manager: None,
         };
         let storage = Storage::open(&settings).unwrap();
         let volume = Volume::new("v".parse().unwrap());
@@ -255,7 +267,36 @@ mod tests {
         };
         fill(&storage, &volume, &first).unwrap();
         assert!(!data.join("file").exists());
-        assert!(!volume.needs_copy_up(&storage));
+        assert!(!volume.is_unused(&storage));
+    }
+
+    #[test]
+    fn an_empty_volume_is_filled_when_there_is_something() {
+        let (dir, storage, volume) = world();
+        let image = dir.0.join("image");
+        std::fs::create_dir(&image).unwrap();
+        let first = |source: Option<&File>, copy| {
+            let first = First {
+                source: source.map(AsFd::as_fd),
+                owner: own(),
+                copy,
+                durable: Durable::No,
+            };
+            fill(&storage, &volume, &first).unwrap();
+        };
+        let data = mountpoint(&storage, &volume.name);
+        let source = File::open(&image).unwrap();
+        first(None, true);
+        first(Some(&source), true);
+        assert!(!volume.is_unused(&storage) && volume.needs_copy_up(&storage));
+        std::fs::write(image.join("file"), "late").unwrap();
+        first(Some(&source), false);
+        assert!(!data.join("file").exists());
+        first(Some(&source), true);
+        assert!(data.join("file").exists() && !volume.needs_copy_up(&storage));
+        std::fs::remove_file(data.join("file")).unwrap();
+        first(Some(&source), true);
+        assert!(!data.join("file").exists());
     }
 
     #[test]

@@ -4,9 +4,14 @@
 //! volumes/<name>/
 //!   volume.json   what `volume create` was told; written once
 //!   _data/        the files
-//!   used          there when the first use is over: nothing is copied up any more
+//!   used          there when the first use is over: its root has its owner
+//!   filled        there when files were copied up: an empty volume is not filled again
 //!   users/<id>    a container mounts it (storage::volume_users)
 //!   map.json      the id map its files were written under, if not the caller's default
+//!   layer/        of an image's volume: upper/ work/, its changes
+//!   snapshots/<snapshot>/
+//!     snapshot.json   when it was made
+//!     _data/          the files as they were
 //! ```
 //!
 //! A volume is made in staging and renamed into place, which one of two makers
@@ -14,13 +19,23 @@
 //! uses it, until that container's record is there, and alone by who removes it:
 //! so a volume cannot go between being found and being used.
 //!
-//! `used` and `map.json` stand beside the record because the first use is on the
-//! way of `run`: an empty file needs no sync. Lost in a power cut, it only makes
+//! What changes all of a volume's files at once (`import`, `restore`) holds the
+//! folder's lock alone, makes the new `_data` in staging, syncs it, and exchanges the
+//! two; who starts a container holds the lock shared until `_data` is mounted. A
+//! snapshot or a clone holds the lock alone while it is made, so that no container
+//! starts to write meanwhile.
+//!
+//! `used`, `filled` and `map.json` stand beside the record because the first use is on
+//! the way of `run`: an empty file needs no sync. Lost in a power cut, it only makes
 //! the next use look again, and a volume that has files is never filled.
 
+mod archive;
 mod backing;
 mod copy;
+mod diff;
 mod fill;
+mod size;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,16 +43,35 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use archive::{Compression, export, import};
 pub use backing::{Backing, Parsed, parse_options};
+pub use copy::Copied;
 pub use copy::tree as copy_tree;
+pub use diff::{Change, diff};
 pub use fill::{First, fill};
+pub use size::{Usage, last_change, snapshot_sizes, usage};
+pub use snapshot::{
+    Snapshot, clone, find as find_snapshot, no_snapshot, remove_snapshot, restore, snapshot,
+    snapshots,
+};
 
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::{ContainerId, Name};
+use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::storage::{self, Locked, Staging, Storage, read_json, write_json};
-use crate::sys::file::{Durable, sync_dir};
+use crate::sys::file::{Durable, sync_dir, sync_file_system};
 use crate::userns::IdMap;
+
+/// Who is told how far long work has got. May be called by any thread.
+pub trait Watch: Sync {
+    /// So many bytes more are done.
+    fn advance(&self, bytes: u64);
+}
+
+/// Nobody is told.
+impl Watch for () {
+    fn advance(&self, _bytes: u64) {}
+}
 
 /// `volume.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +95,17 @@ pub struct Volume {
     pub uid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
+    /// Of driver `image`: what lies beneath its own changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Beneath>,
+}
+
+/// The image that a volume of driver `image` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneath {
+    pub id: ImageId,
+    /// Lowest first.
+    pub layers: Vec<DiffId>,
 }
 
 /// What an anonymous volume was made for.
@@ -85,6 +130,7 @@ impl Volume {
             origin: None,
             uid: None,
             gid: None,
+            image: None,
         }
     }
 
@@ -97,9 +143,19 @@ impl Volume {
         }
     }
 
-    /// Whether the first use is still to come, which copies the image's files.
-    pub fn needs_copy_up(&self, storage: &Storage) -> bool {
+    /// Whether the first use is still to come.
+    pub fn is_unused(&self, storage: &Storage) -> bool {
         !storage.volume(&self.name).join(USED).exists()
+    }
+
+    /// Whether a use copies the image's files, if there are any and it is empty.
+    pub fn needs_copy_up(&self, storage: &Storage) -> bool {
+        !storage.volume(&self.name).join(FILLED).exists()
+    }
+
+    /// Whether it is to be filled at all.
+    pub fn takes_copy_up(&self) -> bool {
+        !self.options.contains_key("nocopy")
     }
 
     /// The id map its files were written under, if it is not the default.
@@ -116,11 +172,56 @@ impl Volume {
 const RECORD: &str = "volume.json";
 const DATA: &str = "_data";
 const USED: &str = "used";
+const FILLED: &str = "filled";
 const MAP: &str = "map.json";
+const LAYER: &str = "layer";
+const SNAPSHOTS: &str = "snapshots";
 
 /// Where a volume's files are.
 pub fn mountpoint(storage: &Storage, name: &Name) -> PathBuf {
     storage.volume(name).join(DATA)
+}
+
+/// Where the files of a volume's snapshot are.
+pub fn snapshot_data(storage: &Storage, name: &Name, snapshot: &Name) -> PathBuf {
+    storage
+        .volume(name)
+        .join(SNAPSHOTS)
+        .join(snapshot)
+        .join(DATA)
+}
+
+/// Where the changes of a volume that shows an image are.
+pub fn changes(storage: &Storage, name: &Name) -> PathBuf {
+    storage.volume(name).join(LAYER).join("upper")
+}
+
+/// Holds a volume, so that it is not removed and its files are not exchanged while
+/// the value lives.
+pub fn hold(storage: &Storage, name: &Name) -> Result<Locked> {
+    let dir = storage.volume(name);
+    let held = storage::lock_shared(&dir).ok();
+    held.filter(|held| is_same(held, &dir))
+        .ok_or_else(|| no_such(name.as_str()))
+}
+
+/// Holds a volume alone: no container starts to use it while the value lives.
+pub fn hold_alone(storage: &Storage, name: &Name) -> Result<Locked> {
+    let dir = storage.volume(name);
+    let held = storage::lock_alone(&dir).ok();
+    held.filter(|held| is_same(held, &dir))
+        .ok_or_else(|| no_such(name.as_str()))
+}
+
+/// Puts the `_data` made in `staging` in the place of the one in the volume's folder
+/// `dir`, at once, and deletes that.
+fn exchange(staging: &Staging, dir: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let (new, old) = (staging.path().join(DATA), dir.join(DATA));
+    sync_file_system(&new)?;
+    renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE)?;
+    sync_dir(dir)?;
+    Ok(storage::remove_tree(&new)?)
 }
 
 /// Makes a volume; it must not exist.
@@ -128,14 +229,16 @@ pub fn create(storage: &Storage, volume: &Volume) -> Result<()> {
     if make(storage, volume, Durable::Yes)? {
         Ok(())
     } else {
-        Err(Error::new(
-            Kind::Exists,
-            format!(
-                "volume with name {} already exists: volume already exists",
-                volume.name
-            ),
-        ))
+        Err(exists(&volume.name))
     }
+}
+
+/// Podman's words for a volume that is there already.
+fn exists(name: &Name) -> Error {
+    Error::new(
+        Kind::Exists,
+        format!("volume with name {name} already exists: volume already exists"),
+    )
 }
 
 /// The volume of that name, made as `volume` says if it is missing, and held:
@@ -278,19 +381,8 @@ pub fn remove(
             Removed::InUse(users)
         });
     }
-    discard(engine, &staging)?;
+    engine.remove_tree(staging.path())?;
     Ok(results)
-}
-
-/// Deletes what has been taken out of sight; in the user namespace, once for
-/// all, if there are files of other ids.
-fn discard(engine: &Engine, retired: &Staging) -> Result<()> {
-    let path = retired.path();
-    if storage::remove_tree(path).is_ok() {
-        return Ok(());
-    }
-    engine
-        .in_namespace(|| storage::remove_tree(path).tried(|| format!("remove {}", path.display())))
 }
 
 #[cfg(test)]
@@ -307,6 +399,8 @@ mod tests {
             data: dir.0.join("data"),
             cache: dir.0.join("cache"),
             runtime: dir.0.join("run"),
+            user_manager: None,
+            cgroup_manager: None,
         };
         let storage = Storage::open(&settings).unwrap();
         (dir, storage)

@@ -1,7 +1,7 @@
 //! What a test asks of the machine.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,9 @@ pub enum Need {
     Mandoc,
     /// Debian's docker-registry.
     Registry,
+    /// cgroup v2 alone, and cgroups may be made beside or beneath ours. Never a
+    /// failure, as the next.
+    OwnCgroup,
     /// The memory and pids controllers are delegated to us. No machine of a
     /// CI can promise that, so it is never a failure.
     Cgroups,
@@ -32,12 +35,13 @@ impl Need {
             Self::Pasta => program("pasta"),
             Self::Mandoc => program("mandoc"),
             Self::Registry => program("docker-registry"),
+            Self::OwnCgroup => own_cgroup().is_some(),
             Self::Cgroups => cgroups(),
         };
         if !met {
             let all = std::env::var("NEEDS").is_ok_and(|needs| needs == "all");
             assert!(
-                !all || self == Self::Cgroups,
+                !all || matches!(self, Self::OwnCgroup | Self::Cgroups),
                 "this machine has no {self:?}, and NEEDS=all"
             );
             let thread = std::thread::current();
@@ -72,17 +76,27 @@ fn subuids() -> bool {
     has("/etc/subuid") && has("/etc/subgid")
 }
 
+/// The folder that cgroups may be made in: the one above ours, else ours.
+fn own_cgroup() -> Option<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    if !root.join("cgroup.controllers").exists() {
+        return None;
+    }
+    let own = root.join(path);
+    let may = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let above = own.parent().filter(|above| above.starts_with(root));
+    let mut all = above.into_iter().chain([own.as_path()]);
+    all.find(|folder| may(folder) && may(&folder.join("cgroup.procs")))
+        .map(Path::to_owned)
+}
+
 fn cgroups() -> bool {
-    let Ok(own) = std::fs::read_to_string("/proc/self/cgroup") else {
-        return false;
-    };
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return false;
-    };
-    let dir = Path::new("/sys/fs/cgroup").join(path);
-    let controllers = std::fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-    rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_ok()
-        && ["memory", "pids"]
-            .iter()
-            .all(|wanted| controllers.split_whitespace().any(|it| it == *wanted))
+    let controllers = own_cgroup()
+        .and_then(|folder| std::fs::read_to_string(folder.join("cgroup.controllers")).ok())
+        .unwrap_or_default();
+    ["memory", "pids"]
+        .iter()
+        .all(|wanted| controllers.split_whitespace().any(|it| it == *wanted))
 }

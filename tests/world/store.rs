@@ -42,8 +42,21 @@ pub fn wrong(world: &World) -> Vec<String> {
     for id in &images {
         json(&data.join("images").join(id).join("image.json"));
     }
+    let trees = names(&data.join("shifted"));
+    for tree in &trees {
+        json(&data.join("shifted").join(tree).join("shifted.json"));
+    }
     for layer in names(&data.join("layers")) {
         json(&data.join("layers").join(&layer).join("layer.json"));
+    }
+    for tree in &trees {
+        let dir = data.join("shifted").join(tree);
+        if !dir.join("tree").is_dir() {
+            wrong.push(format!("shifted/{tree} has no tree"));
+        }
+        if !images.iter().any(|image| tree.starts_with(image)) {
+            wrong.push(format!("shifted/{tree} is of no image"));
+        }
     }
     if std::fs::read_to_string(data.join("format"))
         .ok()

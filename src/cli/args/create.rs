@@ -120,7 +120,7 @@ pub struct ImageDefaults {
 pub struct Asked {
     pub options: Options,
     /// What the user is told of flags that have no effect.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 impl CreateArgs {
@@ -161,6 +161,10 @@ impl CreateArgs {
         let modes = self.namespaces.modes(lookup)?;
         let (user_namespace, userns) = self.userns.mode(host, lookup)?;
         let (cap_add, cap_drop) = self.security.capabilities()?;
+        self.resources.check()?;
+        let cgroup =
+            self.resources
+                .cgroup(host.cgroup_manager(), host.has_systemd(), &modes.pid)?;
         let (ulimits, host_ulimits) = self.security.ulimits()?;
         let given = |flag: &Option<String>, image: &str| {
             flag.clone()
@@ -216,6 +220,7 @@ impl CreateArgs {
             restart: self.lifetime.restart_policy()?,
             log: self.log.log(host)?,
             resources: self.resources.resources()?,
+            cgroup,
             cidfile: self.lifetime.cidfile_path(host),
             pidfile: self.lifetime.pidfile_path(host),
             monitor_pidfile: self.lifetime.monitor_pidfile_path(host),
@@ -226,7 +231,11 @@ impl CreateArgs {
         };
         Ok(Asked {
             options,
-            warning: network.warning,
+            warnings: network
+                .warning
+                .into_iter()
+                .chain(self.resources.warnings())
+                .collect(),
         })
     }
 }
@@ -636,9 +645,7 @@ mod tests {
             (&["--health-cmd=x", "i"][..], "--health-cmd"),
             (&["--healthcheck-interval", "5s", "i"], "--health-interval"),
             (&["--pod", "p", "i"], "--pod"),
-            (&["--oom-kill-disable", "i"], "--oom-kill-disable"),
             (&["--rmi", "i"], "--rmi"),
-            (&["--cgroups=split", "i"], "--cgroups"),
         ] {
             assert_eq!(
                 options(line).unwrap_err(),
@@ -647,12 +654,7 @@ mod tests {
         }
         for line in [
             &["--health-cmd=none", "--no-healthcheck", "i"][..],
-            &[
-                "--oom-kill-disable=false",
-                "--tls-verify",
-                "--rmi=false",
-                "i",
-            ],
+            &["--tls-verify", "--rmi=false", "i"],
             &["--cgroups=enabled", "--memory-swappiness=-1", "i"],
             &["--disable-content-trust", "--kernel-memory=1", "i"],
         ] {

@@ -66,16 +66,19 @@ impl Filters {
 
     /// The value of a filter that is true or false; none if it is not given.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
-        let Some(value) = self.values(key).last() else {
-            return Ok(None);
-        };
-        match value.to_lowercase().as_str() {
-            "true" | "1" => Ok(Some(true)),
-            "false" | "0" => Ok(Some(false)),
+        Ok(self.booleans(key)?.pop())
+    }
+
+    /// The values of a filter that is true or false.
+    pub fn booleans(&self, key: &str) -> Result<Vec<bool>> {
+        let boolean = |value: &str| match value.to_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
             _ => Err(Error::usage(format!(
                 "{value:?} is not a valid value for the {key:?} filter - must be true or false"
             ))),
-        }
+        };
+        self.values(key).map(boolean).collect()
     }
 
     /// `until=`: the moment before which things must have been made.

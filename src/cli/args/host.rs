@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::{self, Manager};
 use crate::container::options::{Mount, NamespaceMode};
 use crate::error::Result;
 use crate::id::ImageId;
-use crate::settings::Configuration;
+use crate::settings::{Configuration, Settings};
 
 /// The caller's surroundings, as far as flags can name them.
 pub trait Host {
@@ -24,6 +25,15 @@ pub trait Host {
     fn argv(&self) -> &[String];
     /// `userns` of containers.conf.
     fn configured_userns(&self) -> Result<Option<String>>;
+
+    /// `--cgroup-manager`
+    fn cgroup_manager(&self) -> Option<Manager> {
+        None
+    }
+    /// Whether systemd makes cgroups if nothing is said.
+    fn has_systemd(&self) -> bool {
+        false
+    }
 
     /// A variable of the caller's.
     fn variable(&self, name: &str) -> Option<&str> {
@@ -61,6 +71,8 @@ pub struct Caller {
     env: Vec<(String, String)>,
     cwd: PathBuf,
     argv: Vec<String>,
+    cgroup_manager: Option<Manager>,
+    user_manager: Option<PathBuf>,
 }
 
 impl Caller {
@@ -76,7 +88,17 @@ impl Caller {
             argv: std::env::args_os()
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
+            cgroup_manager: None,
+            user_manager: None,
         })
+    }
+
+    /// What was read before.
+    #[must_use]
+    pub fn with(mut self, settings: &Settings) -> Self {
+        self.cgroup_manager = settings.cgroup_manager;
+        self.user_manager.clone_from(&settings.user_manager);
+        self
     }
 }
 
@@ -117,6 +139,14 @@ impl Host for Caller {
 
     fn configured_userns(&self) -> Result<Option<String>> {
         Ok(Configuration::read()?.userns)
+    }
+
+    fn cgroup_manager(&self) -> Option<Manager> {
+        self.cgroup_manager
+    }
+
+    fn has_systemd(&self) -> bool {
+        cgroup::has_systemd(self.user_manager.as_deref())
     }
 }
 

@@ -308,8 +308,11 @@ fn parse_volume(text: &str, host: &dyn Host) -> Result<Mount> {
             Ok(Draft::new(MountKind::Bind { source }, destination, given).finish())
         }
         _ => {
-            if given.iter().any(|it| it == "O") {
-                return Err(Error::unsupported("option O on a volume"));
+            if let Some(word) = given
+                .iter()
+                .find(|it| it.starts_with("upperdir") || it.starts_with("workdir"))
+            {
+                return Err(unknown_option(word));
             }
             let kind = volume(source, !given.iter().any(|it| it == "nocopy"))?;
             Ok(Draft::new(kind, destination, given).finish())
@@ -1242,8 +1245,8 @@ mod tests {
                 "must set both `upperdir` and `workdir`",
             ),
             (
-                "n:/a:O",
-                "option O on a volume is not supported by coracle yet",
+                "n:/a:O,upperdir=/u,workdir=/w",
+                "unknown mount option \"upperdir=/u\": invalid mount option",
             ),
             (
                 "/d:/a:idmap=uids=0-1-10",

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::cgroup::{self, Cgroup};
 use crate::cli::args::filter::policy;
 use crate::container::options::{
-    LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
+    DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
 };
 use crate::container::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -19,7 +20,7 @@ use crate::output::value::{NilIfEmpty, Time};
 use crate::runtime::capability::CapSet;
 use crate::storage::Storage;
 use crate::sys::signal;
-use crate::userns::{IdMap, Mode};
+use crate::userns::{self, IdMap};
 use crate::volume;
 
 /// What a container and its image take on disk (`--size`).
@@ -293,15 +294,15 @@ struct HostConfig {
     cpu_shares: u64,
     memory: i64,
     nano_cpus: i64,
-    cgroup_parent: &'static str,
-    blkio_weight: u32,
-    blkio_weight_device: Option<()>,
-    blkio_device_read_bps: Option<()>,
-    blkio_device_write_bps: Option<()>,
+    cgroup_parent: String,
+    blkio_weight: u16,
+    blkio_weight_device: NilIfEmpty<Vec<DeviceWeight>>,
+    blkio_device_read_bps: Option<Vec<DeviceRate>>,
+    blkio_device_write_bps: Option<Vec<DeviceRate>>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    blkio_device_read_iops: Option<()>,
+    blkio_device_read_iops: Option<Vec<DeviceRate>>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    blkio_device_write_iops: Option<()>,
+    blkio_device_write_iops: Option<Vec<DeviceRate>>,
     cpu_period: u64,
     cpu_quota: i64,
     cpu_realtime_period: u64,
@@ -325,7 +326,24 @@ struct HostConfig {
     io_maximum_iops: u64,
     #[serde(rename = "IOMaximumBandwidth")]
     io_maximum_bandwidth: u64,
-    cgroup_conf: Option<()>,
+    cgroup_conf: NilIfEmpty<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "define.InspectBlkioWeightDevice", rename_all = "PascalCase")]
+struct DeviceWeight {
+    path: String,
+    weight: u64,
+}
+
+#[derive(Serialize)]
+#[serde(
+    rename = "define.InspectBlkioThrottleDevice",
+    rename_all = "PascalCase"
+)]
+struct DeviceRate {
+    path: String,
+    rate: u64,
 }
 
 #[derive(Serialize)]
@@ -461,8 +479,8 @@ fn state(it: &Container) -> StateShown {
         finished_at: Time(exit.map(|exit| exit.finished)),
         health: None,
         cgroup_path: cgroup
-            .and_then(|it| it.cgroup.as_deref())
-            .map(|path| path.trim_start_matches("/sys/fs/cgroup").to_owned()),
+            .and_then(|it| it.cgroup.as_ref())
+            .map(|folder| path_text(Some(&Cgroup::at(folder).path()))),
         checkpointed_at: Time(None),
         restored_at: Time(None),
         stopped_by_user: exit.filter(|exit| exit.stopped_by_user).map(|_| true),
@@ -862,6 +880,12 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
     let record = &it.record;
     let options = &record.options;
     let resources = &options.resources;
+    let io = &resources.io;
+    // Podman: null, unless something of block devices is said.
+    let rates = |limits: &[DeviceLimit]| {
+        let rates = limits.iter().map(rate).collect();
+        (*io != Io::default()).then_some(rates)
+    };
     let hosts = &options.hosts;
     let period = resources.cpu_period.unwrap_or(0);
     let quota = resources.cpu_quota.unwrap_or(0);
@@ -871,7 +895,7 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
     };
     HostConfig {
         binds: binds(options),
-        cgroup_manager: "cgroupfs",
+        cgroup_manager: cgroup::manager(options.cgroup.manager, &engine.settings).name(),
         cgroup_mode: namespace_mode(&options.cgroupns),
         container_id_file: path_text(options.cidfile.as_deref()),
         log_config: log_config(storage, record),
@@ -899,7 +923,10 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         group_add: options.groups.clone(),
         ipc_mode: namespace_mode(&options.ipc),
         cgroup: "",
-        cgroups: "default",
+        cgroups: match options.cgroup.mode {
+            cgroup::Mode::Disabled => "disabled",
+            _ => "default",
+        },
         links: None,
         oom_score_adj: options.oom_score_adj.unwrap_or(0),
         pid_mode: namespace_mode(&options.pid),
@@ -910,11 +937,11 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         tmpfs: tmpfs(options),
         uts_mode: namespace_mode(&options.uts),
         userns_mode: match (&options.user_namespace, &record.map) {
-            (Mode::Host, _) | (_, None) => String::new(),
+            (userns::Mode::Host, _) | (_, None) => String::new(),
             // Podman finds it out when it starts the container.
-            (Mode::Auto { .. }, _) if it.status.started.is_none() => String::new(),
-            (Mode::Container(id), _) => format!("container:{id}"),
-            (Mode::Path(path), _) => format!("ns:{}", path.display()),
+            (userns::Mode::Auto { .. }, _) if it.status.started.is_none() => String::new(),
+            (userns::Mode::Container(id), _) => format!("container:{id}"),
+            (userns::Mode::Path(path), _) => format!("ns:{}", path.display()),
             _ => "private".to_owned(),
         },
         id_mappings: mappings(engine, record).map(|map| IdMappings {
@@ -928,13 +955,13 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         cpu_shares: resources.cpu_shares.unwrap_or(0),
         memory: resources.memory.unwrap_or(0),
         nano_cpus,
-        cgroup_parent: "",
-        blkio_weight: 0,
-        blkio_weight_device: None,
-        blkio_device_read_bps: None,
-        blkio_device_write_bps: None,
-        blkio_device_read_iops: None,
-        blkio_device_write_iops: None,
+        cgroup_parent: options.cgroup.parent.clone().unwrap_or_default(),
+        blkio_weight: io.weight.unwrap_or(0),
+        blkio_weight_device: NilIfEmpty(io.device_weights.iter().map(weight).collect()),
+        blkio_device_read_bps: rates(&io.read_bps),
+        blkio_device_write_bps: rates(&io.write_bps),
+        blkio_device_read_iops: rates(&io.read_iops),
+        blkio_device_write_iops: rates(&io.write_iops),
         cpu_period: period,
         cpu_quota: quota,
         cpu_realtime_period: 0,
@@ -947,8 +974,12 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         memory_reservation: resources.memory_reservation.unwrap_or(0),
         memory_swap: resources.memory_swap.unwrap_or(0),
         // Podman: unset, where memory is limited at all.
-        memory_swappiness: if resources.memory.is_some() { -1 } else { 0 },
-        oom_kill_disable: false,
+        memory_swappiness: match resources.swappiness {
+            Some(swappiness) => i64::try_from(swappiness).unwrap_or(i64::MAX),
+            None if resources.memory.is_some() => -1,
+            None => 0,
+        },
+        oom_kill_disable: resources.oom_kill_disable,
         init: options.init.then_some(true),
         pids_limit: resources.pids.unwrap_or(0),
         ulimits: ulimits(options),
@@ -956,7 +987,21 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         cpu_percent: 0,
         io_maximum_iops: 0,
         io_maximum_bandwidth: 0,
-        cgroup_conf: None,
+        cgroup_conf: NilIfEmpty(resources.files.clone()),
+    }
+}
+
+fn weight(limit: &DeviceLimit) -> DeviceWeight {
+    DeviceWeight {
+        path: path_text(Some(&limit.path)),
+        weight: limit.value,
+    }
+}
+
+fn rate(limit: &DeviceLimit) -> DeviceRate {
+    DeviceRate {
+        path: path_text(Some(&limit.path)),
+        rate: limit.value,
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Made {
 /// a container that `--replace` names.
 pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
     let (image, lock) = bring(engine, args, output)?;
-    let caller = Caller::read()?;
+    let caller = Caller::read()?.with(&engine.settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
     check_host(&mut options)?;
@@ -55,7 +55,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             path.display()
         )));
     }
-    if let Some(warning) = asked.warning {
+    for warning in asked.warnings {
         output.notice(warning);
     }
     if options.network.is_pasta() {

@@ -6,15 +6,17 @@ mod attach;
 mod create;
 mod exec;
 mod exists;
+mod explain;
 mod init;
 mod inspect;
 mod inspected;
 mod kill;
 mod logs;
 mod made;
+mod pause;
 mod port;
-mod prune;
-mod ps;
+pub mod prune;
+pub mod ps;
 mod rename;
 mod restart;
 mod rm;
@@ -23,6 +25,7 @@ mod session;
 mod start;
 mod stop;
 mod top;
+mod unpause;
 mod wait;
 
 pub const COMMANDS: &[Command] = &[
@@ -30,11 +33,13 @@ pub const COMMANDS: &[Command] = &[
     command!(create, "container create", "create"),
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
+    command!(explain, "explain", "container explain"),
     command!(init, "container init", "init"),
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
+    command!(pause, "container pause", "pause"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
     command!(prune, "container prune"),
@@ -45,5 +50,6 @@ pub const COMMANDS: &[Command] = &[
     command!(start, "container start", "start"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
+    command!(unpause, "container unpause", "unpause"),
     command!(wait, "container wait", "wait"),
 ];

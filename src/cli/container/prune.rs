@@ -1,6 +1,7 @@
 use crate::cli::Example;
+use crate::cli::dry_run::{DryRun, containers_would_go};
 use crate::container::remove::{Removal, remove};
-use crate::container::{self, State};
+use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::Output;
@@ -10,6 +11,10 @@ use crate::output::Output;
 /// Asks first, unless `--force` is given. Volumes stay.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
     /// Do not ask
     #[arg(long, short = 'f')]
     force: bool,
@@ -25,30 +30,20 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.dry_run {
+        let mut would_go = DryRun::default();
+        containers_would_go(engine, &mut would_go, &at_rest(engine, &args.filter)?)?;
+        would_go.print(output);
+        return Ok(0);
+    }
     if !args.force {
-        let warning = "WARNING! This will remove all non running containers.
-";
+        let warning = "WARNING! This will remove all non running containers.\n";
         if !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
             return Ok(0);
         }
     }
-    for filter in &args.filter {
-        let key = filter.split('=').next().unwrap_or_default();
-        if !matches!(key, "label" | "label!" | "until") {
-            return Err(Error::usage(format!("{key} is an invalid filter")));
-        }
-    }
-    container::sweep(engine)?;
-    let filters = crate::cli::args::filter::containers(engine, &args.filter)?;
     let mut code = 0;
-    let mut all = container::list(&engine.storage)?;
-    // What depends on another was made after it, and goes before it.
-    all.sort_by_key(|it| std::cmp::Reverse(it.record.created));
-    for found in all {
-        let at_rest = matches!(found.status.state, State::Created | State::Exited);
-        if !at_rest || !filters.matches(&found) {
-            continue;
-        }
+    for found in at_rest(engine, &args.filter)? {
         match remove(engine, &found, Removal::default()) {
             Ok(()) => output.line(&found.record.id),
             Err(error) => {
@@ -58,4 +53,23 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// The containers that do not run and match, in the order they can be removed.
+pub fn at_rest(engine: &Engine, filters: &[String]) -> Result<Vec<Container>> {
+    for filter in filters {
+        let key = filter.split('=').next().unwrap_or_default();
+        if !matches!(key, "label" | "label!" | "until") {
+            return Err(Error::usage(format!("{key} is an invalid filter")));
+        }
+    }
+    container::sweep(engine)?;
+    let filters = crate::cli::args::filter::containers(engine, filters)?;
+    let mut all = container::list(&engine.storage)?;
+    all.retain(|it| {
+        matches!(it.status.state, State::Created | State::Exited) && filters.matches(it)
+    });
+    // What depends on another was made after it, and goes before it.
+    all.sort_by_key(|it| std::cmp::Reverse(it.record.created));
+    Ok(all)
 }

@@ -314,15 +314,7 @@ struct Size {
 /// namespace can read, so they are measured there, all at once.
 fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<ContainerId, Size>> {
     let storage = &engine.storage;
-    let dirs = containers
-        .iter()
-        .map(|it| storage.container(&it.record.id).join("upper"));
-    let dirs: Vec<_> = dirs.collect();
-    let own: Vec<u64> = if dirs.is_empty() {
-        Vec::new()
-    } else {
-        engine.in_namespace(|| Ok(dirs.iter().map(|dir| container_size(dir)).collect()))?
-    };
+    let own = own_sizes(engine, containers)?;
     let mut sizes = BTreeMap::new();
     for (container, own) in containers.iter().zip(own) {
         let image = image::by_id(storage, &container.record.image.id)?;
@@ -333,6 +325,16 @@ fn sizes(engine: &Engine, containers: &[Container]) -> Result<BTreeMap<Container
         sizes.insert(container.record.id.clone(), size);
     }
     Ok(sizes)
+}
+
+/// The bytes in the own files of each of `containers`.
+pub fn own_sizes(engine: &Engine, containers: &[Container]) -> Result<Vec<u64>> {
+    let upper = |it: &Container| engine.storage.container(&it.record.id).join("upper");
+    let dirs: Vec<_> = containers.iter().map(upper).collect();
+    match dirs.is_empty() {
+        true => Ok(Vec::new()),
+        false => engine.in_namespace(|| Ok(dirs.iter().map(|dir| container_size(dir)).collect())),
+    }
 }
 
 /// The bytes in a container's own files, as Podman counts them: folders are

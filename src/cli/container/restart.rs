@@ -4,9 +4,9 @@ use super::start::start;
 use super::stop::seconds;
 use crate::cli::Example;
 use crate::cli::args::select::{Missing, Select, each};
-use crate::container::{self, stop};
+use crate::container::{self, State, stop};
 use crate::engine::Engine;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
 /// Restart one or more containers
@@ -56,6 +56,13 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 !running || it.status.is_up()
             })?;
     each(chosen, output, |container, output, typed| {
+        if container.status.state == State::Paused {
+            return Err(Error::new(
+                Kind::State,
+                "unable to restart a container in a paused or unknown state: \
+                 container state improper",
+            ));
+        }
         stop::stop(engine, container, None, timeout)?;
         let stopped = container::find(&engine.storage, container.record.id.as_str())?;
         start(engine, &stopped, output).map_err(|error| error.kind_is(Kind::Other))?;

@@ -3,13 +3,13 @@
 use super::{Command, command};
 
 mod exists;
-mod filter;
+pub mod filter;
 mod history;
 mod import;
 pub mod inspect;
 mod list;
 mod load;
-mod prune;
+pub mod prune;
 mod pull;
 mod push;
 mod remove;

@@ -1,9 +1,11 @@
 use super::filter::ImageFilters;
-use super::remove::made_of;
+use super::remove::{used, users};
 use crate::cli::Example;
+use crate::cli::dry_run::{DryRun, images_would_go};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::id::ContainerId;
 use crate::image::{self, Image};
 use crate::output::Output;
 
@@ -58,9 +60,13 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let filters = ImageFilters::parse(engine, &args.filter)?;
     if args.dry_run {
-        for image in unused(engine, &filters, args.all)? {
-            output.line(&image.id);
-        }
+        let mut would_go = DryRun::default();
+        images_would_go(
+            engine,
+            &mut would_go,
+            &unused(engine, &filters, args.all, &[])?,
+        )?;
+        would_go.print(output);
         return Ok(0);
     }
     let warning = if args.all {
@@ -72,28 +78,37 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         return Ok(0);
     }
     container::sweep(engine)?;
-    for image in unused(engine, &filters, args.all)? {
-        let users = |id: &_| {
-            let containers = made_of(&engine.storage, id)?;
-            Ok(containers.into_iter().map(|it| it.record.id).collect())
-        };
-        match image::remove(engine, &image, &users) {
-            Ok(_) => output.line(&image.id),
+    for image in remove(engine, unused(engine, &filters, args.all, &[])?)? {
+        output.line(&image.id);
+    }
+    Ok(0)
+}
+
+/// Removes images and the layers that nobody has any more; gives those that went.
+pub fn remove(engine: &Engine, images: Vec<Image>) -> Result<Vec<Image>> {
+    let mut removed = Vec::new();
+    for image in images {
+        match image::remove(engine, &image, &|id| users(&engine.storage, id)) {
+            Ok(_) => removed.push(image),
             // Used or taken away since.
             Err(error) if matches!(error.kind(), Kind::InUse | Kind::NotFound) => {}
             Err(error) => return Err(error),
         }
     }
     image::collect_layers(engine)?;
-    Ok(0)
+    Ok(removed)
 }
 
-fn unused(engine: &Engine, filters: &ImageFilters, all: bool) -> Result<Vec<Image>> {
+/// The images without names, with `all` all of them, that nobody uses but containers
+/// that are `going`.
+pub fn unused(
+    engine: &Engine,
+    filters: &ImageFilters,
+    all: bool,
+    going: &[ContainerId],
+) -> Result<Vec<Image>> {
     let storage = &engine.storage;
-    let used: Vec<_> = container::list(storage)?
-        .into_iter()
-        .map(|container| container.record.image.id)
-        .collect();
+    let used = used(storage, going)?;
     let names = image::names(storage)?;
     let mut images = image::list(storage)?;
     images.retain(|image| {

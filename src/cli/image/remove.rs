@@ -1,14 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::cli::Example;
 use crate::container::remove::Removal;
 use crate::container::{self, Container};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::id::ImageId;
+use crate::id::{ContainerId, ImageId};
 use crate::image::{self, Done, Image, Reference};
 use crate::output::Output;
 use crate::storage::Storage;
+use crate::volume;
 
 /// Remove one or more images from local storage
 ///
@@ -164,10 +165,39 @@ fn remove(engine: &Engine, image: &Image, typed: Option<&str>, force: bool) -> R
             container::remove::remove(engine, &container, how)?;
         }
     }
-    image::remove(engine, image, &|id| {
-        let containers = made_of(storage, id)?;
-        Ok(containers.into_iter().map(|it| it.record.id).collect())
-    })
+    image::remove(engine, image, &|id| users(storage, id))
+}
+
+/// The containers that are made of the image `id` or mount it; an error if a volume
+/// shows it.
+pub fn users(storage: &Storage, id: &ImageId) -> Result<Vec<ContainerId>> {
+    for volume in volume::list(storage)? {
+        if volume.image.as_ref().is_some_and(|image| image.id == *id) {
+            let name = &volume.name;
+            return Err(Error::new(
+                Kind::InUse,
+                format!("image used by volume {name}: image is in use by a volume"),
+            )
+            .hint(format!("`coracle volume rm {name}` removes the volume")));
+        }
+    }
+    let containers = made_of(storage, id)?;
+    Ok(containers.into_iter().map(|it| it.record.id).collect())
+}
+
+/// The images that containers are made of or mount, but for containers that are
+/// `going`, and those that volumes show.
+pub fn used(storage: &Storage, going: &[ContainerId]) -> Result<HashSet<ImageId>> {
+    let mut used = HashSet::new();
+    let mut containers = container::list(storage)?;
+    containers.retain(|it| !going.contains(&it.record.id));
+    for container in containers {
+        used.extend(container.record.options.mounted_images().cloned());
+        used.insert(container.record.image.id);
+    }
+    let volumes = volume::list(storage)?.into_iter();
+    used.extend(volumes.filter_map(|volume| Some(volume.image?.id)));
+    Ok(used)
 }
 
 /// The name an image was found by, as it has it: by tag and digest, it is the tag's.
@@ -179,10 +209,12 @@ fn untagged(name: &Reference, names: &[Reference]) -> Reference {
     }
 }
 
-/// The containers that are made of the image `id`.
+/// The containers that are made of the image `id` or mount it.
 pub fn made_of(storage: &Storage, id: &ImageId) -> Result<Vec<Container>> {
     let mut containers = container::list(storage)?;
-    containers.retain(|container| container.record.image.id == *id);
+    containers.retain(|it| {
+        it.record.image.id == *id || it.record.options.mounted_images().any(|it| it == id)
+    });
     Ok(containers)
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::version::{Version, architecture};
+use crate::cgroup::{self, Hierarchy};
 use crate::cli::Example;
 use crate::container::{self, State};
 use crate::engine::Engine;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::output::value::{NilIfEmpty, to_value};
 use crate::output::{Output, json, listing, yaml};
 use crate::runtime::capability::CapSet;
+use crate::storage::FileSystem;
 use crate::userns::IdRange;
 
 /// Display information about this machine and the store
@@ -231,7 +233,7 @@ fn host(engine: &Engine) -> Host {
     let (cgroup_version, cgroup_controllers) = cgroups();
     Host {
         arch: architecture(),
-        cgroup_manager: "cgroupfs",
+        cgroup_manager: cgroup::manager(None, &engine.settings).name(),
         cgroup_version,
         cgroup_controllers,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
@@ -311,16 +313,11 @@ fn id_mapping(range: &IdRange) -> IdMapping {
 
 /// The cgroup version and the controllers that are delegated to us.
 fn cgroups() -> (&'static str, Vec<String>) {
-    let root = Path::new("/sys/fs/cgroup");
-    if !root.join("cgroup.controllers").exists() {
+    if cgroup::hierarchy() != Hierarchy::Unified {
         return ("v1", Vec::new());
     }
-    let own = read("/proc/self/cgroup");
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-    let controllers = root.join(own.unwrap_or("")).join("cgroup.controllers");
-    let controllers = read(&controllers.to_string_lossy());
-    let controllers = controllers.split_whitespace().map(str::to_owned);
-    ("v2", controllers.collect())
+    let own = cgroup::own().unwrap_or_default();
+    ("v2", cgroup::controllers(&own).into_iter().collect())
 }
 
 /// /proc/meminfo, in KiB.
@@ -412,7 +409,10 @@ fn store(engine: &Engine) -> Result<Store> {
         of.count()
     };
     let (running, paused) = (count(State::Running), count(State::Paused));
-    let (allocated, used, backing) = file_system(storage.root());
+    let (allocated, used, backing) = match FileSystem::of(storage.root()) {
+        Ok(it) => (it.bytes, it.bytes - it.free_for_root, it.kind),
+        Err(_) => (0, 0, "<unknown>"),
+    };
     let temporary = std::env::var("TMPDIR").ok();
     Ok(Store {
         container_store: ContainerStore {
@@ -442,30 +442,6 @@ fn store(engine: &Engine) -> Result<Store> {
         volume_path: text(&storage.volumes()),
         transient_store: false,
     })
-}
-
-/// Bytes of the file system of `path`, bytes used of it, and its kind in
-/// containers/storage's words.
-fn file_system(path: &Path) -> (u64, u64, &'static str) {
-    let Ok(found) = rustix::fs::statfs(path) else {
-        return (0, 0, "<unknown>");
-    };
-    let block = u64::try_from(found.f_bsize).unwrap_or(0);
-    // statfs(2) lists these numbers.
-    let kind = match u64::try_from(found.f_type).unwrap_or(0) & 0xffff_ffff {
-        0xef53 => "extfs",
-        0x5846_5342 => "xfs",
-        0x9123_683e => "btrfs",
-        0x0102_1994 => "tmpfs",
-        0x2fc1_2fc1 => "zfs",
-        0x6969 => "nfs",
-        0x794c_7630 => "overlayfs",
-        0xf2f5_2010 => "f2fs",
-        0xca45_1a4e => "bcachefs",
-        _ => "<unknown>",
-    };
-    let all = found.f_blocks * block;
-    (all, all - found.f_bfree * block, kind)
 }
 
 #[cfg(test)]

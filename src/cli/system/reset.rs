@@ -1,9 +1,14 @@
+use std::path::Path;
+
 use crate::cli::Example;
+use crate::cli::dry_run::{DryRun, containers_would_go, images_would_go, volumes_would_go};
 use crate::container;
 use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::image;
 use crate::output::Output;
+use crate::volume;
 
 /// Reset storage back to its initial state
 ///
@@ -11,6 +16,10 @@ use crate::output::Output;
 /// Asks first, unless `--force` is given.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+
     /// Do not ask
     #[arg(long, short = 'f')]
     force: bool,
@@ -29,6 +38,10 @@ const WARNING: &str = "WARNING! This will remove:
 ";
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if args.dry_run {
+        would_go(engine)?.print(output);
+        return Ok(0);
+    }
     if !args.force && !output.confirm(WARNING, "Are you sure you want to continue? [y/N] ") {
         return Ok(0);
     }
@@ -52,4 +65,23 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         engine.remove_tree(storage.runtime())?;
     }
     Ok(code)
+}
+
+/// All there is: containers, volumes, images, and what else lies in our folders.
+fn would_go(engine: &Engine) -> Result<DryRun> {
+    let storage = &engine.storage;
+    let mut all = DryRun::default();
+    containers_would_go(engine, &mut all, &container::list(storage)?)?;
+    let volumes: Vec<_> = volume::list(storage)?
+        .into_iter()
+        .map(|it| it.name)
+        .collect();
+    volumes_would_go(engine, &mut all, &volumes)?;
+    images_would_go(engine, &mut all, &image::list(storage)?)?;
+    let folders = [storage.root(), storage.cache(), storage.runtime()].map(Path::to_owned);
+    let sizes = engine.disk_usage(&folders)?;
+    let rest = sizes[0].saturating_sub(all.sizes().sum());
+    let names = folders.iter().map(|it| it.display().to_string());
+    all.all("folder", names, [rest, sizes[1], sizes[2]]);
+    Ok(all)
 }

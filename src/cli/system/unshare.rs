@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use crate::cli::Example;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::network;
 use crate::output::Output;
 use crate::sys::process;
 
@@ -10,10 +11,14 @@ use crate::sys::process;
 ///
 /// Runs COMMAND (the caller's shell if none is given) as root of a user
 /// namespace with the default id map and a mount namespace of its own. Files of
-/// containers and volumes show the owners they have inside.
+/// containers and volumes show the owners they have inside; $CONTAINERS_GRAPHROOT
+/// says where they are.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Join the rootless network namespace
+    /// Be in a network namespace like a container's
+    ///
+    /// A new one, with pasta as its way out and a resolv.conf that answers there. It
+    /// is gone when the command ends.
     #[arg(long)]
     rootless_netns: bool,
 
@@ -21,23 +26,40 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-pub const EXAMPLES: &[Example] = &[Example {
-    line: "coracle unshare cat /proc/self/uid_map",
-    does: "Show the id map that containers get.",
-}];
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle unshare cat /proc/self/uid_map",
+        does: "Show the id map that containers get.",
+    },
+    Example {
+        line: "coracle unshare --rootless-netns cat /etc/resolv.conf",
+        does: "Show which name servers containers ask.",
+    },
+];
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
-    if args.rootless_netns {
-        return Err(Error::unsupported("--rootless-netns"));
-    }
     let command = if args.command.is_empty() {
         vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
     } else {
         args.command
     };
-    crate::userns::in_child(engine.thread, engine.default_map(), || {
+    if args.rootless_netns {
+        network::can_start()?;
+        engine.settings.ensure_runtime()?;
+    }
+    let storage = &engine.storage;
+    engine.in_namespace(|| {
+        let _network = match args.rootless_netns {
+            true => {
+                let (cache, scratch) = (storage.cache(), storage.runtime());
+                Some(network::enter(engine.thread, cache, scratch)?)
+            }
+            false => None,
+        };
         let mut child = std::process::Command::new(&command[0])
             .args(&command[1..])
+            .env("CONTAINERS_GRAPHROOT", storage.root())
+            .env("CONTAINERS_RUNROOT", storage.runtime())
             .spawn()
             .map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Error::new(

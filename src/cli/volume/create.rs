@@ -4,9 +4,11 @@ use crate::cli::Example;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
+use crate::image;
 use crate::output::Output;
+use crate::storage::Locked;
 use crate::sys::file::Durable;
-use crate::volume::{self, Volume};
+use crate::volume::{self, Beneath, Volume};
 
 /// Create a new volume
 ///
@@ -15,7 +17,7 @@ use crate::volume::{self, Volume};
 /// its image has at that place.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Who keeps the volume: only `local` is there
+    /// Who keeps the volume: `local`, or `image` for the files of an image and changes to them
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     driver: String,
 
@@ -27,17 +29,22 @@ pub struct Args {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Set an option of the driver: type=, device=, o=, copy, nocopy
+    /// Set an option of the driver
+    ///
+    /// Of local: type=, device= and o= say what is mounted, in mount(8)'s words: a
+    /// tmpfs (type=tmpfs, o=size=64m), a folder (type=none, device=DIR, o=bind), or
+    /// what else the kernel lets a user mount; o=uid=,gid= say whose the volume is;
+    /// nocopy: it is not filled from an image. Of image: image=.
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     opt: Vec<String>,
 
     /// Give the volume to the user with this id in the container
-    #[arg(long, value_name = "UID")]
-    uid: Option<u32>,
+    #[arg(long, value_name = "UID", allow_negative_numbers = true)]
+    uid: Option<i32>,
 
     /// Give the volume to the group with this id in the container
-    #[arg(long, value_name = "GID")]
-    gid: Option<u32>,
+    #[arg(long, value_name = "GID", allow_negative_numbers = true)]
+    gid: Option<i32>,
 
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -52,6 +59,10 @@ pub const EXAMPLES: &[Example] = &[
         line: "coracle volume create --label project=demo --opt type=tmpfs --opt device=tmpfs --opt o=size=64m scratch",
         does: "Make a volume in memory, with a label.",
     },
+    Example {
+        line: "coracle volume create --driver image --opt image=alpine tree",
+        does: "Make a volume that has an image's files.",
+    },
 ];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
@@ -65,15 +76,29 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         Some(name) => name.parse().tried(|| "running volume create option")?,
         None => Name::random(),
     };
-    check_driver(&args.driver, &name, &args.opt)?;
-    let parsed = volume::parse_options(&args.opt)?;
-    let wanted = Volume {
-        labels: labels(&args.label)?,
-        options: parsed.options,
-        uid: args.uid.or(parsed.uid),
-        gid: args.gid.or(parsed.gid),
-        ..Volume::new(name)
-    };
+    let labels = labels(&args.label)?;
+    let mut wanted = Volume::new(name);
+    // Held until the volume is in place.
+    let mut _image = None;
+    match args.driver.as_str() {
+        "" | "local" => {
+            let parsed = volume::parse_options(&args.opt)?;
+            wanted.options = parsed.options;
+            (wanted.uid, wanted.gid) = (parsed.uid, parsed.gid);
+        }
+        "image" => _image = Some(show_image(engine, &mut wanted, &args.opt)?),
+        other => {
+            return Err(Error::usage(format!(
+                "volume {} uses volume plugin {other} but it could not be retrieved: no volume plugin with name {other} available: required plugin missing",
+                wanted.name
+            )));
+        }
+    }
+    wanted.labels = labels;
+    // Podman: -1 is as if none were given.
+    let id = |given: Option<i32>| given.and_then(|id| u32::try_from(id).ok());
+    wanted.uid = id(args.uid).or(wanted.uid);
+    wanted.gid = id(args.gid).or(wanted.gid);
     if args.ignore {
         volume::ensure(&engine.storage, &wanted, Durable::Yes)?;
     } else {
@@ -83,17 +108,35 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     Ok(0)
 }
 
-fn check_driver(driver: &str, name: &Name, options: &[String]) -> Result<()> {
-    match driver {
-        "" | "local" => Ok(()),
-        "image" if !options.iter().any(|option| option.starts_with("image=")) => Err(Error::usage(
-            "must provide an image name when creating a volume with the image driver: invalid argument",
-        )),
-        "image" => Err(Error::unsupported("--driver=image")),
-        other => Err(Error::usage(format!(
-            "volume {name} uses volume plugin {other} but it could not be retrieved: no volume plugin with name {other} available: required plugin missing"
-        ))),
+/// Makes `wanted` a volume of driver `image`.
+fn show_image(engine: &Engine, wanted: &mut Volume, given: &[String]) -> Result<Locked> {
+    let mut name = None;
+    for option in given {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        match key {
+            "image" => name = Some(value),
+            other => {
+                return Err(Error::usage(format!(
+                    "invalid mount option {other} for driver 'image': invalid argument"
+                )));
+            }
+        }
     }
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Error::usage(
+            "must provide an image name when creating a volume with the image driver: invalid argument",
+        )
+    })?;
+    let tried = || format!("looking up image {name} to create volume failed");
+    let image = image::find(&engine.storage, name).tried(tried)?;
+    let held = image.lock(&engine.storage).tried(tried)?;
+    wanted.driver = "image".to_owned();
+    wanted.options.insert("image".to_owned(), name.to_owned());
+    wanted.image = Some(Beneath {
+        id: image.id,
+        layers: image.layers,
+    });
+    Ok(held)
 }
 
 fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {

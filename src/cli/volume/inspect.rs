@@ -1,10 +1,12 @@
+use super::history::{self, LastUse};
 use crate::cli::Example;
+use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::output::value::{Row, Time, Value};
-use crate::output::{Output, json, listing};
+use crate::output::{Output, human, json, listing};
 use crate::storage::Storage;
-use crate::volume::{self, Volume};
+use crate::volume::{self, Usage, Volume};
 
 /// Display detailed information on one or more volumes
 ///
@@ -88,6 +90,8 @@ pub struct VolumeRow {
     storage: Storage,
     volume: Volume,
     type_name: &'static str,
+    /// Where it was asked for.
+    usage: Option<Usage>,
 }
 
 impl VolumeRow {
@@ -97,7 +101,27 @@ impl VolumeRow {
             storage: storage.clone(),
             volume,
             type_name,
+            usage: None,
         }
+    }
+
+    /// The same, with what the volume takes on disk.
+    pub fn measured(self, usage: Usage) -> Self {
+        let usage = Some(usage);
+        Self { usage, ..self }
+    }
+
+    fn last_use(&self) -> LastUse {
+        history::last_use(&self.storage, &self.volume.name).unwrap_or(LastUse::Never)
+    }
+
+    /// How many containers have mounted what must be mounted anew for each.
+    fn mount_count(&self) -> usize {
+        if self.volume.is_plain() {
+            return 0;
+        }
+        let running = container::running_users_of_volume(&self.storage, &self.volume.name);
+        running.map_or(0, |running| running.len())
     }
 
     fn mountpoint(&self) -> String {
@@ -109,7 +133,8 @@ impl VolumeRow {
     fn needs_chown(&self) -> bool {
         self.volume.uid.is_none()
             && self.volume.gid.is_none()
-            && self.volume.needs_copy_up(&self.storage)
+            && !self.volume.is_bind()
+            && self.volume.is_unused(&self.storage)
     }
 }
 
@@ -155,13 +180,18 @@ impl Row for VolumeRow {
             "Anonymous" => Value::Bool(volume.anonymous),
             "NeedsCopyUp" => Value::Bool(volume.needs_copy_up(&self.storage)),
             "NeedsChown" => Value::Bool(self.needs_chown()),
-            "MountCount" | "Timeout" | "LockNumber" => Value::Int(0),
+            "MountCount" => Value::Uint(self.mount_count() as u64),
+            "Timeout" | "LockNumber" => Value::Int(0),
             "StorageID" => Value::text(""),
             "InspectVolumeData" | "VolumeConfigResponse" => Value::object(Self {
                 storage: self.storage.clone(),
                 volume: volume.clone(),
                 type_name: "define.InspectVolumeData",
+                usage: self.usage,
             }),
+            "Size" => Value::text(human::size(self.usage?.total(), 4)),
+            "LastUsed" => Value::text(self.last_use().text()),
+            "Origin" => Value::text(history::origin(volume)),
             _ => return None,
         })
     }
@@ -185,10 +215,25 @@ impl Row for VolumeRow {
             uid: volume.uid.filter(|uid| *uid != 0),
             gid: volume.gid.filter(|gid| *gid != 0),
             anonymous: volume.anonymous,
-            mount_count: 0,
+            mount_count: self.mount_count(),
             needs_copy_up: volume.needs_copy_up(&self.storage),
             needs_chown: self.needs_chown(),
             lock_number: 0,
+            size: self.usage.map(|usage| usage.total()),
+            snapshots_size: self.usage.map(|usage| usage.snapshots),
+            last_used: self
+                .usage
+                .and_then(|_| self.last_use().moment())
+                .map(|at| Time(Some(at))),
+            origin: volume
+                .origin
+                .as_ref()
+                .filter(|_| self.usage.is_some())
+                .map(|origin| ShownOrigin {
+                    container: origin.container.as_str(),
+                    image: &origin.image,
+                    path: &origin.path,
+                }),
         };
         serde_json::to_value(&shown).unwrap_or_default()
     }
@@ -211,10 +256,28 @@ struct Shown<'a> {
     gid: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     anonymous: bool,
-    mount_count: u32,
+    mount_count: usize,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     needs_copy_up: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     needs_chown: bool,
     lock_number: u32,
+    /// These Podman has not, and they are there where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshots_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<ShownOrigin<'a>>,
+}
+
+/// What an anonymous volume was made for.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownOrigin<'a> {
+    container: &'a str,
+    image: &'a str,
+    path: &'a std::path::Path,
 }

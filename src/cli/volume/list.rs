@@ -32,6 +32,11 @@ pub struct Args {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Show what each takes on disk, when it was last used, and the container, image
+    /// and path that an anonymous one was made for
+    #[arg(long)]
+    size: bool,
+
     #[arg(hide = true)]
     rest: Vec<String>,
 }
@@ -44,6 +49,10 @@ pub const EXAMPLES: &[Example] = &[
     Example {
         line: "coracle volume ls --format '{{.Name}} {{.CreatedAt}}'",
         does: "Show names and when they were made.",
+    },
+    Example {
+        line: "coracle volume ls --size --filter dangling=true",
+        does: "Show what unused volumes take on disk, and where they came from.",
     },
 ];
 
@@ -68,16 +77,31 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let listing = Listing {
         command: "ls",
-        columns: r"{{.Driver}}\t{{.Name}}",
+        columns: match args.size {
+            true => r"{{.Driver}}\t{{.Name}}\t{{.Size}}\t{{.LastUsed}}\t{{.Origin}}",
+            false => r"{{.Driver}}\t{{.Name}}",
+        },
         headers: HEADERS,
         format: args.format.as_deref(),
         heading: !args.noheading,
     };
-    let rows = volumes
-        .into_iter()
-        .map(|volume| VolumeRow::new(storage, volume, "*types.VolumeListReport"))
-        .collect();
-    listing.print(output, rows)?;
+    let is_measured = args.size || listing.asks_for(".Size");
+    let sizes = match is_measured {
+        true => {
+            let names: Vec<Name> = volumes.iter().map(|it| it.name.clone()).collect();
+            volume::usage(engine, &names)?
+        }
+        false => Vec::new(),
+    };
+    let mut sizes = sizes.into_iter();
+    let row = |volume| {
+        let row = VolumeRow::new(storage, volume, "*types.VolumeListReport");
+        match sizes.next() {
+            Some(usage) => row.measured(usage),
+            None => row,
+        }
+    };
+    listing.print(output, volumes.into_iter().map(row).collect())?;
     Ok(0)
 }
 
@@ -99,6 +123,9 @@ const HEADERS: &[(&str, &str)] = &[
     ("Timeout", "TIMEOUT"),
     ("StorageID", "STORAGE ID"),
     ("LockNumber", "LOCK NUMBER"),
+    ("Size", "SIZE"),
+    ("LastUsed", "LAST USED"),
+    ("Origin", "ORIGIN"),
 ];
 
 /// `--filter` of `volume ls` and `volume prune`, with what it has to look at.
@@ -106,7 +133,8 @@ pub struct VolumeFilters {
     filters: Filters,
     names: Vec<regex::Regex>,
     anonymous: Option<bool>,
-    dangling: Option<bool>,
+    /// Each is one that is wanted.
+    dangling: Vec<bool>,
     storage: Storage,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -143,7 +171,7 @@ impl VolumeFilters {
             let after = volume::find(storage, name)?.created;
             since = since.max(Some(after));
         }
-        let dangling = filters.boolean("dangling")?;
+        let dangling = filters.booleans("dangling")?;
         Ok(Self {
             names: filters.patterns("name")?,
             anonymous: filters.boolean("anonymous")?,
@@ -173,9 +201,10 @@ impl VolumeFilters {
             && self
                 .anonymous
                 .is_none_or(|wanted| wanted == volume.anonymous)
-            && self
-                .dangling
-                .is_none_or(|wanted| wanted != is_used(&self.storage, &volume.name))
+            && (self.dangling.is_empty()
+                || self
+                    .dangling
+                    .contains(&!is_used(&self.storage, &volume.name)))
             && self.since.is_none_or(|since| volume.created > since)
             && self.until.is_none_or(|until| volume.created < until)
     }
@@ -187,6 +216,6 @@ impl VolumeFilters {
 }
 
 /// Whether a container uses the volume. One that cannot be found out is used.
-pub fn is_used(storage: &Storage, name: &Name) -> bool {
+fn is_used(storage: &Storage, name: &Name) -> bool {
     container::users_of_volume(storage, name).map_or(true, |users| !users.is_empty())
 }

@@ -1,10 +1,12 @@
-use super::list::{VolumeFilters, is_used};
+use super::list::VolumeFilters;
 use crate::cli::Example;
+use crate::cli::dry_run::{DryRun, volumes_would_go};
 use crate::container;
 use crate::engine::Engine;
-use crate::error::Result;
-use crate::id::Name;
+use crate::error::{Error, Result};
+use crate::id::{ContainerId, Name};
 use crate::output::Output;
+use crate::storage::Storage;
 use crate::volume::{self, Removed};
 
 /// Remove unused anonymous volumes
@@ -28,6 +30,9 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+
+    #[arg(hide = true)]
+    rest: Vec<String>,
 }
 
 pub const EXAMPLES: &[Example] = &[
@@ -42,19 +47,17 @@ pub const EXAMPLES: &[Example] = &[
 ];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    if !args.rest.is_empty() {
+        return Err(Error::usage("`coracle volume prune` takes no arguments"));
+    }
     let storage = &engine.storage;
     let filters = VolumeFilters::parse(storage, &args.filter)?;
     let all = args.all || filters.all()?;
-    let unused: Vec<Name> = volume::list(storage)?
-        .into_iter()
-        .filter(|volume| all || volume.anonymous)
-        .filter(|volume| filters.pass(volume) && !is_used(storage, &volume.name))
-        .map(|volume| volume.name)
-        .collect();
+    let unused = unused(storage, &filters, all, &[])?;
     if args.dry_run {
-        for name in &unused {
-            output.line(name);
-        }
+        let mut would_go = DryRun::default();
+        volumes_would_go(engine, &mut would_go, &unused)?;
+        would_go.print(output);
         return Ok(0);
     }
     if !args.force && !confirmed(output, all, &unused) {
@@ -70,6 +73,23 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// The volumes that no container uses but those that are `going`; with `all` those that
+/// have names too.
+pub fn unused(
+    storage: &Storage,
+    filters: &VolumeFilters,
+    all: bool,
+    going: &[ContainerId],
+) -> Result<Vec<Name>> {
+    let is_used = |name: &Name| {
+        let users = container::users_of_volume(storage, name);
+        users.map_or(true, |users| users.iter().any(|id| !going.contains(id)))
+    };
+    let mut volumes = volume::list(storage)?;
+    volumes.retain(|it| (all || it.anonymous) && filters.pass(it) && !is_used(&it.name));
+    Ok(volumes.into_iter().map(|volume| volume.name).collect())
 }
 
 fn confirmed(output: &mut Output, all: bool, unused: &[Name]) -> bool {

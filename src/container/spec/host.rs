@@ -1,9 +1,9 @@
 //! What the config depends on beside the record.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::super::options::Options;
+use crate::cgroup::Hierarchy;
 use crate::image::accounts::User;
 use crate::runtime::capability::CapSet;
 use crate::userns::IdMap;
@@ -23,10 +23,18 @@ pub struct Host {
     /// By place in [`mounts`]: the folder or file to bind there. A volume, overlay
     /// or image must have one; a tmpfs has one if it had to be filled; a bind has one
     /// if it is not simply its source.
-    pub sources: Vec<Option<PathBuf>>,
+    pub sources: Vec<Option<Source>>,
     pub namespaces: Namespaces,
     /// The /dev/shm of the container whose IPC namespace is joined.
     pub shm: Option<PathBuf>,
+}
+
+/// What is mounted in place of what a mount names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub path: PathBuf,
+    /// Flags of its own, in mount(8)'s words: a volume's `o=`.
+    pub flags: Vec<String>,
 }
 
 /// What is so on this machine, for this user.
@@ -78,22 +86,11 @@ impl Machine {
 /// The container's control group.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
-    pub mode: CgroupMode,
-    /// Absolute within the hierarchy.
-    pub path: PathBuf,
-    /// Those delegated to us: `memory`, `cpu`, `cpuset`, `pids`…
-    pub controllers: HashSet<String>,
-}
-
-/// How the machine has mounted cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupMode {
-    /// Version 2 alone.
-    Unified,
-    /// Both; the monitor has bound version 2 over /sys/fs/cgroup for itself.
-    Hybrid,
-    /// Version 1 alone: the container sees none, limits do not hold.
-    Legacy,
+    /// On hybrid machines the monitor has bound version 2 over /sys/fs/cgroup for
+    /// itself; with version 1 alone the container sees none.
+    pub hierarchy: Hierarchy,
+    /// Absolute within the hierarchy, where it has one of its own.
+    pub path: Option<PathBuf>,
 }
 
 /// Files made for the container; what is `None` is not mounted.

@@ -29,6 +29,12 @@ pub(super) const READ_ONLY: [&str; 6] = [
     "/proc/sysrq-trigger",
 ];
 
+/// Whether nobody in a container writes to `path`, unless that is lifted.
+pub fn is_protected(path: &std::path::Path) -> bool {
+    let mut all = MASKED.iter().chain(&READ_ONLY);
+    all.any(|protected| path == std::path::Path::new(protected))
+}
+
 pub(super) fn masked(options: &Options) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     if !options.privileged {

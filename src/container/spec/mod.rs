@@ -34,10 +34,12 @@ use crate::image::accounts::User;
 use crate::network::NetworkMode;
 use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;
+use crate::userns::IdMap;
 
-pub use host::{Cgroup, CgroupMode, Files, Host, Machine, Namespaces, host_devices};
-pub use limits::ignores_limits;
-pub use mounts::{mounts, propagation, tmpfs_options};
+pub use host::{Cgroup, Files, Host, Machine, Namespaces, Source, host_devices};
+pub use limits::{Controls, asks_limits, settings};
+pub use masks::is_protected;
+pub use mounts::{is_flag, mounts, propagation, tmpfs_options};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -174,7 +176,6 @@ fn user(options: &Options, host: &Host) -> Result<oci::User> {
             Kind::CannotInvoke,
             format!("{what} {id} is not mapped in the container's user namespace"),
         )
-        .hint("more subordinate ids are needed: see /etc/subuid and /etc/subgid")
     };
     if host.map.uid_outside(uid).is_none() {
         return Err(unmapped("uid", uid));
@@ -231,9 +232,12 @@ fn apparmor(options: &Options, machine: &Machine) -> Result<Option<String>> {
 fn linux(options: &Options, host: &Host) -> Result<Linux> {
     let mut linux = Linux::default();
     linux.set_namespaces(Some(namespaces(options, &host.namespaces)?));
-    linux.set_cgroups_path(Some(host.cgroup.path.clone()));
-    linux.set_resources(limits::resources(&options.resources, &host.cgroup)?);
-    let sysctls = sysctls(options);
+    // A path that cannot be made is how libcontainer goes without a cgroup.
+    let path = host.cgroup.path.clone();
+    linux.set_cgroups_path(Some(path.unwrap_or_else(|| "/coracle-none/none".into())));
+    // Its limits are written already: see [`settings`].
+    linux.set_resources(None);
+    let sysctls = sysctls(options, &host.map);
     linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));
     // "slave" where one mount at least has a propagation of its own: private ones
     // are then made so by the executor, but slaves cannot be made of private ones.
@@ -287,10 +291,11 @@ fn namespaces(options: &Options, joined: &Namespaces) -> Result<Vec<oci::LinuxNa
     Ok(all)
 }
 
-fn sysctls(options: &Options) -> HashMap<String, String> {
+fn sysctls(options: &Options, map: &IdMap) -> HashMap<String, String> {
     let mut all = HashMap::new();
-    // containers.conf's one default: root may ping, where the network is its own.
-    if is_network_own(options) {
+    // containers.conf's one default: root may ping, where the network is its own. The
+    // kernel takes no group without an id.
+    if is_network_own(options) && map.gid_outside(0).is_some() {
         all.insert("net.ipv4.ping_group_range".to_owned(), "0 0".to_owned());
     }
     all.extend(options.sysctls.clone());

@@ -7,7 +7,8 @@ use rustix::mount::MountPropagationFlags;
 
 use super::super::options::{Device, Mount, MountKind, NamespaceMode, Options};
 use super::built;
-use super::host::{CgroupMode, Host};
+use super::host::{Host, Source};
+use crate::cgroup::Hierarchy;
 use crate::error::{Error, Result};
 use crate::network::NetworkMode;
 
@@ -106,7 +107,7 @@ pub(super) fn all_mounts(options: &Options, host: &Host) -> Result<Vec<oci::Moun
         all.push(device_mount(device)?);
     }
     for (at, mount) in wanted.iter().enumerate() {
-        let source = host.sources.get(at).and_then(Option::as_deref);
+        let source = host.sources.get(at).and_then(Option::as_ref);
         all.push(user_mount(mount, source)?);
     }
     // Podman's order: by depth, and for the rest as they came.
@@ -229,7 +230,7 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
         }
     }
 
-    if host.cgroup.mode != CgroupMode::Legacy {
+    if host.cgroup.hierarchy != Hierarchy::Legacy {
         let flags = ["rprivate", "nosuid", "noexec", "nodev", "relatime", access];
         add("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?;
     }
@@ -253,14 +254,15 @@ fn device_mount(device: &Device) -> Result<oci::Mount> {
 
 /// The entry for a mount of the user's; `prepared` is what to bind there instead of
 /// its source.
-fn user_mount(wanted: &Mount, prepared: Option<&Path>) -> Result<oci::Mount> {
+fn user_mount(wanted: &Mount, prepared: Option<&Source>) -> Result<oci::Mount> {
     let destination = text(&wanted.destination)?;
-    let mut flags: Vec<String> = wanted
-        .options
-        .iter()
-        .filter(|it| is_flag(it))
-        .cloned()
-        .collect();
+    let sources = prepared.map_or(&[][..], |source| &source.flags);
+    let given = wanted.options.iter().chain(sources);
+    let mut flags: Vec<String> = given.filter(|it| is_flag(it)).cloned().collect();
+    // A source that is read-only is so wherever it is mounted.
+    if sources.iter().any(|it| it == "ro") {
+        flags.retain(|it| it != "rw");
+    }
     let own = match &wanted.kind {
         MountKind::Tmpfs { options, .. }
         | MountKind::Ramfs { options }
@@ -293,7 +295,7 @@ fn user_mount(wanted: &Mount, prepared: Option<&Path>) -> Result<oci::Mount> {
         }
     }
     let source = match (&wanted.kind, prepared) {
-        (_, Some(prepared)) => prepared,
+        (_, Some(prepared)) => &prepared.path,
         (MountKind::Bind { source }, None) => source,
         (MountKind::Tmpfs { .. }, None) => return made(destination, "tmpfs", flags, own),
         (MountKind::Ramfs { .. }, None) => return made(destination, "ramfs", flags, own),
@@ -333,7 +335,7 @@ fn mount(destination: &str, typ: &str, source: &Path, flags: Vec<String>) -> Res
 }
 
 /// Words of mount(8) that are flags of the mount, not of the file system.
-fn is_flag(word: &str) -> bool {
+pub fn is_flag(word: &str) -> bool {
     const FLAGS: [&str; 24] = [
         "ro",
         "rw",

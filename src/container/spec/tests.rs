@@ -1,13 +1,13 @@
 //! The config against what Podman 5.8 was seen to write.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::MountPropagationFlags;
 
-use super::super::options::{Device, Mount, MountKind, Resources, Ulimit};
+use super::super::options::{Device, DeviceLimit, Io, Mount, MountKind, Resources, Ulimit};
 use super::masks::{MASKED, READ_ONLY, glob, masked, read_only};
 use super::*;
+use crate::cgroup::Hierarchy;
 use crate::container::sample::{options, record};
 use crate::userns::IdMap;
 use crate::userns::IdRange;
@@ -44,9 +44,8 @@ fn host() -> Host {
             gids: ids,
         },
         cgroup: Cgroup {
-            mode: CgroupMode::Unified,
-            path: "/user.slice/x".into(),
-            controllers: HashSet::new(),
+            hierarchy: Hierarchy::Unified,
+            path: Some("/user.slice/x".into()),
         },
         files: Files {
             containerenv: file(".containerenv"),
@@ -374,7 +373,13 @@ fn what_was_prepared_is_bound() {
     ];
     let mut host = host();
     let sources = ["/vol/one", "/vol/two", "/tmpfs"];
-    host.sources = sources.map(|it| Some(PathBuf::from(it))).to_vec();
+    let source = |it: &str, flags: &[&str]| {
+        Some(Source {
+            path: it.into(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        })
+    };
+    host.sources = sources.map(|it| source(it, &[])).to_vec();
     let made = spec(&record(options.clone()), &host).unwrap();
     let lines: Vec<_> = table(&made)
         .into_iter()
@@ -388,6 +393,10 @@ fn what_was_prepared_is_bound() {
             "/t bind /tmpfs noexec,rprivate,nosuid,nodev,rbind",
         ]
     );
+    host.sources[0] = source("/vol/one", &["noexec", "ro", "bind"]);
+    let made = spec(&record(options.clone()), &host).unwrap();
+    let line = "/v bind /vol/one noexec,ro,bind,rprivate,nosuid,nodev";
+    assert!(table(&made).iter().any(|it| it == line));
     host.sources.clear();
     let error = spec(&record(options), &host).unwrap_err();
     assert_eq!(error.to_string(), "nothing was prepared to mount on /v");
@@ -623,51 +632,246 @@ fn patterns_match_as_gos() {
     }
 }
 
+/// A cgroup with these controllers and files.
+struct Made(&'static [&'static str], &'static [&'static str]);
+
+impl Controls for Made {
+    fn has_controller(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+
+    fn has_file(&self, name: &str) -> bool {
+        self.1.contains(&name)
+    }
+
+    fn list(&self) -> String {
+        "/cg/cgroup.controllers".to_owned()
+    }
+
+    fn device(&self, path: &Path) -> Result<String> {
+        match path.to_str() {
+            Some("/dev/vda") => Ok("254:0".to_owned()),
+            _ => Err(Error::usage(format!(
+                "{}: not a block device",
+                path.display()
+            ))),
+        }
+    }
+}
+
+const ALL: &[&str] = &["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
+
+fn written(resources: &Resources, made: &Made) -> Result<String, String> {
+    let all = settings(resources, made).map_err(|error| {
+        assert_eq!(
+            error.exit_code(),
+            if error.to_string().contains("block") {
+                125
+            } else {
+                126
+            }
+        );
+        error.to_string()
+    })?;
+    let all: Vec<String> = all
+        .iter()
+        .map(|(file, value)| format!("{file}={value}"))
+        .collect();
+    Ok(all.join("; "))
+}
+
 #[test]
-fn limits_need_their_controller() {
-    let with = |resources: Resources, mode, controllers: &[&str]| {
-        let cgroup = Cgroup {
-            mode,
-            path: "/x".into(),
-            controllers: controllers.iter().map(|it| (*it).to_owned()).collect(),
+fn limits_are_written_as_crun_does() {
+    let of = |change: &dyn Fn(&mut Resources)| {
+        let mut resources = Resources {
+            pids: Some(0),
+            ..Resources::default()
         };
-        super::limits::resources(&resources, &cgroup)
-            .map(|it| serde_json::to_value(it).unwrap())
-            .map_err(|error| error.to_string())
+        change(&mut resources);
+        resources
     };
-    let memory = Resources {
-        memory: Some(1 << 20),
-        ..Resources::default()
+    let device = |value| {
+        vec![DeviceLimit {
+            path: "/dev/vda".into(),
+            value,
+        }]
     };
-    let unified = CgroupMode::Unified;
+    let all = Made(ALL, &["memory.swap.max"]);
+    let mega = 1 << 20;
+    type Change<'a> = &'a dyn Fn(&mut Resources);
+    let cases: &[(Change<'_>, &str)] = &[
+        (&|_| {}, "pids.max=max"),
+        (&|it| it.pids = None, "pids.max=2048"),
+        (&|it| it.pids = Some(7), "pids.max=7"),
+        (
+            &|it| {
+                it.memory = Some(mega);
+                it.memory_swap = Some(3 * mega);
+                it.memory_reservation = Some(5);
+            },
+            "memory.max=1048576; memory.swap.max=2097152; memory.low=5; pids.max=max",
+        ),
+        (
+            &|it| {
+                it.memory = Some(mega);
+                it.memory_swap = Some(-1);
+            },
+            "memory.max=1048576; memory.swap.max=max; pids.max=max",
+        ),
+        (
+            &|it| {
+                it.memory = Some(mega);
+                it.memory_swap = Some(mega);
+            },
+            "memory.max=1048576; memory.swap.max=0; pids.max=max",
+        ),
+        (
+            &|it| it.cpu_shares = Some(1024),
+            "cpu.weight=100; pids.max=max",
+        ),
+        (&|it| it.cpu_shares = Some(2), "cpu.weight=1; pids.max=max"),
+        (
+            &|it| it.cpu_shares = Some(512),
+            "cpu.weight=59; pids.max=max",
+        ),
+        (
+            &|it| it.cpu_shares = Some(262_144),
+            "cpu.weight=10000; pids.max=max",
+        ),
+        (
+            &|it| it.cpu_quota = Some(150_000),
+            "cpu.max=150000 100000; pids.max=max",
+        ),
+        (
+            &|it| it.cpu_period = Some(50_000),
+            "cpu.max=max 50000; pids.max=max",
+        ),
+        (
+            &|it| {
+                it.cpuset_cpus = Some("0-1".into());
+                it.cpuset_mems = Some("0".into());
+            },
+            "cpuset.cpus=0-1; cpuset.mems=0; pids.max=max",
+        ),
+        (&|it| it.io.weight = Some(10), "pids.max=max; io.weight=1"),
+        (
+            &|it| it.io.weight = Some(1000),
+            "pids.max=max; io.weight=10000",
+        ),
+        (
+            &|it| {
+                it.io = Io {
+                    weight: None,
+                    device_weights: device(100),
+                    read_bps: device(1),
+                    write_bps: device(2),
+                    read_iops: device(3),
+                    write_iops: device(4),
+                }
+            },
+            "pids.max=max; io.bfq.weight=254:0 100; io.max=254:0 rbps=1; io.max=254:0 wbps=2; \
+             io.max=254:0 riops=3; io.max=254:0 wiops=4",
+        ),
+        (
+            &|it| {
+                it.files = [("memory.high", "max"), ("cgroup.max.depth", "3")]
+                    .map(|(file, value)| (file.to_owned(), value.to_owned()))
+                    .into();
+            },
+            "pids.max=max; cgroup.max.depth=3; memory.high=max",
+        ),
+    ];
+    for (change, wanted) in cases {
+        assert_eq!(written(&of(change), &all).as_deref(), Ok(*wanted));
+    }
+    let bfq = Made(ALL, &["io.bfq.weight"]);
     assert_eq!(
-        with(memory.clone(), unified, &["cpu"]).unwrap_err(),
-        "the requested cgroup controller `memory` is not available"
+        written(&of(&|it| it.io.weight = Some(500)), &bfq).unwrap(),
+        "pids.max=max; io.bfq.weight=500"
     );
-    assert!(
-        with(memory.clone(), CgroupMode::Legacy, &[])
-            .unwrap()
-            .is_null()
-    );
+    // Where the kernel has no swap to limit.
+    let swapless = of(&|it| {
+        it.memory = Some(1);
+        it.memory_swap = Some(2);
+    });
     assert_eq!(
-        with(memory, unified, &["memory"]).unwrap()["memory"],
-        serde_json::json!({"limit": 1 << 20, "swap": 2 << 20})
+        written(&swapless, &Made(&["memory"], &[])).unwrap(),
+        "memory.max=1"
     );
-    let none = Resources::default();
-    assert!(with(none.clone(), unified, &[]).unwrap().is_null());
-    assert_eq!(
-        with(none, unified, &["pids", "memory"]).unwrap(),
-        serde_json::json!({"pids": {"limit": 2048}})
-    );
-    let unlimited = Resources {
-        pids: Some(0),
-        ..Resources::default()
+    // Nothing is asked of what is not there.
+    assert_eq!(written(&Resources::default(), &Made(&[], &[])).unwrap(), "");
+    assert_eq!(written(&of(&|_| {}), &Made(&[], &[])).unwrap(), "");
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    let of = |change: &dyn Fn(&mut Resources)| {
+        let mut resources = Resources::default();
+        change(&mut resources);
+        resources
     };
-    assert_eq!(
-        with(unlimited.clone(), unified, &["pids"]).unwrap()["pids"]["limit"],
-        -1
-    );
-    assert!(with(unlimited, unified, &[]).unwrap().is_null());
+    let missing =
+        |name: &str| format!("controller `{name}` is not available under /cg/cgroup.controllers");
+    type Change<'a> = &'a dyn Fn(&mut Resources);
+    let cases: &[(Change<'_>, &str)] = &[
+        (&|it| it.memory = Some(1), "memory"),
+        (&|it| it.memory_reservation = Some(1), "memory"),
+        (&|it| it.cpu_shares = Some(5), "cpu"),
+        (&|it| it.cpu_quota = Some(5), "cpu"),
+        (&|it| it.cpuset_cpus = Some("0".into()), "cpuset"),
+        (&|it| it.pids = Some(5), "pids"),
+        (&|it| it.io.weight = Some(5), "io"),
+        (
+            &|it| drop(it.files.insert("pids.max".into(), "1".into())),
+            "pids",
+        ),
+    ];
+    for (change, controller) in cases {
+        let resources = of(change);
+        assert!(asks_limits(&resources), "{controller}");
+        assert_eq!(
+            written(&resources, &Made(&[], &[])),
+            Err(missing(controller))
+        );
+    }
+    let all = Made(ALL, &[]);
+    let cases: &[(Change<'_>, &str)] = &[
+        (
+            &|it| it.memory_swap = Some(1),
+            "cannot set swap limit without the memory limit",
+        ),
+        (
+            &|it| it.swappiness = Some(1),
+            "cannot set memory swappiness with cgroupv2",
+        ),
+        (
+            &|it| it.oom_kill_disable = true,
+            "cannot disable OOM killer with cgroupv2",
+        ),
+        (
+            &|it| drop(it.files.insert("a/b".into(), "1".into())),
+            "key `a/b` must be a file name without any slash",
+        ),
+        (
+            &|it| {
+                it.io.read_bps = vec![DeviceLimit {
+                    path: "/dev/null".into(),
+                    value: 1,
+                }];
+            },
+            "/dev/null: not a block device",
+        ),
+    ];
+    for (change, words) in cases {
+        assert_eq!(written(&of(change), &all).unwrap_err(), *words);
+    }
+    for pids in [None, Some(0), Some(-1)] {
+        let resources = Resources {
+            pids,
+            ..Resources::default()
+        };
+        assert!(!asks_limits(&resources));
+    }
 }
 
 #[test]

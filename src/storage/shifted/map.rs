@@ -17,8 +17,8 @@ pub struct Shift {
 struct Ids {
     /// In order, not overlapping.
     moves: Vec<Move>,
-    /// What an id becomes that the map leaves out, in the default map: one that
-    /// nobody in the container has. Podman takes the overflow id.
+    /// What an id becomes that the map leaves out and that is somebody else's in the
+    /// container: one that is nobody's. Podman takes the overflow id.
     nobody: Option<u32>,
 }
 
@@ -115,32 +115,39 @@ impl Ids {
             )
             .hint("the image has files of root, so the id map must have 0 in it"));
         }
-        let mut moves = Vec::new();
-        let mut left_out = false;
-        for &(first, count) in owned {
-            let mut covered = 0;
-            for it in &all {
-                let begin = it.from.max(first);
-                let end = end(it.from, it.count).min(end(first, count));
-                if u64::from(begin) < end {
-                    let count = (end - u64::from(begin)) as u32;
-                    covered += u64::from(count);
-                    moves.push(Move {
-                        from: begin,
-                        to: it.to + (begin - it.from),
-                        outside: it.outside + (begin - it.from),
-                        count,
-                    });
-                }
-            }
-            left_out |= covered < u64::from(count);
+        let owned: Vec<Range> = owned
+            .iter()
+            .map(|&(first, count)| range(first, count))
+            .collect();
+        let from = |it: &Move| range(it.from, it.count);
+        let mut moves: Vec<Move> = Vec::new();
+        for it in &all {
+            moves.extend(owned.iter().filter_map(|owned| it.within(owned)));
         }
+        // What the map leaves out stays as it is, where nobody in the container has
+        // that id.
+        let left_out = without(owned, all.iter().map(from));
+        let free = without(
+            left_out.clone(),
+            all.iter().map(|it| range(it.to, it.count)),
+        );
+        let mut stay = Vec::new();
+        for it in base {
+            let same = Move {
+                from: it.inside,
+                to: it.inside,
+                outside: it.outside,
+                count: it.count,
+            };
+            stay.extend(free.iter().filter_map(|free| same.within(free)));
+        }
+        let count = |ranges: &[Range]| ranges.iter().map(|it| it.end - it.start).sum::<u64>();
+        let stays: Vec<Range> = stay.iter().map(from).collect();
+        let homeless = count(&left_out) > count(&stays);
+        moves.extend(stay);
         Ok(Self {
             moves: joined(moves),
-            nobody: match left_out {
-                true => Some(nobody(base, &all)),
-                false => None,
-            },
+            nobody: homeless.then(|| nobody(base, &all)),
         })
     }
 
@@ -156,7 +163,42 @@ impl Ids {
     }
 }
 
+/// Ids, the end not among them.
+type Range = std::ops::Range<u64>;
+
+fn range(first: u32, count: u32) -> Range {
+    u64::from(first)..end(first, count)
+}
+
+/// What of `ranges` is in none of `taken`.
+fn without(ranges: Vec<Range>, taken: impl Iterator<Item = Range>) -> Vec<Range> {
+    let mut left = ranges;
+    for taken in taken {
+        let around = |it: Range| {
+            let below = it.start..it.end.min(taken.start);
+            let above = it.start.max(taken.end)..it.end;
+            [below, above].into_iter().filter(|it| !it.is_empty())
+        };
+        left = left.into_iter().flat_map(around).collect();
+    }
+    left
+}
+
 impl Move {
+    /// The part of it that is about ids of `ids`.
+    fn within(&self, ids: &Range) -> Option<Self> {
+        let begin = ids.start.max(u64::from(self.from));
+        let end = ids.end.min(end(self.from, self.count));
+        // It is not beyond what we are about, whose ids are of 32 bits.
+        let at = (begin < end).then(|| (begin - u64::from(self.from)) as u32)?;
+        Some(Self {
+            from: self.from + at,
+            to: self.to + at,
+            outside: self.outside + at,
+            count: (end - begin) as u32,
+        })
+    }
+
     fn of(&self, id: u32) -> Option<u32> {
         let at = id.checked_sub(self.from)?;
         (at < self.count).then(|| self.to + at)
@@ -224,7 +266,7 @@ fn union(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
 mod tests {
     use super::*;
 
-    fn range(inside: u32, outside: u32, count: u32) -> IdRange {
+    fn ids(inside: u32, outside: u32, count: u32) -> IdRange {
         IdRange {
             inside,
             outside,
@@ -240,7 +282,7 @@ mod tests {
     }
 
     fn base() -> IdMap {
-        map(&[range(0, 1001, 1), range(1, 100_000, 65_536)])
+        map(&[ids(0, 1001, 1), ids(1, 100_000, 65_536)])
     }
 
     fn layer(uids: &[(u32, u32)], gids: &[(u32, u32)]) -> Option<Layer> {
@@ -252,6 +294,7 @@ mod tests {
                 uids: uids.to_vec(),
                 gids: gids.to_vec(),
             }),
+            single: false,
             attributes: false,
         })
     }
@@ -280,12 +323,8 @@ mod tests {
         for wanted in [
             base(),
             IdMap::with_caller_at(&base(), 0, 0).unwrap(),
-            map(&[range(0, 1001, 1), range(1, 100_000, 7)]),
-            map(&[
-                range(1, 100_000, 3),
-                range(0, 1001, 1),
-                range(4, 100_003, 60),
-            ]),
+            map(&[ids(0, 1001, 1), ids(1, 100_000, 7)]),
+            map(&[ids(1, 100_000, 3), ids(0, 1001, 1), ids(4, 100_003, 60)]),
         ] {
             assert_eq!(Shift::new(&base(), &wanted, &layers).unwrap(), None);
         }
@@ -299,16 +338,22 @@ mod tests {
         let layers = [layer(&[(0, 1), (42, 1)], &[(0, 1), (42, 1)])];
         let of = |ranges: &[IdRange]| {
             let shift = Shift::new(&base(), &map(ranges), &layers).unwrap();
-            shift.unwrap().uid(42).unwrap()
+            shift.map(|shift| shift.uid(42).unwrap())
         };
-        // An id that is somebody's in the container would give the file to them.
-        assert_eq!(of(&[range(0, 1001, 1), range(1, 100_000, 10)]), OVERFLOW);
-        // 65534 is somebody's here: 100006 is the default map's 7.
-        assert_eq!(of(&[range(0, 100_000, 1), range(50, 100_006, 65_530)]), 0);
-        assert_eq!(of(&[range(0, 1001, 1), range(50, 100_009, 65_527)]), 1);
-        let every = [range(0, 1001, 1), range(50, 100_000, 65_536)];
-        assert_eq!(of(&every), OVERFLOW);
-        let error = Shift::new(&base(), &map(&[range(5, 1001, 1)]), &layers).unwrap_err();
+        // It stays what it is: then a container shows it as nobody's.
+        assert_eq!(of(&[ids(0, 1001, 1), ids(1, 100_000, 10)]), None);
+        assert_eq!(of(&[ids(0, 100_000, 1)]), Some(42));
+        // 100041, by which the host knows it, is somebody else here.
+        assert_eq!(of(&[ids(0, 100_041, 1)]), Some(OVERFLOW));
+        // So is 65534, and the first that is free is the caller.
+        assert_eq!(
+            of(&[ids(0, 100_006, 40), ids(50, 100_046, 65_490)]),
+            Some(0)
+        );
+        assert_eq!(of(&[ids(0, 1001, 1), ids(50, 100_009, 65_527)]), Some(1));
+        let every = [ids(0, 1001, 1), ids(50, 100_000, 65_536)];
+        assert_eq!(of(&every), Some(OVERFLOW));
+        let error = Shift::new(&base(), &map(&[ids(5, 1001, 1)]), &layers).unwrap_err();
         assert!(
             error
                 .to_string()

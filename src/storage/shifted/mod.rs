@@ -6,7 +6,7 @@
 //!   tree/          the image's layers as one, each file with the owner that it has
 //!                  on the host under the map. A file with content is a hole of its
 //!                  size, with user.overlay.metacopy and user.overlay.redirect
-//!   farm/0/3f      (hard link) a short name for a file of a layer
+//!   farm/+0/3f     (hard link) a short name for a file of a layer
 //! shifted/<image id>-<key>-copy/   likewise, where a file is a copy
 //! ```
 //!
@@ -50,6 +50,9 @@ use crate::sys::mount;
 /// The longest redirect that fits into an inode of ext4 (256 bytes) beside
 /// `user.overlay.metacopy`.
 const SHORT: usize = 24;
+
+/// Of more layers than that no redirect leads into one: an overlay has 500 at most.
+const MOST_DIRECT: usize = 400;
 
 /// How a tree has its files' content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,9 +112,13 @@ impl Storage {
     /// The tree at `dir`, made of `layers` (lowest first) by `method`, to be mounted.
     pub fn shifted_lower(&self, dir: &Path, layers: &[DiffId], method: Method) -> Lower {
         let data = match method {
-            Method::Metadata => std::iter::once(dir.join("farm"))
-                .chain(self.folders(layers))
-                .collect(),
+            Method::Metadata => {
+                let mut data = vec![dir.join("farm")];
+                if layers.len() <= MOST_DIRECT {
+                    data.extend(self.folders(layers));
+                }
+                data
+            }
             Method::Reflink | Method::Copy => Vec::new(),
         };
         Lower {

@@ -46,11 +46,10 @@ impl World {
     /// Unpacks layers, lowest first. None where the machine has no subordinate ids.
     fn new(proof: SoleThread, tars: &[Vec<u8>]) -> Option<Self> {
         let settings = Settings::read(&Overrides::default()).unwrap();
-        let base = userns::default_map(&settings);
+        let (base, _) = userns::default_map(&settings);
         if base.is_single() {
             let must = std::env::var_os("NEEDS").is_some_and(|needs| needs == "all");
             assert!(!must, "no subordinate ids");
-            eprintln!("skipped: no subordinate ids");
             return None;
         }
         let name = format!("coracle-shifted-{}", crate::id::random_hex::<8>());
@@ -138,9 +137,7 @@ impl World {
     }
 
     fn works(&self) -> bool {
-        let staging = self.dir.join("trial-here");
-        std::fs::create_dir(&staging).unwrap();
-        self.inside(&self.base, || metadata_works(&staging))
+        self.inside(&self.base, || metadata_works(&self.dir))
     }
 
     /// Every method that this machine has.
@@ -201,7 +198,11 @@ fn walk(at: &OwnedFd, path: &str, tree: &mut Tree, files: &mut BTreeMap<u64, Str
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        let stat = statat(at, &name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        let stat = match statat(at, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            // An overlay lists a whiteout with nothing below it, and finds none.
+            Err(rustix::io::Errno::NOENT) => continue,
+            found => found.unwrap(),
+        };
         let below = format!("{path}/{}", String::from_utf8_lossy(name.to_bytes()));
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             walk(&open(at, &name), &below, tree, files);
@@ -304,9 +305,16 @@ fn everything() -> Vec<Vec<u8>> {
             ("SCHILY.xattr.user.overlay.metacopy", ""),
         ])
         .file("attributes/file", b"not shadow")
-        .file("0", b"a name of the farm")
-        .folder("1/")
-        .file("1/0", b"another")
+        .pax(&[("SCHILY.xattr.system.posix_acl_access", &acl(261, 100))])
+        .own(0, 0, 0o770)
+        .file("attributes/list", b"for many")
+        .pax(&[("SCHILY.xattr.system.posix_acl_default", &acl(77, 78))])
+        .own(0, 0, 0o775)
+        .folder("attributes/default")
+        .file("attributes/default/inherits-nothing", b"x")
+        .file("+00/0", b"a name of the farm")
+        .folder("+/")
+        .file("+/0", b"another")
         .folder("hidden/")
         .file("hidden/deep/file", b"gone")
         .folder("opaque/")
@@ -348,6 +356,24 @@ fn everything() -> Vec<Vec<u8>> {
     vec![low, middle, high]
 }
 
+/// An access control list that names a user and a group.
+fn acl(user: u16, group: u16) -> String {
+    let entry = |tag: u16, id: u16| {
+        let [low, high] = id.to_le_bytes();
+        assert!(low < 0x80 && high < 0x80);
+        [tag as u8, 0, 7, 0, low, high, 0, 0]
+    };
+    let entries = [
+        entry(1, 0),
+        entry(2, user),
+        entry(4, 0),
+        entry(8, group),
+        entry(0x10, 0),
+        entry(0x20, 0),
+    ];
+    String::from_utf8([&[2, 0, 0, 0], entries.concat().as_slice()].concat()).unwrap()
+}
+
 fn alone(name: &str, tars: &[Vec<u8>]) -> Option<World> {
     let proof = process::alone(&format!("storage::shifted::tests::{name}"))?;
     World::new(proof, tars)
@@ -361,6 +387,8 @@ fn a_shifted_image_shows_what_its_layers_show() {
     let plain = world.seen(&world.base, &world.plain());
     assert!(plain.len() > 30, "{plain:#?}");
     assert_eq!(plain["/ping"].attributes.len(), 1);
+    assert_eq!(plain["/attributes/list"].attributes.len(), 1);
+    assert_eq!(plain["/attributes/default"].attributes.len(), 1);
     for (at, method) in world.methods().into_iter().enumerate() {
         for (uid, gid) in [(1000, 100), (5, 5), (70_000, 0)] {
             let map = world.keep_id(uid, gid);
@@ -372,4 +400,207 @@ fn a_shifted_image_shows_what_its_layers_show() {
     }
     // The layers are what they were.
     assert_same(&world.seen(&world.base, &world.plain()), &plain);
+}
+
+/// Layers of random trees: links, whiteouts, what replaces what.
+#[test]
+fn random_images_are_shown_alike() {
+    let names = ["a", "b", "+00", "a-long-name-of-a-file-or-folder", "0"];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize % below
+    };
+    let Some(mut world) = alone("random_images_are_shown_alike", &[]) else {
+        return;
+    };
+    let methods = world.methods();
+    for round in 0..20 {
+        let mut folders = Vec::new();
+        for number in 0..4 {
+            // What is wrong with an archive is found when it is unpacked: those that
+            // can be are enough.
+            let mut tar = Builder::default();
+            for _ in 0..12 {
+                let mut path = || {
+                    let parts: Vec<&str> = (0..1 + next(4)).map(|_| names[next(5)]).collect();
+                    parts.join("/")
+                };
+                let (path, to) = (path(), path());
+                let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+                let (uid, gid) = (next(9) as u32, next(9) as u32);
+                tar = match next(9) {
+                    0 => tar.file(&format!("{above}/.wh.{name}"), b""),
+                    1 => tar.file(&format!("{path}/.wh..wh..opq"), b""),
+                    2 => tar.link(b'1', &path, &to),
+                    3 => tar.link(b'2', &path, &to),
+                    4 | 5 => tar.own(uid, gid, 0o755).folder(&path),
+                    _ => tar
+                        .own(uid, gid, 0o644)
+                        .file(&path, format!("{round}{number}{path}").as_bytes()),
+                };
+            }
+            folders.push(tar.end());
+        }
+        let dir = world.dir.join(format!("round{round}"));
+        std::fs::create_dir(&dir).unwrap();
+        let shared = &world;
+        world.layers = shared.inside(&shared.base, || {
+            let mut unpacked = Vec::new();
+            for tar in &folders {
+                let into = dir.join(format!("layer{}", unpacked.len()));
+                match layer::unpack(&into, &tar[..], None, Owners::Mapped) {
+                    Ok(layer) => unpacked.push(layer),
+                    Err(_) => crate::storage::remove_tree(&into)?,
+                }
+            }
+            Ok(unpacked)
+        });
+        if world.layers.is_empty() {
+            continue;
+        }
+        let outer = std::mem::replace(&mut world.dir, dir);
+        let plain = world.seen(&world.base, &world.plain());
+        let map = world.keep_id(3, 4);
+        for (at, method) in methods.iter().enumerate() {
+            let (lower, _) = world.make(&format!("tree{at}"), &map, *method);
+            assert_same(&world.seen(&map, &lower), &plain);
+        }
+        world.dir = outer;
+    }
+}
+
+/// Deeper than a path may be long, and than a process may have files open.
+#[test]
+fn depth_costs_nothing() {
+    let Some(world) = alone("depth_costs_nothing", &[Builder::default().end()]) else {
+        return;
+    };
+    const DEPTH: usize = 1500;
+    let name = "a-folder-in-a-folder";
+    let folder = world.dir.join("layer0/diff");
+    world.inside(&world.base, || {
+        let mut at = crate::sys::file::open_dir(&folder)?;
+        for _ in 0..DEPTH {
+            rustix::fs::mkdirat(&at, name, Mode::RWXU)?;
+            at = openat(&at, name, OFlags::RDONLY, Mode::empty())?;
+        }
+        let file = openat(&at, "end", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR)?;
+        std::io::Write::write_all(&mut File::from(file), b"reached")?;
+        rustix::fs::linkat(&at, "end", &at, "again", AtFlags::empty())?;
+        Ok(())
+    });
+    let map = world.keep_id(1000, 1000);
+    for (at, method) in world.methods().into_iter().enumerate() {
+        let (lower, made) = world.make(&format!("tree{at}"), &map, method);
+        assert_eq!(made.files as usize, DEPTH + 2);
+        world.inside(&map, || {
+            let mut at = open(&mounted_at(&lower, None)?, c".");
+            for _ in 0..DEPTH {
+                at = openat(&at, name, OFlags::RDONLY, Mode::empty())?;
+            }
+            for name in [c"end", c"again"] {
+                let mut content = String::new();
+                File::from(open(&at, name)).read_to_string(&mut content)?;
+                assert_eq!(content, "reached");
+            }
+            Ok(())
+        });
+    }
+}
+
+/// What a container does to its files changes neither tree nor layers.
+#[test]
+fn a_container_writes_into_its_own_layer() {
+    let Some(world) = alone("a_container_writes_into_its_own_layer", &everything()) else {
+        return;
+    };
+    let plain = world.seen(&world.base, &world.plain());
+    let map = world.keep_id(1000, 100);
+    for (at, method) in world.methods().into_iter().enumerate() {
+        let (lower, _) = world.make(&format!("tree{at}"), &map, method);
+        let upper = world.dir.join(format!("upper{at}"));
+        world.inside(&map, || {
+            let root = open(&mounted_at(&lower, Some(&upper))?, c".");
+            let write = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW;
+            let file = openat(&root, "d/setuid", write, Mode::empty())?;
+            std::io::Write::write_all(&mut File::from(file), b" and more")?;
+            let read = |name: &CStr| {
+                let mut content = String::new();
+                File::from(open(&root, name)).read_to_string(&mut content)?;
+                Ok::<_, std::io::Error>(content)
+            };
+            assert_eq!(read(c"d/setuid")?, "setuid and more");
+            let secret = c"home/a-name-too-long-for-an-inode";
+            rustix::fs::chmodat(&root, secret, Mode::RWXU, AtFlags::empty())?;
+            assert_eq!(read(secret)?, "secret");
+            // Not even root of the container leads the overlay elsewhere.
+            let file = open(&root, c"attributes/file");
+            for (name, value) in [("redirect", "/etc/shadow"), ("metacopy", "")] {
+                let name = format!("user.overlay.{name}");
+                // Refused or kept under another name, as the kernel does it.
+                let _ = rustix::fs::fsetxattr(
+                    &file,
+                    name.as_str(),
+                    value.as_bytes(),
+                    rustix::fs::XattrFlags::empty(),
+                );
+            }
+            assert_eq!(read(c"attributes/file")?, "not shadow");
+            Ok(())
+        });
+        // In another life of the container, too.
+        world.inside(&map, || {
+            let over = Lower {
+                folders: [vec![upper.clone()], lower.folders.clone()].concat(),
+                data: lower.data.clone(),
+            };
+            let root = open(&mounted_at(&over, None)?, c".");
+            let mut content = String::new();
+            File::from(open(&root, c"attributes/file")).read_to_string(&mut content)?;
+            assert_eq!(content, "not shadow");
+            Ok(())
+        });
+        assert_same(&world.seen(&map, &lower), &plain);
+        assert_same(&world.seen(&world.base, &world.plain()), &plain);
+    }
+}
+
+/// Links and names that lead out of a layer lead nowhere.
+#[test]
+fn a_redirect_stays_beneath_its_layer() {
+    let Some(world) = alone(
+        "a_redirect_stays_beneath_its_layer",
+        &[Builder::default()
+            .link(b'2', "etc", "/etc")
+            .file("data", b"within")
+            .end()],
+    ) else {
+        return;
+    };
+    if !world.works() {
+        return;
+    }
+    let map = world.keep_id(1000, 1000);
+    let (lower, _) = world.make("tree", &map, Method::Metadata);
+    // As nobody can have it who does not write into our store.
+    for (number, target) in ["/etc/passwd", "/../../../../../../etc/passwd", "/nothing"]
+        .into_iter()
+        .enumerate()
+    {
+        let forged = lower.folders[0].join(format!("forged{number}"));
+        world.inside(&world.base, || {
+            let file = File::create(&forged)?;
+            file.set_len(100)?;
+            Ok(tree::redirect(&file, target.as_bytes())?)
+        });
+        let read = world.inside(&map, || {
+            let root = open(&mounted_at(&lower, None)?, c".");
+            let name = CString::new(format!("forged{number}")).unwrap();
+            Ok(openat(&root, &name, OFlags::RDONLY, Mode::empty()).is_ok())
+        });
+        assert!(!read, "{target}");
+    }
 }

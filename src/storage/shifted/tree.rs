@@ -15,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps, Uid,
@@ -24,8 +24,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Method, SHORT, Shift};
+use super::map::OVERFLOW;
+use super::{MOST_DIRECT, Method, SHORT, Shift};
 use crate::error::{Context, Error, Result};
+use crate::storage::acl::{self, Whom};
 use crate::storage::layer::{OPAQUE, OWNER, shown, split};
 use crate::sys::content;
 
@@ -76,6 +78,7 @@ pub fn make(
     let all: Vec<usize> = (0..roots.len()).collect();
     let job = Job {
         short: longest_redirect(&tree),
+        direct: roots.len() <= MOST_DIRECT,
         roots,
         tree,
         farm,
@@ -121,8 +124,15 @@ pub(super) fn redirect(file: impl AsFd, target: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Each has a folder of the farm, named by one character.
+/// Each names folders of the farm by a digit of its own.
 const MOST_WORKERS: usize = 8;
+
+/// What the names of the farm's folders begin with.
+const FARM: u8 = b'+';
+
+/// Files in one folder of the farm: ext4 reads through a folder's block for each
+/// name that is added to it.
+const MOST_FARMED: u64 = 128;
 
 /// Folders whose files are not linked into the farm, at the cost of a block for a
 /// long name: cron, and other programs that ask who else could write a file of
@@ -162,6 +172,8 @@ struct Job<'a> {
     method: Method,
     /// The longest redirect that takes no block.
     short: usize,
+    /// Whether a redirect may lead into the layers.
+    direct: bool,
     queue: Mutex<Queue>,
     wake: Condvar,
     links: Vec<Mutex<Links>>,
@@ -174,13 +186,18 @@ struct Job<'a> {
 impl Job<'_> {
     /// Tells of progress until all is done.
     fn watch(&self, tell: &mut dyn FnMut(u64)) {
+        const NOW_AND_THEN: Duration = Duration::from_millis(100);
         let mut queue = lock(&self.queue);
+        let mut told = Instant::now();
         while !queue.is_done() {
-            let waited = self.wake.wait_timeout(queue, Duration::from_millis(100));
-            let (still, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-            drop(still);
-            tell(self.bytes.load(Ordering::Relaxed));
-            queue = lock(&self.queue);
+            let waited = self.wake.wait_timeout(queue, NOW_AND_THEN);
+            queue = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            if told.elapsed() >= NOW_AND_THEN {
+                drop(queue);
+                tell(self.bytes.load(Ordering::Relaxed));
+                told = Instant::now();
+                queue = lock(&self.queue);
+            }
         }
     }
 
@@ -230,13 +247,22 @@ impl Queue {
 struct Worker<'a> {
     job: &'a Job<'a>,
     number: usize,
-    /// Our folder of the farm, once it is needed, and how many names it has.
-    farm: Option<OwnedFd>,
+    /// Our last folder of the farm.
+    farm: Option<Farm>,
+    /// Names that we have in the farm.
     farmed: u64,
     entries: Vec<MaybeUninit<u8>>,
     names: Vec<u8>,
     value: Vec<u8>,
     buffer: Vec<u8>,
+}
+
+/// A folder of the farm.
+struct Farm {
+    folder: OwnedFd,
+    /// Of those of one worker.
+    number: u64,
+    name: String,
 }
 
 /// Where a file comes from and goes to.
@@ -276,11 +302,6 @@ impl<'a> Worker<'a> {
             let made = std::panic::catch_unwind(AssertUnwindSafe(|| self.folder(&folder)));
             let result = made.unwrap_or_else(|_| Err(Error::other("a thread failed")));
             self.job.done(&folder, result);
-        }
-        if let Some(farm) = &self.farm
-            && let Ok(found) = fstat(farm)
-        {
-            self.count(0, blocks(&found));
         }
     }
 
@@ -367,6 +388,11 @@ impl<'a> Worker<'a> {
     /// are links to the first.
     fn file(&mut self, place: &Place<'_>, name: &CStr) -> Result<()> {
         let stat = statat(place.source, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+            // A whiteout, which has done its work. Other devices no layer has.
+            return Ok(());
+        }
         if stat.st_nlink < 2 {
             return self.make(place, name, &stat);
         }
@@ -405,8 +431,7 @@ impl<'a> Worker<'a> {
                     rustix::fs::chmodat(place.target, name, mode, AtFlags::empty())?;
                 }
             }
-            // A whiteout, which has done its work. Other devices no layer has.
-            _ => return Ok(()),
+            _ => return Err(Error::other("it is of no kind that a layer has")),
         }
         self.count(1, 0);
         Ok(())
@@ -443,35 +468,44 @@ impl<'a> Worker<'a> {
     /// None if the file cannot have another name.
     fn data_of(&mut self, place: &Place<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
         let path = joined(place.path, name.to_bytes());
-        // The farm is searched first, and its names begin with one character.
-        let is_ours = path
-            .iter()
-            .position(|byte| *byte == b'/')
-            .unwrap_or(path.len())
-            == 1;
+        // The farm is searched first.
+        let is_ours = path.first() == Some(&FARM);
         let stays = UNLINKED.iter().any(|folder| path.starts_with(folder)) && path.len() < 256;
-        if !is_ours && (path.len() < self.job.short || stays) {
+        let is_short = path.len() < self.job.short;
+        if self.job.direct && !is_ours && (is_short || stays) {
             return Ok(Some([b"/", &*path].concat()));
         }
-        let own = ["0", "1", "2", "3", "4", "5", "6", "7"][self.number];
-        let farm = match &self.farm {
+        let number = self.farmed / MOST_FARMED;
+        let farm = match self.farm.take().filter(|farm| farm.number == number) {
             Some(farm) => farm,
-            None => {
-                let all = self.job.farm.as_ref().expect("holes are made with a farm");
-                mkdirat(all, own, Mode::RWXU)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                self.farm.insert(openat(all, own, flags, Mode::empty())?)
-            }
+            None => self.new_farm(number)?,
         };
-        let link = base36(self.farmed);
-        match linkat(place.source, name, farm, &*link, AtFlags::empty()) {
+        let link = base36(self.farmed % MOST_FARMED);
+        let linked = linkat(place.source, name, &farm.folder, &*link, AtFlags::empty());
+        let target = format!("/{}/{link}", farm.name);
+        self.farm = Some(farm);
+        match linked {
             Ok(()) => {
                 self.farmed += 1;
-                Ok(Some(format!("/{own}/{link}").into_bytes()))
+                Ok(Some(target.into_bytes()))
             }
             Err(Errno::MLINK) => Ok(None),
             Err(error) => Err(error).tried(|| "link it"),
         }
+    }
+
+    fn new_farm(&self, number: u64) -> Result<Farm> {
+        let farm = self.job.farm.as_ref().expect("holes are made with a farm");
+        let name = format!("{}{}{}", char::from(FARM), self.number, base36(number));
+        mkdirat(farm, &*name, Mode::RWXU)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(farm, &*name, flags, Mode::empty())?;
+        self.count(0, blocks(&fstat(&folder)?));
+        Ok(Farm {
+            folder,
+            number,
+            name,
+        })
     }
 
     /// Makes a file with its content.
@@ -485,7 +519,7 @@ impl<'a> Worker<'a> {
                     "this file system cannot share blocks between files",
                 ));
             }
-            content::copy(&source, &made, stat, &mut self.buffer)?;
+            content::copy(&source, &made, stat, &mut self.buffer, |_| ())?;
             size = blocks(stat);
         }
         self.count(0, size);
@@ -527,19 +561,13 @@ impl<'a> Worker<'a> {
     }
 
     fn owner(&self, stat: &Stat) -> Result<(Uid, Gid)> {
-        let uid = self.uid(stat.st_uid)?;
-        let gid = self.gid(stat.st_gid)?;
-        Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
-    }
-
-    fn uid(&self, uid: u32) -> Result<u32> {
-        let moved = self.job.shift.uid(uid);
-        moved.ok_or_else(|| Error::other(format!("user {uid} is unknown to the layer")))
-    }
-
-    fn gid(&self, gid: u32) -> Result<u32> {
-        let moved = self.job.shift.gid(gid);
-        moved.ok_or_else(|| Error::other(format!("group {gid} is unknown to the layer")))
+        let (uid, gid) = (stat.st_uid, stat.st_gid);
+        match (self.job.shift.uid(uid), self.job.shift.gid(gid)) {
+            (Some(uid), Some(gid)) => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
+            _ => Err(Error::other(format!(
+                "its owner {uid}:{gid} is none that layer.json names"
+            ))),
+        }
     }
 
     /// Copies extended attributes, with the ids in them shifted.
@@ -567,12 +595,19 @@ impl<'a> Worker<'a> {
                 Err(error) => return Err(error.into()),
             };
             let value = &self.value[..length];
-            let shifted = match bytes {
-                b"security.capability" => self.capability(value)?,
-                b"system.posix_acl_access" | b"system.posix_acl_default" => self.acl(value)?,
-                _ => None,
+            let shifted: Vec<u8>;
+            let value = if bytes == b"security.capability" {
+                let Some(capability) = self.capability(value) else {
+                    continue;
+                };
+                shifted = capability.to_vec();
+                &shifted
+            } else if acl::is_list(bytes) {
+                shifted = self.acl(value);
+                &shifted
+            } else {
+                value
             };
-            let value = shifted.as_deref().unwrap_or(value);
             match fsetxattr(target, name, value, XattrFlags::empty()) {
                 // What the file system or the security module does not let us keep.
                 Ok(()) | Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => {}
@@ -583,42 +618,32 @@ impl<'a> Worker<'a> {
     }
 
     /// Capabilities of a file are those in a namespace of one root (capabilities(7),
-    /// "Namespaced file capabilities"): the container's.
-    fn capability(&self, value: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// "Namespaced file capabilities"): the container's. None if that has none.
+    fn capability(&self, value: &[u8]) -> Option<[u8; 24]> {
         const REVISION: u32 = 0xff00_0000;
         const THIRD: u32 = 0x0300_0000;
         let word = |at: usize| {
             let bytes = value.get(at..at + 4)?;
             Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
         };
-        let (Some(magic), Some(sets)) = (word(0), value.get(4..20)) else {
-            return Ok(None);
-        };
-        let root = self.uid(word(20).unwrap_or(0))?;
-        let magic = magic & !REVISION | THIRD;
-        Ok(Some(
-            [&magic.to_le_bytes(), sets, &root.to_le_bytes()].concat(),
-        ))
+        let magic = word(0)? & !REVISION | THIRD;
+        let root = self.job.shift.uid(word(20).unwrap_or(0))?;
+        let mut shifted = [0; 24];
+        shifted[..4].copy_from_slice(&magic.to_le_bytes());
+        shifted[4..20].copy_from_slice(value.get(4..20)?);
+        shifted[20..].copy_from_slice(&root.to_le_bytes());
+        Some(shifted)
     }
 
-    /// An access control list has ids (acl(5); linux/posix_acl_xattr.h).
-    fn acl(&self, value: &[u8]) -> Result<Option<Vec<u8>>> {
-        const USER: u16 = 0x02;
-        const GROUP: u16 = 0x08;
+    /// An access control list has ids.
+    fn acl(&self, value: &[u8]) -> Vec<u8> {
+        let shift = self.job.shift;
         let mut shifted = value.to_vec();
-        for entry in shifted.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
-            let tag = u16::from_le_bytes([entry[0], entry[1]]);
-            let id = u32::from_le_bytes(entry[4..8].try_into().expect("four bytes"));
-            let id = match tag {
-                // Not a file's owner, so perhaps not among those known: nobody's then.
-                USER => self.job.shift.uid(id),
-                GROUP => self.job.shift.gid(id),
-                _ => continue,
-            };
-            let id = id.unwrap_or(super::map::OVERFLOW);
-            entry[4..8].copy_from_slice(&id.to_le_bytes());
-        }
-        Ok(Some(shifted))
+        acl::each_id(&mut shifted, |whom| match whom {
+            Whom::User(id) => *id = shift.uid(*id).unwrap_or(OVERFLOW),
+            Whom::Group(id) => *id = shift.gid(*id).unwrap_or(OVERFLOW),
+        });
+        shifted
     }
 }
 
