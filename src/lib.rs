@@ -54,8 +54,8 @@ pub mod cgroup;
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;
 
-/// The only code that knows paths on disk: the layout, staging, locks, layers, and
-/// deleting trees.
+/// The only code that knows paths on disk: the layout, staging, locks, layers,
+/// images under other id maps, and deleting trees.
 pub mod storage;
 
 /// Id maps, subordinate ids, and doing work in a user namespace.

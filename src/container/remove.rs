@@ -1,6 +1,7 @@
 //! Taking a container away, with what was made for it alone.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
@@ -170,8 +171,15 @@ fn remove_unused(
     if !dir.exists() {
         return Ok(());
     }
-    let Some(_alone) = try_lock_alone(&dir)? else {
-        return Ok(());
+    // Held by who looks at it, or by an init of a monitor that was killed as it
+    // started it, which is about to end.
+    let patience = Instant::now() + Duration::from_secs(10);
+    let _alone = loop {
+        match try_lock_alone(&dir)? {
+            Some(alone) => break alone,
+            None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(2)),
+            None => return Ok(()),
+        }
     };
     if !super::users_of_volume(storage, name)?.is_empty() {
         return Ok(());

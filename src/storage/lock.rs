@@ -1,6 +1,7 @@
 //! `flock` on the thing itself: shared to use it, alone to remove it.
 //!
-//! Order of two locks: staging, image, layer, volume, container. A lock is held
+//! Order of two locks: image, its config.json (by who makes trees of it), layer,
+//! volume, container. Nobody waits for a staging folder's. A lock is held
 //! by a value and gone with the process; a descriptor is never handed to a
 //! container (all are close-on-exec).
 

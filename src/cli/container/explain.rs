@@ -36,8 +36,14 @@ pub struct Args {
     #[arg(long, short = 'u', value_name = "USER")]
     user: Option<String>,
 
-    #[arg(value_names = ["CONTAINER", "PATH"])]
-    operands: Vec<String>,
+    #[arg(value_name = "CONTAINER")]
+    container: Option<String>,
+
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    #[arg(hide = true)]
+    rest: Vec<String>,
 }
 
 pub const EXAMPLES: &[Example] = &[
@@ -55,17 +61,17 @@ pub const EXAMPLES: &[Example] = &[
     },
 ];
 
-pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let name = if args.latest {
-        latest(engine)?
-    } else {
-        at_least(1, args.operands.len())?;
-        args.operands.remove(0)
-    };
-    if args.operands.len() > 1 {
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    let too_many = args.path.is_some() && args.latest;
+    if too_many || !args.rest.is_empty() {
         return Err(Error::usage("`explain` takes one CONTAINER and one PATH"));
     }
-    let path = args.operands.pop().map(PathBuf::from);
+    let (name, path) = match (args.latest, args.container) {
+        // The first operand is the only one then.
+        (true, path) => (latest(engine)?, path.map(PathBuf::from)),
+        (false, Some(name)) => (name, args.path),
+        (false, None) => return Err(at_least(1, 0).expect_err("there is none")),
+    };
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
     let user = args.user.as_deref();
