@@ -54,6 +54,16 @@ impl Engine {
         userns::in_child(self.thread, self.default_map(), work)
     }
 
+    /// Does `work` in a child process, as the caller: where threads may be started
+    /// and memory is soon given back.
+    pub fn apart<T, F>(&self, work: F) -> Result<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        F: FnOnce() -> Result<T>,
+    {
+        userns::apart(self.thread, work)
+    }
+
     /// What each of `paths` takes on disk; in the user namespace, once for all, those
     /// that the caller may not read.
     pub fn disk_usage(&self, paths: &[PathBuf]) -> Result<Vec<u64>> {

@@ -18,6 +18,7 @@ mod layers;
 mod look;
 mod network;
 mod refused;
+mod registry;
 mod run;
 mod shifted;
 mod single;

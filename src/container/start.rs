@@ -447,7 +447,8 @@ impl<'a> Monitor<'a> {
         };
         // What is made for the container is its root's, whoever of it is the caller.
         let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
-        std::mem::take(&mut prepared.volumes).let_go();
+        // Their files are mounted: they may be exchanged from now on.
+        drop(std::mem::take(&mut prepared.volumes));
         // From here on an error must end the init.
         let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
             let init = created.init.pid();

@@ -26,10 +26,10 @@ use crate::volume::{self, Backing, Beneath, First, Volume};
 #[derive(Debug, Default)]
 pub struct Held(Vec<Locked>);
 
-impl Held {
-    /// Lets them go: the init, forked meanwhile, has copies of the descriptors.
-    pub fn let_go(self) {
-        for held in self.0 {
+impl Drop for Held {
+    /// Lets them go at once: an init forked meanwhile has copies of the descriptors.
+    fn drop(&mut self) {
+        for held in self.0.drain(..) {
             held.unlock();
         }
     }

@@ -89,6 +89,7 @@ fn import_from(
         manifest: GivenManifest::Bytes {
             bytes: manifest,
             media_type: OCI_MANIFEST.to_owned(),
+            index: None,
         },
         names: &names,
         user_ids,

@@ -44,7 +44,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use filesystem::FileSystem;
-pub use lock::Locked;
+pub use lock::{Claim, Locked};
 pub use staging::Staging;
 pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 
@@ -194,6 +194,13 @@ impl Storage {
     /// A folder to make something in; see [`Staging`].
     pub fn stage(&self) -> Result<Staging> {
         Staging::new(&self.root.join("staging"))
+    }
+
+    /// The right to bring the layer `id` into the store; `None` while another
+    /// process, or another thread of this one, has it.
+    pub fn claim_layer(&self, id: &DiffId) -> Result<Option<Claim>> {
+        let name = format!("layer-{}", id.hex());
+        Claim::take(self.root.join("staging").join(name))
     }
 
     /// The same for files by the thousand.
