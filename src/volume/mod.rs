@@ -8,7 +8,8 @@
 //!   filled        there when files were copied up: an empty volume is not filled again
 //!   users/<id>    a container mounts it (storage::volume_users)
 //!   map.json      the id map its files were written under, if not the caller's default
-//!   layer/        of an image's volume: upper/ work/, its changes
+//!   layer/        of a volume that shows an image: upper/ work/, its changes
+//!   mounted/<id>  a container has mounted what the volume has in place of `_data`
 //!   snapshots/<snapshot>/
 //!     snapshot.json   when it was made
 //!     _data/          the files as they were
