@@ -457,6 +457,7 @@ fn what_people_do_with_volumes() {
 
 #[test]
 fn the_examples_of_the_man_pages_run() {
+    let world = World::empty();
     let mut wrong = Vec::new();
     for command in coracle::cli::commands() {
         let name = command.names[0];
@@ -464,9 +465,13 @@ fn the_examples_of_the_man_pages_run() {
             || name.ends_with(" prune")
             || ["system df", "system reset"].contains(&name);
         for example in command.examples.iter().filter(|_| is_ours) {
-            let world = World::new();
             let names = |what: &str| example.line.contains(what);
-            world.coracle("tag IMAGE localhost/alpine").ok();
+            // Some prune or reset.
+            if world.coracle("tag IMAGE localhost/alpine").run().code != 0 {
+                let archive = crate::world::archive().display().to_string();
+                world.coracle(&format!("load -q -i {archive}")).ok();
+                world.coracle("tag IMAGE localhost/alpine").ok();
+            }
             if name != "volume create" && names("model_output") {
                 let fill = "run --rm --network=none -v model_output:/m IMAGE touch /m/x";
                 world.coracle(fill).ok();
@@ -490,7 +495,9 @@ fn the_examples_of_the_man_pages_run() {
                     done.stderr()
                 ));
             }
-            world.shell("coracle volume rm -af").run();
+            world
+                .shell("coracle volume rm -af; rm -f model_output*")
+                .run();
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
