@@ -530,7 +530,7 @@ fn source(
 
 /// A file or folder of the caller's. Where the container's root may not go, but the
 /// caller may, it is shown at a place of ours.
-fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+pub(super) fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
     let explain = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             Kind::NotFound,

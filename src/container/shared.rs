@@ -59,14 +59,17 @@ pub fn lent(engine: &Engine, name: &Name, but: Option<&ContainerId>) -> Result<O
         // Who mounts it just now holds it.
         drop(volume::hold(&engine.storage, name)?);
         let holders = holders(&engine.storage, name, but)?;
+        let mut failed = None;
         for holder in &holders {
-            if let Some(found) = fetch(engine.thread, holder, name)? {
-                return Ok(Some(found));
+            match fetch(engine.thread, holder, name) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
             }
         }
         // One has it, but is not there to be asked yet, or any more.
         if holders.is_empty() || Instant::now() > patience {
-            return Ok(None);
+            return failed.map_or(Ok(None), Err);
         }
         std::thread::sleep(Duration::from_millis(2));
     }

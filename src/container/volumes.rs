@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::rootfs::{dress_like, image_folder, mount_overlay, place, placed};
+use super::rootfs::{bind_source, dress_like, image_folder, mount_overlay, place, placed};
 use super::shared::{Shared, holders};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -160,6 +160,17 @@ pub(super) fn source(
         let what = format!("mounting volume {name} for container {}", record.id);
         error.tried(what).kind_is(Kind::CannotInvoke)
     };
+    if let Backing::Bind(folder, _) = volume.backing(&data) {
+        let special = |error: Error| match folder.exists() {
+            true => error,
+            false => no_device(&folder, &data),
+        };
+        let path = bind_source(&folder, &mount.destination, runtime)
+            .map_err(|error| tried(special(error)))?;
+        fill_own(rootfs, copy, mount, &volume, &path)?;
+        let flags = flags_of(&volume, &data);
+        return Ok(spec::Source { path, flags });
+    }
     // Mounted once, wherever in the container it is.
     let key = Path::new(name.as_str());
     if let Some(at) = placed(runtime, "volume", key) {
@@ -178,33 +189,48 @@ pub(super) fn source(
         return Ok(spec::Source { path: at, flags });
     }
     let lower = |image: &Beneath| lowers.mounted(&image.id).cloned();
-    let flags = attach(storage, &volume, lower, &at).map_err(tried)?;
-    let copies =
-        copy && volume.takes_copy_up() && !matches!(volume.backing(&data), Backing::Image(_));
-    if copies && let Some(folder) = image_folder(rootfs, &mount.destination) {
-        copy_up(&folder, &at, &volume, &data).tried(|| format!("fill volume {name}"))?;
-    }
+    attach(storage, &volume, lower, &at).map_err(tried)?;
+    fill_own(rootfs, copy, mount, &volume, &at)?;
+    let flags = flags_of(&volume, &data);
     Ok(spec::Source { path: at, flags })
 }
 
-/// Mounts a volume that is more than a folder of ours at `at`; its mount flags. `lower`
-/// is asked for what of an image to mount.
+/// mount(8)'s words.
+fn no_device(device: &Path, data: &Path) -> Error {
+    Error::other(format!(
+        "mount: {}: special device {} does not exist.",
+        data.display(),
+        device.display()
+    ))
+}
+
+/// Fills what a volume has in place of a folder of ours with the image's files, if it
+/// is empty.
+fn fill_own(rootfs: &OwnedFd, copy: bool, mount: &Mount, volume: &Volume, at: &Path) -> Result<()> {
+    if copy
+        && volume.takes_copy_up()
+        && volume.image.is_none()
+        && let Some(folder) = image_folder(rootfs, &mount.destination)
+    {
+        copy_up(&folder, at, volume).tried(|| format!("fill volume {}", volume.name))?;
+    }
+    Ok(())
+}
+
+/// Mounts a volume that is more than a folder of ours at `at`. `lower` is asked for what
+/// of an image to mount.
 fn attach(
     storage: &Storage,
     volume: &Volume,
     lower: impl FnOnce(&Beneath) -> Result<Lower>,
     at: &Path,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     let data = volume::mountpoint(storage, &volume.name);
     match volume.backing(&data) {
         Backing::Directory(path) => mount::bind(&path, at)?,
         Backing::Bind(path, flags) => {
             if !path.exists() {
-                return Err(Error::other(format!(
-                    "mount: {}: special device {} does not exist.",
-                    data.display(),
-                    path.display()
-                )));
+                return Err(no_device(&path, &data));
             }
             let source = open_dir(&path).tried(|| format!("mount: {}", path.display()))?;
             let recursive = flags.iter().any(|flag| flag == "rbind");
@@ -221,7 +247,7 @@ fn attach(
             attach_image(storage, &volume.name, &lower(&image)?, at)?;
         }
     }
-    Ok(flags_of(volume, &data))
+    Ok(())
 }
 
 /// The mount flags among a volume's `o=`.
@@ -237,9 +263,7 @@ fn flags_of(volume: &Volume, data: &Path) -> Vec<String> {
 /// As [`attach`], where the default id map is.
 fn attach_plain(storage: &Storage, volume: &Volume, at: &Path) -> Result<()> {
     let lower = |image: &Beneath| Ok(storage.plain(&image.layers));
-    attach(storage, volume, lower, at)
-        .map(drop)
-        .tried(|| format!("mounting volume {}", volume.name))
+    attach(storage, volume, lower, at).tried(|| format!("mounting volume {}", volume.name))
 }
 
 /// Mounts a new file system at `at`. What a user may mount is for the kernel to say.
@@ -285,18 +309,13 @@ fn attach_image(storage: &Storage, name: &Name, lower: &Lower, at: &Path) -> Res
 
 /// Fills what was mounted at `at` with the image's files, if it is empty. A tmpfs gets
 /// the folder's owner and mode too; a folder of the caller's keeps its own.
-fn copy_up(folder: &OwnedFd, at: &Path, volume: &Volume, data: &Path) -> Result<()> {
-    let is_empty = |dir: &Path| Ok::<_, std::io::Error>(std::fs::read_dir(dir)?.next().is_none());
-    let folder_is_empty = is_empty(Path::new(&format!(
-        "/proc/self/fd/{}",
-        std::os::fd::AsRawFd::as_raw_fd(folder)
-    )))?;
-    if folder_is_empty || !is_empty(at)? {
+fn copy_up(folder: &OwnedFd, at: &Path, volume: &Volume) -> Result<()> {
+    if volume::is_empty_folder(folder)? || !volume::is_empty_folder(&open_dir(at)?)? {
         return Ok(());
     }
     let before = at.metadata()?;
     volume::copy_tree(folder, at)?;
-    if matches!(volume.backing(data), Backing::Bind(..)) {
+    if volume.is_bind() {
         std::os::unix::fs::chown(at, Some(before.uid()), Some(before.gid()))?;
         std::fs::set_permissions(at, std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
     }

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 pub use archive::{Compression, export, import};
 pub use backing::{Backing, Parsed, parse_options};
 pub use copy::Copied;
-pub use copy::tree as copy_tree;
+pub use copy::{is_empty as is_empty_folder, tree as copy_tree};
 pub use diff::{Change, diff};
 pub use fill::{First, fill};
 pub use size::{Usage, last_change, snapshot_sizes, usage};
