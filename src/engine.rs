@@ -2,9 +2,9 @@
 //! that this process has one thread.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::sys::SoleThread;
@@ -54,6 +54,16 @@ impl Engine {
         userns::in_child(self.thread, self.default_map(), work)
     }
 
+    /// Does `work` in a child process, as the caller: where threads may be started
+    /// and memory is soon given back.
+    pub fn apart<T, F>(&self, work: F) -> Result<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        F: FnOnce() -> Result<T>,
+    {
+        userns::apart(self.thread, work)
+    }
+
     /// What each of `paths` takes on disk; in the user namespace, once for all, those
     /// that the caller may not read.
     pub fn disk_usage(&self, paths: &[PathBuf]) -> Result<Vec<u64>> {
@@ -72,13 +82,30 @@ impl Engine {
     }
 
     /// Deletes `path`, in the user namespace if its files are of other ids.
-    pub fn remove_tree(&self, path: &std::path::Path) -> Result<()> {
-        use crate::error::Context;
-        if crate::storage::remove_tree(path).is_ok() {
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        self.remove_trees(&[path])
+    }
+
+    /// Deletes all of `paths`, as far as it can; the first error counts.
+    pub fn remove_trees(&self, paths: &[&Path]) -> Result<()> {
+        let left = |path: &&&Path| crate::storage::remove_tree(path).is_err();
+        let left: Vec<&&Path> = paths.iter().filter(left).collect();
+        if left.is_empty() {
             return Ok(());
         }
-        self.in_namespace(|| {
-            crate::storage::remove_tree(path).tried(|| format!("remove {}", path.display()))
+        let removed = self.in_namespace(|| {
+            let remove = |path: &&&Path| {
+                crate::storage::remove_tree(path).tried(|| format!("remove {}", path.display()))
+            };
+            let removed: Vec<Result<()>> = left.iter().map(remove).collect();
+            removed.into_iter().collect()
+        });
+        removed.map_err(|error| match self.why_single() {
+            Some(why) => error.hint(format!(
+                "files of your subordinate ids are deleted by the next command that can have these; {}",
+                why.with_hint()
+            )),
+            None => error,
         })
     }
 }

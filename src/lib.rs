@@ -43,6 +43,10 @@ pub mod monitor;
 /// steps before execve (pty, seccomp, capabilities), `exec`, and our own pid 1.
 pub mod runtime;
 
+/// The distribution protocol: manifests and blobs from registries and to them, who
+/// the caller is to each. The one place that knows HTTP.
+pub mod registry;
+
 /// A container's control group: where one may be made (systemd, or a folder that is
 /// ours), its limits, its end.
 pub mod cgroup;
@@ -50,8 +54,8 @@ pub mod cgroup;
 /// What each command is handed: settings, store, the proof of being single-threaded.
 pub mod engine;
 
-/// The only code that knows paths on disk: the layout, staging, locks, layers, and
-/// deleting trees.
+/// The only code that knows paths on disk: the layout, staging, locks, layers,
+/// images under other id maps, and deleting trees.
 pub mod storage;
 
 /// Id maps, subordinate ids, and doing work in a user namespace.

@@ -295,7 +295,7 @@ fn a_hostile_root_leads_nowhere() {
         .coracle("run -d --name web --network=none IMAGE sh -c")
         .arg(format!(
             "ln -s {0} /abs; ln -s ../../../../../..{0} /rel; ln -s /loop /loop; \
-             rm /etc/group; mkfifo /etc/group; mkfifo /fifo; echo ready; sleep 1000",
+             ln -s \"$(printf '/no\\033[31m')\" /red; rm /etc/group; mkfifo /etc/group; mkfifo /fifo; echo ready; sleep 1000",
             secret.display()
         ))
         .ok();
@@ -310,6 +310,10 @@ fn a_hostile_root_leads_nowhere() {
                 .fails(125)
                 .says("has no");
         }
+        world
+            .coracle("explain web /red")
+            .fails(125)
+            .says("/ has no no?[31m");
         world
             .coracle("explain web /loop")
             .fails(125)
@@ -338,4 +342,45 @@ fn a_volume_that_is_not_filled_yet_is_the_images_folder() {
     );
     // To ask is not to start: the volume is as it was.
     assert!(!world.data().join("volumes/new/used").exists());
+}
+
+/// Where it is certain what kept a program from being executed, the error says so.
+#[test]
+fn what_cannot_be_executed_is_told_why() {
+    let world = World::new();
+    needs!(world, Subuids);
+    let program = world.file("data/tool", "#!/bin/sh\n");
+    mode(&program, 0o755);
+    let script = world.file("ok/script", "#!/data/tool\n");
+    mode(&script, 0o755);
+    mode(&world.file("shut/tool", "#!/bin/sh\n"), 0o755);
+    mode(&world.home().join("shut"), 0o700);
+    world
+        .coracle("run -d --name web --network=none --userns=host -v ./data:/data:noexec -v ./ok:/ok -v ./shut:/shut IMAGE sleep 1000")
+        .ok();
+    for (user, path, hint) in [
+        ("0", "/data/tool", "/data/tool is on a mount that is noexec"),
+        (
+            "0",
+            "/ok/script",
+            "its interpreter /data/tool is on a mount that is noexec",
+        ),
+        (
+            "1000",
+            "/shut/tool",
+            "the container's user may not search /shut, which has mode 0700 and belongs to 0:0",
+        ),
+    ] {
+        let run = "run --rm --network=none --userns=host -v ./data:/data:noexec -v ./ok:/ok -v ./shut:/shut -u";
+        for done in [
+            world.coracle(run).args([user, "IMAGE", path]).run(),
+            world.coracle("exec -u").args([user, "web", path]).run(),
+        ] {
+            assert_eq!(done.code, 126, "{}", done.stderr());
+            done.says(&format!("Hint: {hint}"));
+        }
+    }
+    // What a program itself says is its own matter.
+    let done = world.coracle("exec -u 1000 web cat /shut/tool").run();
+    assert!(!done.stderr().contains("Hint:"), "{}", done.stderr());
 }

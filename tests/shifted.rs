@@ -1,7 +1,6 @@
 //! Images under other id maps than the default, by each way there is to have them.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -252,42 +251,77 @@ fn a_method_is_forced() {
     world.coracle("rm -f it").run();
 }
 
+/// The test image with so many more files that a tree of it takes its time.
+fn large() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let base = crate::world::layer();
+    for entry in tar::Archive::new(&base[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut header = entry.header().clone();
+        let path = entry.path().unwrap().into_owned();
+        match entry.link_name().unwrap().map(|it| it.into_owned()) {
+            Some(to) => tar.append_link(&mut header, path, to).unwrap(),
+            None => tar.append_data(&mut header, path, &mut entry).unwrap(),
+        }
+    }
+    for number in 0..1500 {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o640);
+        header.set_uid(number % 7);
+        header.set_gid(1000);
+        let path = format!("files/a-folder-of-some-length-{}/{number}", number % 40);
+        let content = path.repeat(20);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, path, content.as_bytes())
+            .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
 #[test]
 fn makers_are_killed_at_any_moment() {
     let world = World::new();
     needs!(world, Subuids);
-    let image = PathBuf::from(crate::world::archive());
-    let mut slowest = Duration::from_millis(20);
-    for round in 0..40_u32 {
+    let archive = world.file("large.tar", large());
+    let load = || {
+        let archive = archive.to_str().unwrap();
+        world.coracle("import -q").arg(archive).arg("large").ok()
+    };
+    load();
+    let begun = Instant::now();
+    run(
+        &world,
+        "",
+        "--rm --uidmap 0:100:2000 --gidmap 0:1:2000 large true",
+    )
+    .ok();
+    let whole = begun.elapsed();
+    let (mut half_made, mut removed) = (0, 0);
+    for round in 0..16_u32 {
         let method = ["", "copy"][round as usize % 2];
-        let line = format!("--rm --userns=keep-id:uid={round},gid=3 --user 0 IMAGE true");
-        let begun = Instant::now();
+        // Of no two rounds do the files belong to the same ids.
+        let map = format!("--uidmap 0:{}:2000 --gidmap 0:1:2000", round + 1);
+        let line = format!("--rm {map} large true");
         let cli = run(&world, method, &line).spawn();
         // The moment is what varies: this waits for nothing.
-        std::thread::sleep(slowest * (round * 7 % 20) / 20);
-        let other = match round % 4 {
-            0 => Some(world.coracle("rmi -f IMAGE").spawn()),
-            _ => None,
-        };
+        std::thread::sleep(whole * (round * 7 % 20) / 20);
+        let other = (round % 4 == 0).then(|| world.coracle("rmi -f large").spawn());
         cli.signal(Signal::KILL);
         cli.wait();
-        let removed = other.is_some_and(|other| other.wait().code == 0);
-        slowest = slowest.max(begun.elapsed()).min(Duration::from_millis(80));
-        world.wait_for_processes();
-        if removed {
-            world.coracle("load -q -i").arg(&image).ok();
+        half_made += names(&world.data().join("staging")).len();
+        if other.is_some_and(|other| other.wait().code == 0) {
+            removed += 1;
+            load();
         }
         // The next command sweeps, and nothing is half there.
-        let seen = run(
-            &world,
-            method,
-            &line.replace("true", "stat -c %u /data/seed"),
-        );
-        assert_eq!(seen.stdout(), "1000", "round {round}");
-        world.wait_for_processes();
-        let wrong = store::wrong(&world);
-        assert!(wrong.is_empty(), "round {round}: {}", wrong.join("\n"));
+        let find = "find /files -type f -exec cat {} +";
+        let line = format!("--rm {map} large sh -c '{find} | md5sum; {find} | wc -c'");
+        let seen = run(&world, method, &line).stdout();
+        static FIRST: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        assert_eq!(&seen, FIRST.get_or_init(|| seen.clone()), "round {round}");
+        is_whole(&world);
     }
+    assert!(half_made > 0 && removed > 0, "{half_made} {removed}");
 }
 
 /// cron and its like take no file with a second name: what they read keeps one.

@@ -99,27 +99,30 @@ fn default(arg: &Arg) -> Option<String> {
 
 /// The operands of a command: `IMAGE [COMMAND [ARG...]]`.
 pub fn operands(definition: &clap::Command) -> String {
-    let words = definition.get_positionals().map(|arg| {
-        let names = arg.get_value_names().unwrap_or_default();
-        let name = match names.first() {
-            Some(name) => name.to_uppercase(),
-            None => arg.get_id().as_str().to_uppercase(),
-        };
-        let many = arg.get_num_args().is_some_and(|n| n.max_values() > 1);
-        let ends = arg.is_trailing_var_arg_set();
-        // One that has brackets says all of it.
-        if name.ends_with(']') {
-            return name;
-        }
-        match (arg.is_required_set(), many) {
-            (true, _) if ends => format!("{name} [ARG...]"),
-            (false, _) if ends => format!("[{name} [ARG...]]"),
-            (true, true) => format!("{name} [{name}...]"),
-            (true, false) => name,
-            (false, true) => format!("[{name}...]"),
-            (false, false) => format!("[{name}]"),
-        }
-    });
+    let words = definition
+        .get_positionals()
+        .filter(|arg| !arg.is_hide_set())
+        .map(|arg| {
+            let names = arg.get_value_names().unwrap_or_default();
+            let name = match names.first() {
+                Some(name) => name.to_uppercase(),
+                None => arg.get_id().as_str().to_uppercase(),
+            };
+            let many = arg.get_num_args().is_some_and(|n| n.max_values() > 1);
+            let ends = arg.is_trailing_var_arg_set();
+            // One that has brackets says all of it.
+            if name.ends_with(']') {
+                return name;
+            }
+            match (arg.is_required_set(), many) {
+                (true, _) if ends => format!("{name} [ARG...]"),
+                (false, _) if ends => format!("[{name} [ARG...]]"),
+                (true, true) => format!("{name} [{name}...]"),
+                (true, false) => name,
+                (false, true) => format!("[{name}...]"),
+                (false, false) => format!("[{name}]"),
+            }
+        });
     words.collect::<Vec<_>>().join(" ")
 }
 

@@ -90,7 +90,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
         Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
         Way::Systemd(attacher) => (None, Some(attacher)),
     };
-    super::map::check_user(&map, &user, || why_single)?;
+    super::map::check_user(&map, &user, || why_single)
+        .map_err(|error| error.kind_is(Kind::Other))?;
     let joined = runtime::exec(
         engine.thread,
         attacher,

@@ -134,8 +134,8 @@ pub fn explain(
         (view, fds) = look(Some(&inside))?;
         notes.push(format!(
             "{} on the host is {} in the container",
-            asked.display(),
-            inside.display()
+            safe(asked),
+            safe(&inside)
         ));
     }
     let names = Names::new(&view, &map);
@@ -438,7 +438,7 @@ fn report(
     let closed = steps.iter().find_map(|(seen, refused)| {
         let errno = (*refused)?;
         let (rule, why) = judge.why(seen, Want::Execute, errno, None, record);
-        let path = seen.path.display();
+        let path = safe(&seen.path);
         Some((rule, format!("{path} may not be searched: {why}")))
     });
     let (path, mount, refused) = match &walk.end {
@@ -450,24 +450,25 @@ fn report(
         End::Missing(name) => {
             let last = steps.last().map_or(Path::new("/"), |(seen, _)| &seen.path);
             return Err(Error::not_found(format!(
-                "{} is not in container {}: {} has no {name}",
-                asked.display(),
+                "{} is not in container {}: {} has no {}",
+                safe(asked),
                 record.name,
-                last.display()
+                safe(last),
+                safe(Path::new(name))
             )));
         }
         End::Shut => {
             let last = steps.last().map_or(Path::new("/"), |(seen, _)| &seen.path);
             return Err(Error::other(format!(
                 "{} cannot be looked into, even with all rights in container {}",
-                last.display(),
+                safe(last),
                 record.name
             )));
         }
         End::MadeAtStart(place) => {
             return Err(Error::other(format!(
                 "{} is made anew each time container {} starts",
-                place.display(),
+                safe(place),
                 record.name
             ))
             .hint("start it, and ask again"));
@@ -496,7 +497,7 @@ fn report(
         },
     };
     for (link, to) in &walk.links {
-        notes.push(format!("{} leads to {}", link.display(), to.display()));
+        notes.push(format!("{} leads to {}", safe(link), safe(to)));
     }
     let mount = mounted.map_or_else(|| "/".into(), |it| it.destination.clone());
     let given = spec::mounts(&record.options)
@@ -516,7 +517,7 @@ fn report(
         } else if !container.status.is_up() {
             notes.push(format!(
                 "{} is filled with what the image has there when the container starts",
-                given.destination.display()
+                safe(&given.destination)
             ));
         }
     }
@@ -578,7 +579,7 @@ impl Judge<'_> {
         let is_file = seen.kind() == FileType::RegularFile;
         let noexec = mounted.filter(|it| it.flags.iter().any(|flag| flag == "noexec"));
         if let (Want::Execute, true, Some(mount)) = (want, is_file, noexec) {
-            let place = mount.destination.display();
+            let place = safe(&mount.destination);
             return ("noexec", format!("{place} is mounted noexec"));
         }
         if let Some(no) = self.by_mode(seen, want) {
@@ -658,7 +659,7 @@ fn read_only(mounted: Option<&Mounted>, record: &Record) -> String {
     let Some(mount) = mounted else {
         return "it is mounted read-only".to_owned();
     };
-    let place = mount.destination.display();
+    let place = safe(&mount.destination);
     let is_mount = mount.flags.iter().any(|flag| flag == "ro");
     let wanted = spec::mounts(&record.options);
     let given = wanted.iter().find(|it| it.destination == mount.destination);
@@ -684,6 +685,14 @@ fn read_only(mounted: Option<&Mounted>, record: &Record) -> String {
 /// SELinux on, and not only watching.
 fn is_selinux_enforcing() -> bool {
     std::fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1")
+}
+
+/// A path as a terminal may show it: a container may name files as it likes.
+pub fn safe(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 /// `1000 (alice)`

@@ -1,6 +1,7 @@
 //! Taking a container away, with what was made for it alone.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
@@ -9,8 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::storage::{Storage, remove_tree};
-use crate::volume;
+use crate::storage::{Storage, remove_tree, try_lock_alone};
 
 /// How `rm` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -171,10 +171,15 @@ fn remove_unused(
     if !dir.exists() {
         return Ok(());
     }
-    // Waits for who exports it, and for an init that dies with its monitor: it has a
-    // copy of the lock until then. Gone meanwhile, there is nothing to do.
-    let Ok(_alone) = volume::hold_alone(storage, name) else {
-        return Ok(());
+    // Held by who looks at it, or by an init of a monitor that was killed as it
+    // started it, which is about to end.
+    let patience = Instant::now() + Duration::from_secs(10);
+    let _alone = loop {
+        match try_lock_alone(&dir)? {
+            Some(alone) => break alone,
+            None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(2)),
+            None => return Ok(()),
+        }
     };
     if !super::users_of_volume(storage, name)?.is_empty() {
         return Ok(());

@@ -30,6 +30,7 @@ use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
+use crate::storage::layer::Layer;
 use crate::storage::{Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{process, socket};
@@ -94,14 +95,7 @@ pub fn start(
         Monitor::new(engine, record, &map, given, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
-    let mut warnings: Vec<String> = engine
-        .why_single()
-        .map(|why| {
-            let why = why.with_hint();
-            format!("only your own id is mapped, so the container has no users but one; {why}")
-        })
-        .into_iter()
-        .collect();
+    let mut warnings = warnings(engine, record)?;
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
@@ -137,6 +131,25 @@ pub fn start(
             }
         }
     }
+}
+
+/// What works less well where only the caller's id can be mapped.
+fn warnings(engine: &Engine, record: &Record) -> Result<Vec<String>> {
+    let Some(why) = engine.why_single() else {
+        return Ok(Vec::new());
+    };
+    let why = why.with_hint();
+    let mut all = vec![format!(
+        "only your own id is mapped, so the container has no users but one; {why}"
+    )];
+    let layers = engine.storage.read_layers(&record.image.layers)?;
+    if layers.iter().flatten().any(Layer::has_other_ids) {
+        all.push(format!(
+            "image {} was loaded when you had subordinate ids: what in it is not root's is nobody's now",
+            record.image.name
+        ));
+    }
+    Ok(all)
 }
 
 impl Streams {
@@ -313,8 +326,8 @@ impl<'a> Monitor<'a> {
             match self.one_life(&mut launch, restarts) {
                 Err(error) => {
                     self.fail(&error, launch.fresh && restarts == 0, restarts);
-                    drop(self.clients);
-                    return seat.leave_at_exit();
+                    seat.leave_at_exit();
+                    return;
                 }
                 Ok(life) => {
                     let again = self.restarts(&life.ended, restarts);
@@ -337,6 +350,9 @@ impl<'a> Monitor<'a> {
         };
         self.finish(&life);
         seat.leave_at_exit();
+        // Clients wait for our end of their sockets to close: last of all, so that
+        // who looks after them sees a container that has ended.
+        drop(self.clients);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
@@ -638,7 +654,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(mut self, life: &Life) {
+    fn finish(&self, life: &Life) {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
@@ -665,8 +681,6 @@ impl<'a> Monitor<'a> {
             }
         }
         let _ = remove_tree(&self.runtime);
-        // Clients wait for our end of their sockets to close: last of all.
-        self.clients.clear();
     }
 }
 

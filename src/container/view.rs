@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
+use super::explain::safe;
 use super::layers::Lowers;
 use super::options::{Mount, MountKind, Options};
 use super::rootfs::{dress_like, overlay};
@@ -399,7 +400,7 @@ fn walk(root: &OwnedFd, path: &Path) -> Result<Walked> {
                 return done(visited, Found::Missing(missing), links);
             }
             Err(Errno::ACCESS | Errno::PERM) => return done(visited, Found::Shut, links),
-            Err(error) => return Err(error).tried(|| format!("open {}", path.display())),
+            Err(error) => return Err(error).tried(|| format!("open {}", safe(&path))),
         };
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&entry)?.st_mode);
         match kind {
@@ -409,7 +410,7 @@ fn walk(root: &OwnedFd, path: &Path) -> Result<Walked> {
                 if links.len() == MAX_LINKS {
                     return Err(Error::usage(format!(
                         "{}: too many levels of symbolic links",
-                        path.display()
+                        safe(&path)
                     )));
                 }
                 if to.has_root() {

@@ -1,14 +1,13 @@
 //! What the kernel lets a user do, found by doing it.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
-use super::Finding;
+use super::{Finding, in_child};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -17,7 +16,7 @@ use crate::runtime::seccomp::{self, Profile};
 use crate::storage::shifted::{self, Lower};
 use crate::storage::{FileSystem, text};
 use crate::sys::file::{open_dir, open_in_root};
-use crate::sys::process::{self, Fork, UnshareFlags};
+use crate::sys::process::{self, UnshareFlags};
 use crate::sys::{Process, SoleThread, mount};
 use crate::userns::{self, IdMap, Machine};
 
@@ -218,11 +217,11 @@ fn own_proc(thread: SoleThread) -> Finding {
                 mount::make(kind, &[], MountAttrFlags::empty())
                     .tried(|| format!("mount a {kind} of its own"))?;
             }
-            Ok(())
+            Ok(String::new())
         })
     });
     match done {
-        Ok(()) => Finding::ok(CHECK, "can be mounted anew"),
+        Ok(_) => Finding::ok(CHECK, "can be mounted anew"),
         Err(error) => Finding::failure(
             CHECK,
             &error.hint("here, as in most containers, parts of them are hidden: run it outside, or start the container it is in with `--security-opt unmask=ALL`"),
@@ -235,42 +234,15 @@ fn filter(thread: SoleThread, cache: &Path) -> Finding {
     const CHECK: &str = "seccomp";
     let loaded = in_child(thread, || {
         let filter = seccomp::filter(cache, Profile::Default, CapSet::DEFAULT)?;
-        filter.map_or(Ok(()), |filter| filter.load())
+        filter.map_or(Ok(()), |filter| filter.load())?;
+        Ok(String::new())
     });
     match loaded {
-        Ok(()) => Finding::ok(CHECK, "the default filter can be loaded"),
+        Ok(_) => Finding::ok(CHECK, "the default filter can be loaded"),
         Err(error) => Finding::failure(
             CHECK,
             &error.hint("the kernel needs CONFIG_SECCOMP_FILTER; `--security-opt seccomp=unconfined` does without"),
         ),
-    }
-}
-
-/// Does `work` in a child, which what it changes of itself ends with.
-fn in_child(thread: SoleThread, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    match process::fork(thread)? {
-        Fork::Child => {
-            process::die_with_parent(libc::SIGKILL);
-            let code = match work() {
-                Ok(()) => 0,
-                Err(error) => {
-                    let _ = rustix::io::write(&theirs, error.to_string().as_bytes());
-                    1
-                }
-            };
-            process::exit_now(code)
-        }
-        Fork::Parent(child) => {
-            drop(theirs);
-            let mut words = String::new();
-            io::Read::read_to_string(&mut File::from(ours), &mut words)?;
-            match child.reap()? {
-                0 => Ok(()),
-                _ if words.is_empty() => Err(Error::other("the process that tried it was killed")),
-                _ => Err(Error::other(words)),
-            }
-        }
     }
 }
 

@@ -9,6 +9,9 @@ mod folders;
 mod kernel;
 mod session;
 
+use std::fs::File;
+use std::io::Read;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -16,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::network;
 use crate::settings::Settings;
 use crate::sys::SoleThread;
+use crate::sys::process::{self, Fork};
 use crate::userns::{self, IdMap, Machine};
 
 /// How things stand.
@@ -88,7 +92,7 @@ impl Finding {
 /// Looks at everything. `engine` is what a command would get for `settings`.
 pub fn examine(settings: &Settings, engine: &Result<Engine>, thread: SoleThread) -> Vec<Finding> {
     let machine = Machine::of(settings);
-    let mut all = vec![kernel::release(&crate::sys::process::kernel_release())];
+    let mut all = vec![kernel::release(&process::kernel_release())];
     all.extend(ids(&machine));
     all.extend(folders::look(settings, engine.as_ref().err()));
     let (map, _) = userns::default_map(settings);
@@ -102,7 +106,7 @@ pub fn examine(settings: &Settings, engine: &Result<Engine>, thread: SoleThread)
     if can_enter && network::can_start().is_ok() {
         all.push(network(settings, thread, &map));
     }
-    all.extend(session::look(&machine));
+    all.extend(session::look(settings, thread, &machine));
     all
 }
 
@@ -173,5 +177,32 @@ fn network(settings: &Settings, thread: SoleThread, map: &IdMap) -> Finding {
             Finding::ok("network", format!("pasta gives {}", addresses.join(", ")))
         }
         Err(error) => Finding::failure("network", &error),
+    }
+}
+
+/// Does `work` in a child, which what it changes of itself ends with, and gives what
+/// it has to say.
+fn in_child(thread: SoleThread, work: impl FnOnce() -> Result<String>) -> Result<String> {
+    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match process::fork(thread)? {
+        Fork::Child => {
+            process::die_with_parent(libc::SIGKILL);
+            let (words, code) = match work() {
+                Ok(words) => (words, 0),
+                Err(error) => (error.to_string(), 1),
+            };
+            let _ = rustix::io::write(&theirs, words.as_bytes());
+            process::exit_now(code)
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let mut words = String::new();
+            File::from(ours).read_to_string(&mut words)?;
+            match child.reap()? {
+                0 => Ok(words),
+                1 => Err(Error::other(words)),
+                _ => Err(Error::other("the process that tried it was killed")),
+            }
+        }
     }
 }

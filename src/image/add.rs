@@ -2,11 +2,13 @@
 //! published in the order in which one stands on another.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use super::archive::{Checked, Source};
+use super::archive::Source;
+use super::arrive::{Arrival, Missing};
 use super::manifest::{
     self, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest, read_config,
 };
@@ -14,7 +16,8 @@ use super::{Image, Reference, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest, ImageId};
-use crate::storage::layer::{self, Layer, Owners};
+use crate::registry::Client;
+use crate::storage::layer::{Layer, Owners};
 use crate::storage::{Locked, Staging, Storage, read_json};
 use crate::sys::file::{Durable, sync_file_system, write_whole};
 
@@ -30,9 +33,46 @@ pub struct Incoming {
 /// A layer on its way in.
 pub struct IncomingLayer {
     /// Its tar, compressed or not.
-    pub source: Source,
-    /// Of the bytes of `source`; none where the diff id says enough.
+    pub origin: Origin,
+    /// Of the bytes there; none where the diff id says enough.
     pub digest: Option<Digest>,
+}
+
+/// Where a layer's bytes are.
+pub enum Origin {
+    Archive(Source),
+    Registry {
+        client: Arc<Client>,
+        digest: Digest,
+        size: u64,
+        /// Bytes that have arrived.
+        arrived: AtomicU64,
+    },
+}
+
+impl Origin {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Origin::Archive(source) => source.size(),
+            Origin::Registry { size, .. } => *size,
+        }
+    }
+
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Origin::Registry { .. })
+    }
+
+    pub(super) fn open(&self) -> Box<dyn Read + Send + '_> {
+        match self {
+            Origin::Archive(source) => Box::new(source.clone()),
+            Origin::Registry {
+                client,
+                digest,
+                size,
+                arrived,
+            } => Box::new(client.blob(digest, *size, arrived)),
+        }
+    }
 }
 
 /// The manifest an image comes with.
@@ -40,33 +80,38 @@ pub enum GivenManifest {
     Bytes {
         bytes: Vec<u8>,
         media_type: String,
+        /// The index it was chosen from.
+        index: Option<Digest>,
     },
     /// None: one is made as Podman makes it for a docker-archive.
     Made,
-}
-
-/// A layer that must be unpacked.
-struct Missing {
-    id: DiffId,
-    layer: IncomingLayer,
-}
-
-/// What the process in the namespace has to say.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Unpacked {
-    layers: Vec<Layer>,
-    /// One for each image; see [`Image::user_ids`].
-    users: Vec<Option<(u32, u32)>>,
 }
 
 /// What is done just now, for whoever waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Begun,
+    /// A short name was resolved, in Podman's words.
+    Resolved(String),
+    /// A name is asked for in a registry.
+    Trying(String),
     /// The digest of a layer, as it is sent.
     Layer(String),
+    /// A layer that is in the store already.
+    Skipped(String),
+    /// How far each layer is that comes from a registry.
+    Arriving(Vec<Arriving>),
     Config(ImageId),
     Manifest,
+}
+
+/// How far a layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arriving {
+    pub digest: String,
+    pub arrived: u64,
+    pub size: u64,
+    pub done: bool,
 }
 
 /// Puts images into the store. Either each is there whole, with its names, or
@@ -76,7 +121,7 @@ pub fn add(
     incoming: Vec<Incoming>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Image>> {
-    let staging = engine.storage.stage()?;
+    let staging = engine.storage.stage_apart()?;
     let added = add_from(engine, &staging, incoming, tell);
     leave(engine, &staging, added)
 }
@@ -113,71 +158,108 @@ fn add_from(
                 image.layers.len()
             )));
         }
+        if ids.len() > MOST_LAYERS {
+            return Err(Error::other(format!(
+                "the image has {} layers, where {MOST_LAYERS} are the most",
+                ids.len()
+            )));
+        }
         tell(Step::Begun);
         for (id, layer) in ids.iter().zip(image.layers) {
             let sent = layer.digest.as_ref().map_or(id.as_str(), Digest::as_str);
-            tell(Step::Layer(sent.to_owned()));
+            let sent = sent.to_owned();
             if held.contains_key(id) || missing.iter().any(|other| other.id == *id) {
+                tell(Step::Skipped(sent));
                 continue;
             }
             match storage.hold_layer(id)? {
-                Some(lock) => drop(held.insert(id.clone(), lock)),
-                None => missing.push(Missing {
-                    id: id.clone(),
-                    layer,
-                }),
+                Some(lock) => {
+                    held.insert(id.clone(), lock);
+                    tell(Step::Skipped(sent));
+                }
+                None => {
+                    missing.push(Missing {
+                        id: id.clone(),
+                        layer,
+                    });
+                    tell(Step::Layer(sent));
+                }
             }
         }
-        parts.push((
-            config.config.user,
+        parts.push(Part {
+            user: config.config.user,
             ids,
-            image.config,
-            image.manifest,
-            image.names,
-        ));
+            config: image.config,
+            manifest: image.manifest,
+            names: image.names,
+        });
     }
     // The largest first, so that none is left to run alone at the end.
-    missing.sort_by_key(|missing| std::cmp::Reverse(missing.layer.source.size()));
+    missing.sort_by_key(|missing| std::cmp::Reverse(missing.layer.origin.size()));
 
-    let users: Vec<(&str, Vec<PathBuf>)> = parts
-        .iter()
-        .map(|(user, ids, ..)| {
-            let folder = |id: &DiffId| match held.contains_key(id) {
-                true => storage.layer(id).join("diff"),
-                false => staging.path().join(id.hex()).join("diff"),
-            };
-            (user.as_str(), ids.iter().map(folder).collect())
-        })
-        .collect();
-    let unpacked = if missing.is_empty() && users.iter().all(|(user, _)| user.is_empty()) {
-        Unpacked {
-            layers: Vec::new(),
-            users: vec![Some((0, 0)); users.len()],
-        }
-    } else {
-        let owners = owners(engine);
-        engine.in_namespace(|| {
-            Ok(Unpacked {
-                layers: unpack_all(staging.path(), missing, owners)?,
-                users: users
-                    .iter()
-                    .map(|(user, layers)| super::accounts::ids(user, layers))
-                    .collect(),
-            })
-        })?
-    };
-    sync_file_system(staging.path()).tried(|| "sync layers")?;
+    if missing.is_empty() && parts.iter().all(|part| part.user.is_empty()) {
+        return commit(storage, staging, parts, &[], &mut held, tell);
+    }
+    let owners = owners(engine)?;
+    let mask = crate::sys::file::creation_mask();
+    engine.in_namespace(|| {
+        let arrival = Arrival {
+            storage,
+            staging,
+            owners,
+            // Whole layers are kept, should the others never arrive.
+            eager: missing.iter().any(|it| it.layer.origin.is_remote()),
+        };
+        let layers = arrival.unpack_all(&missing, &mut held, tell)?;
+        crate::sys::file::set_creation_mask(mask);
+        sync_file_system(staging.path()).tried(|| "sync layers")?;
+        commit(storage, staging, parts, &layers, &mut held, tell)
+    })
+}
 
+/// The most layers an overlay mount takes (Linux, OVL_MAX_STACK).
+const MOST_LAYERS: usize = 500;
+
+/// An image on its way in, its layers aside.
+struct Part {
+    user: String,
+    ids: Vec<DiffId>,
+    config: Vec<u8>,
+    manifest: GivenManifest,
+    names: Vec<Reference>,
+}
+
+/// Publishes images whose layers are in the store or in staging. Must run where
+/// their files can be read, if one has a user.
+fn commit(
+    storage: &Storage,
+    staging: &Staging,
+    parts: Vec<Part>,
+    unpacked: &[Layer],
+    held: &mut HashMap<DiffId, Locked>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Vec<Image>> {
     let mut added = Vec::new();
-    for ((_, ids, config, manifest, names), user_ids) in parts.into_iter().zip(unpacked.users) {
+    for part in parts {
+        let user_ids = match part.user.as_str() {
+            "" => Some((0, 0)),
+            user => {
+                let folder = |id: &DiffId| match held.contains_key(id) {
+                    true => storage.layer(id).join("diff"),
+                    false => staging.path().join(id.hex()).join("diff"),
+                };
+                let layers: Vec<PathBuf> = part.ids.iter().map(folder).collect();
+                super::accounts::ids(user, &layers)
+            }
+        };
         let commit = Commit {
-            ids: &ids,
-            config: &config,
-            manifest,
-            names: &names,
+            ids: &part.ids,
+            config: &part.config,
+            manifest: part.manifest,
+            names: &part.names,
             user_ids,
         };
-        let image = commit.publish(storage, staging, &unpacked.layers, &mut held)?;
+        let image = commit.publish(storage, staging, unpacked, held)?;
         tell(Step::Config(image.id.clone()));
         tell(Step::Manifest);
         added.push(image);
@@ -185,67 +267,14 @@ fn add_from(
     Ok(added)
 }
 
-/// Whose the files of layers become.
-pub(super) fn owners(engine: &Engine) -> Owners {
+/// Whose the files of layers become that are about to be unpacked.
+pub(super) fn owners(engine: &Engine) -> Result<Owners> {
     if engine.default_map().is_single() {
-        Owners::Single
+        engine.storage.note_single()?;
+        Ok(Owners::Single)
     } else {
-        Owners::Mapped
+        Ok(Owners::Mapped)
     }
-}
-
-/// Unpacks every layer into `staging/<hex>`, as many at once as there are cores.
-fn unpack_all(staging: &Path, missing: Vec<Missing>, owners: Owners) -> Result<Vec<Layer>> {
-    let workers = std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .clamp(2, 8)
-        .min(missing.len());
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let done = Mutex::new(Vec::new());
-    let failed = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(it) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let digest = it.layer.digest.clone();
-                    // A layer that is not compressed is checked by its diff id.
-                    let digest = digest.filter(|digest| digest.hex() != it.id.hex());
-                    let from = Checked::new(it.layer.source.clone(), digest, &stop);
-                    let into = staging.join(it.id.hex());
-                    match layer::unpack(&into, from, Some(&it.id), owners) {
-                        Ok(layer) => lock(&done).push(layer),
-                        Err(error) => {
-                            // The others fail because of this one.
-                            if !stop.swap(true, Ordering::Relaxed) {
-                                let short = &it.id.hex()[..12];
-                                *lock(&failed) =
-                                    Some(error.tried(format_args!("unpack layer {short}")));
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    match failed
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-    {
-        Some(error) => Err(error),
-        None => Ok(done
-            .into_inner()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// An image whose layers are in the store or in staging.
@@ -281,11 +310,15 @@ impl Commit<'_> {
         }
         // Their names must not be lost to a power cut that spares the image's.
         crate::sys::file::sync_dir(&storage.layers()).tried(|| "sync layers")?;
-        let (manifest, manifest_type) = match self.manifest {
-            GivenManifest::Bytes { bytes, media_type } => (bytes, media_type),
+        let (manifest, manifest_type, index) = match self.manifest {
+            GivenManifest::Bytes {
+                bytes,
+                media_type,
+                index,
+            } => (bytes, media_type, index),
             GivenManifest::Made => {
                 let bytes = docker_manifest(self.config, self.ids, &sizes)?;
-                (bytes, DOCKER_MANIFEST.to_owned())
+                (bytes, DOCKER_MANIFEST.to_owned(), None)
             }
         };
         let config = read_config(self.config)?;
@@ -293,7 +326,7 @@ impl Commit<'_> {
         let image = Image {
             id,
             digest: Digest::of(&manifest),
-            other_digests: Vec::new(),
+            other_digests: index.into_iter().collect(),
             manifest_type,
             layers: self.ids.to_vec(),
             config: config.config,
@@ -347,13 +380,20 @@ fn publish(
         let Some(mut known) = read_json::<Image>(&target.join("image.json"))? else {
             continue;
         };
-        // The same image by another manifest: both are true of it.
-        if !known.digests().any(|digest| *digest == image.digest) {
+        // The same image by another manifest, or from another index: all are true of it.
+        let known_digest = |digest: &Digest| known.digests().any(|it| it == digest);
+        let new_manifest = !known_digest(&image.digest);
+        let mut new_others = image.other_digests.clone();
+        new_others.retain(|digest| !known_digest(digest));
+        if new_manifest {
             write_whole(&target.join(&manifest_file), manifest, Durable::Yes).tried(tried)?;
             known.other_digests.push(known.digest);
             known.digest = image.digest.clone();
             known.manifest_type = image.manifest_type.clone();
             known.size += manifest.len() as u64;
+        }
+        if new_manifest || !new_others.is_empty() {
+            known.other_digests.extend(new_others);
             crate::storage::write_json(&target.join("image.json"), &known, Durable::Yes)?;
         }
         return Ok((known, lock));
@@ -409,7 +449,8 @@ mod tests {
             let staging = storage.stage().unwrap();
             let tar = Builder::default().file("file", content.as_bytes()).end();
             let into = staging.path().join("layer");
-            let layer = layer::unpack(&into, &tar[..], None, Owners::Single).unwrap();
+            let layer =
+                crate::storage::layer::unpack(&into, &tar[..], None, Owners::Single).unwrap();
             std::fs::rename(&into, staging.path().join(layer.id.hex())).unwrap();
             let config = format!(
                 r#"{{"os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,

@@ -196,36 +196,45 @@ impl Read for Source {
     }
 }
 
-/// A source whose digest must be right when it has been read, and that ends when
+/// A stream whose digest must be right when it has been read, and that ends when
 /// it is told to.
-pub struct Checked<'a> {
-    source: Source,
+pub struct Checked<'a, R> {
+    from: R,
+    left: u64,
     /// None where another check is enough.
     wanted: Option<(Digest, sha2::Sha256)>,
     stop: &'a AtomicBool,
 }
 
-impl<'a> Checked<'a> {
-    pub fn new(source: Source, wanted: Option<Digest>, stop: &'a AtomicBool) -> Self {
+impl<'a, R: Read> Checked<'a, R> {
+    /// `from` must be of exactly `size` bytes.
+    pub fn new(from: R, size: u64, wanted: Option<Digest>, stop: &'a AtomicBool) -> Self {
         Self {
-            source,
+            from,
+            left: size,
             wanted: wanted.map(|digest| (digest, sha2::Sha256::default())),
             stop,
         }
     }
+
+    /// Reads what the decompressor left unread, so that all of it is checked.
+    pub fn finish(&mut self) -> io::Result<()> {
+        io::copy(self, &mut io::sink()).map(drop)
+    }
 }
 
-impl Read for Checked<'_> {
+impl<R: Read> Read for Checked<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("another layer failed"));
         }
-        let count = self.source.read(buffer)?;
+        let count = self.from.read(buffer)?;
+        self.left = self.left.saturating_sub(count as u64);
         if let Some((_, hasher)) = &mut self.wanted {
             hasher.update(&buffer[..count]);
         }
         // A decompressor may not ask for more once it has its end.
-        if self.source.size() == 0
+        if self.left == 0
             && let Some((digest, hasher)) = self.wanted.take()
         {
             let found = crate::id::hex(&hasher.finalize());

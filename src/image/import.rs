@@ -28,7 +28,7 @@ pub struct Import {
 
 /// Makes an image of a tar.
 pub fn import(engine: &Engine, import: Import, tell: &mut dyn FnMut(Step)) -> Result<Image> {
-    let staging = engine.storage.stage()?;
+    let staging = engine.storage.stage_apart()?;
     tell(Step::Begun);
     let imported = import_from(engine, &staging, import, tell);
     leave(engine, &staging, imported)
@@ -40,7 +40,7 @@ fn import_from(
     import: Import,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
-    let owners = owners(engine);
+    let owners = owners(engine)?;
     let created = created(&import.tar);
     let (layer, user_ids) = engine.in_namespace(|| {
         let into = staging.path().join("layer");
@@ -89,6 +89,7 @@ fn import_from(
         manifest: GivenManifest::Bytes {
             bytes: manifest,
             media_type: OCI_MANIFEST.to_owned(),
+            index: None,
         },
         names: &names,
         user_ids,

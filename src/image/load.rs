@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::add::{GivenManifest, Incoming, IncomingLayer, Step, add};
+use super::add::{GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 use super::archive::{Archive, Source, check};
 use super::config::or_default;
 use super::manifest::{
-    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST, Platform,
-    read_config,
+    DOCKER_MANIFEST, Descriptor, Index, Manifest, OCI_MANIFEST, is_index, media_type, read_config,
 };
+use super::platform::Wanted;
 use super::{Image, Reference};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -166,7 +166,10 @@ fn layer(archive: &Archive, name: &str, digest: Option<Digest>) -> Result<Incomi
     let source: Source = archive
         .open(name)?
         .ok_or_else(|| Error::other(format!("the archive has no {name}")))?;
-    Ok(IncomingLayer { source, digest })
+    Ok(IncomingLayer {
+        origin: Origin::Archive(source),
+        digest,
+    })
 }
 
 /// Where OCI's layout has a blob.
@@ -199,7 +202,11 @@ fn from_oci(archive: &Archive, index: &[u8], named: bool) -> Result<Vec<Incoming
                 .map(|it| layer(archive, &blob(&it.digest), Some(it.digest.clone())))
                 .collect::<Result<_>>()?,
             names: names.into_iter().collect(),
-            manifest: GivenManifest::Bytes { bytes, media_type },
+            manifest: GivenManifest::Bytes {
+                bytes,
+                media_type,
+                index: None,
+            },
         });
     }
     // Artifacts (attestations, signatures) have configs that are none.
@@ -214,48 +221,15 @@ fn one_manifest(archive: &Archive, descriptor: &Descriptor) -> Result<(Vec<u8>, 
     let mut descriptor = descriptor.clone();
     for _ in 0..4 {
         let bytes = read_blob(archive, &descriptor)?;
-        let media_type = media_type(&bytes, &descriptor);
-        if media_type != OCI_INDEX && media_type != DOCKER_LIST {
+        let media_type = media_type(&bytes, &descriptor.media_type);
+        if !is_index(&media_type) {
             return Ok((bytes, media_type));
         }
         let index: Index =
             serde_json::from_slice(&bytes).tried(|| format!("read index {}", descriptor.digest))?;
-        descriptor = choose(index).ok_or_else(|| {
-            let ours = Platform::ours();
-            Error::other(format!(
-                "no image found in image index for architecture {:?}, variant \"\", OS {:?}",
-                ours.architecture, ours.os
-            ))
-        })?;
+        descriptor = Wanted::default().choose(&index)?.clone();
     }
     Err(Error::other("an index of indexes of indexes"))
-}
-
-/// The entry for our platform; one that says none if there is no other.
-fn choose(index: Index) -> Option<Descriptor> {
-    let ours = Platform::ours();
-    let only = index.manifests.len() == 1;
-    index.manifests.into_iter().find(|it| match &it.platform {
-        Some(platform) => platform.architecture == ours.architecture && platform.os == ours.os,
-        None => only,
-    })
-}
-
-fn media_type(bytes: &[u8], descriptor: &Descriptor) -> String {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Typed {
-        #[serde(default)]
-        media_type: String,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let typed = serde_json::from_slice::<Typed>(bytes).ok();
-    match typed {
-        Some(typed) if !typed.media_type.is_empty() => typed.media_type,
-        _ if !descriptor.media_type.is_empty() => descriptor.media_type.clone(),
-        Some(typed) if typed.manifests.is_some() => OCI_INDEX.to_owned(),
-        _ => OCI_MANIFEST.to_owned(),
-    }
 }
 
 /// The name an OCI archive gives an image: containerd's annotation has it whole.
@@ -289,7 +263,11 @@ fn from_folder(archive: &Archive, bytes: Vec<u8>) -> Result<Incoming> {
             .map(|it| layer(archive, it.digest.hex(), Some(it.digest.clone())))
             .collect::<Result<_>>()?,
         names: Vec::new(),
-        manifest: GivenManifest::Bytes { bytes, media_type },
+        manifest: GivenManifest::Bytes {
+            bytes,
+            media_type,
+            index: None,
+        },
     })
 }
 

@@ -242,6 +242,31 @@ fn set<S: serde::Serializer>(keys: &&[String], to: S) -> Result<S::Ok, S::Error>
     super::config::empty_objects(keys, to)
 }
 
+/// Whether what has this media type names several manifests.
+pub fn is_index(media_type: &str) -> bool {
+    media_type == OCI_INDEX || media_type == DOCKER_LIST
+}
+
+/// What the manifest `bytes` is: as it says itself, as it was `said` to be, or as it
+/// looks.
+pub fn media_type(bytes: &[u8], said: &str) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        #[serde(default)]
+        media_type: String,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let typed = serde_json::from_slice::<Typed>(bytes).ok();
+    let known = |it: &str| is_index(it) || it == OCI_MANIFEST || it == DOCKER_MANIFEST;
+    match typed {
+        Some(typed) if !typed.media_type.is_empty() => typed.media_type,
+        _ if known(said) => said.to_owned(),
+        Some(typed) if typed.manifests.is_some() => OCI_INDEX.to_owned(),
+        _ => OCI_MANIFEST.to_owned(),
+    }
+}
+
 /// Reads a config blob.
 pub fn read_config(bytes: &[u8]) -> Result<ConfigFile> {
     serde_json::from_slice(bytes).tried(|| "read the image's config")

@@ -1,6 +1,7 @@
 //! Images taken out of the store, and layers nobody has any more.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::{Image, find, name};
 use crate::engine::Engine;
@@ -97,17 +98,8 @@ pub fn collect_layers(engine: &Engine) -> Result<()> {
 
 /// Deletes what is out of sight already: what a kill leaves now is swept.
 fn delete(engine: &Engine, retired: &[Staging]) -> Result<()> {
-    if retired
-        .iter()
-        .all(|staging| crate::storage::remove_tree(staging.path()).is_ok())
-    {
-        return Ok(());
-    }
-    engine.in_namespace(|| {
-        retired
-            .iter()
-            .try_for_each(|staging| Ok(crate::storage::remove_tree(staging.path())?))
-    })
+    let paths: Vec<&Path> = retired.iter().map(Staging::path).collect();
+    engine.remove_trees(&paths)
 }
 
 fn wanted(storage: &Storage) -> Result<HashSet<DiffId>> {

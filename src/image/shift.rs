@@ -1,7 +1,7 @@
 //! An image under an id map: what an overlay is mounted of, made if the layers as
 //! they are do not show the image's owners under that map.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::no_such;
 use crate::engine::Engine;
@@ -12,7 +12,7 @@ use crate::storage::shifted::{self, Lower, Method, Shift, Source, Tree};
 use crate::storage::{Staging, Storage, lock_alone, lock_shared, write_json};
 use crate::sys::file::{Durable, sync_file_system};
 use crate::sys::process;
-use crate::userns::IdMap;
+use crate::userns::{IdMap, Machine};
 
 /// Hears of bytes that were copied, and how many there are about; of all of them
 /// last. It is called in another process.
@@ -30,6 +30,15 @@ pub fn ensure(
 ) -> Result<Lower> {
     let storage = &engine.storage;
     let base = engine.default_map();
+    if !base.is_single() {
+        let single = storage.single_layers(layers)?;
+        if !single.is_empty() {
+            let restored =
+                engine.in_namespace(|| single.iter().try_for_each(|id| storage.restore_owners(id)));
+            // The ids that there are now may be too few for it.
+            restored.map_err(|error| error.hint(Machine::of(&engine.settings).more_ids()))?;
+        }
+    }
     // With one id every file is the caller's, under any map.
     if base.is_single() || map == base || layers.is_empty() {
         return Ok(storage.plain(layers));
@@ -38,36 +47,37 @@ pub fn ensure(
         return Ok(storage.plain(layers));
     };
     let forced = forced()?;
-    let there = |method| {
-        let methods: &[Method] = match (forced, method) {
-            (None, Method::Metadata) => &[Method::Metadata, Method::Copy],
-            _ => &[method],
-        };
+    let there = |methods: &[Method]| {
         methods.iter().find_map(|&method| {
             let dir = storage.shifted_tree(id, &shift, method);
             dir.exists()
                 .then(|| storage.shifted_lower(&dir, layers, method))
         })
     };
-    let known = match forced {
-        Some(method) => Some(method),
-        None => remembered(storage),
-    };
-    if let Some(found) = known.and_then(there) {
+    let metadata_works = remembered(storage);
+    if let Some(found) = there(methods(forced, metadata_works)) {
         return Ok(found);
     }
     let dir = storage.image(id);
     // So the image stays, and one at a time makes trees of it.
     let _image = lock_shared(&dir).map_err(|_| no_such(id.as_str()))?;
     let _maker = lock_alone(&dir.join("config.json")).map_err(|_| no_such(id.as_str()))?;
-    let method = match known {
-        Some(method) => method,
-        None => find_out(engine)?,
+    let metadata_works = match forced {
+        Some(Method::Reflink | Method::Copy) => false,
+        _ => metadata_works || find_out(engine)?,
     };
-    if let Some(found) = there(method) {
+    if !metadata_works && forced == Some(Method::Metadata) {
+        return Err(Error::other(
+            "CORACLE_SHIFT is metadata, which no overlay in a user namespace takes here",
+        )
+        .hint("Linux 6.16 is the first where it does"));
+    }
+    let methods = methods(forced, metadata_works);
+    if let Some(found) = there(methods) {
         return Ok(found);
     }
-    let staging = storage.stage()?;
+    let method = methods[0];
+    let staging = storage.stage_apart()?;
     let made = make(engine, &staging, layers, &shift, method, progress)
         .and_then(|()| publish(storage, &staging, id, &shift, method));
     if made.is_err() {
@@ -136,7 +146,7 @@ fn publish(
     id: &ImageId,
     shift: &Shift,
     method: Method,
-) -> Result<std::path::PathBuf> {
+) -> Result<PathBuf> {
     let target = storage.shifted_tree(id, shift, method);
     let all = storage.shifted();
     std::fs::create_dir_all(&all).tried(|| format!("make {}", all.display()))?;
@@ -160,35 +170,38 @@ fn forced() -> Result<Option<Method>> {
     }
 }
 
-/// The best method of this kernel, found by trying it once, and remembered.
-fn find_out(engine: &Engine) -> Result<Method> {
-    let staging = engine.storage.stage()?;
-    let works = engine.in_namespace(|| shifted::metadata_works(staging.path()))?;
-    let (method, word) = match works {
-        true => (Method::Metadata, METADATA),
-        false => (Method::Copy, COPY),
-    };
-    let file = memory(&engine.storage);
-    let _ = std::fs::create_dir_all(engine.storage.cache());
-    // What cannot be remembered is tried again.
-    let _ = crate::sys::file::write_whole(&file, word.as_bytes(), Durable::No);
-    Ok(method)
-}
-
-const METADATA: &str = "metadata";
-const COPY: &str = "copy";
-
-fn remembered(storage: &Storage) -> Option<Method> {
-    match std::fs::read_to_string(memory(storage)).ok()?.as_str() {
-        METADATA => Some(Method::Metadata),
-        COPY => Some(Method::Copy),
-        _ => None,
+/// What will do, the best first.
+fn methods(forced: Option<Method>, metadata_works: bool) -> &'static [Method] {
+    match forced {
+        Some(Method::Metadata) => &[Method::Metadata],
+        Some(Method::Reflink) => &[Method::Reflink],
+        Some(Method::Copy) => &[Method::Copy],
+        // A copy that is there costs nothing any more.
+        None if metadata_works => &[Method::Metadata, Method::Copy],
+        None => &[Method::Copy],
     }
 }
 
+/// Whether this kernel's overlay takes metadata alone, found by trying. That it does
+/// is remembered; what keeps it from that may pass.
+fn find_out(engine: &Engine) -> Result<bool> {
+    let staging = engine.storage.stage()?;
+    let works = engine.in_namespace(|| shifted::metadata_works(staging.path()))?;
+    if works {
+        let _ = std::fs::create_dir_all(engine.storage.cache());
+        // What cannot be remembered is tried again.
+        let _ = std::fs::File::create(memory(&engine.storage));
+    }
+    Ok(works)
+}
+
+fn remembered(storage: &Storage) -> bool {
+    memory(storage).exists()
+}
+
 /// One for each kernel.
-fn memory(storage: &Storage) -> std::path::PathBuf {
+fn memory(storage: &Storage) -> PathBuf {
     let kernel = rustix::system::uname();
     let release = kernel.release().to_string_lossy().replace('/', "_");
-    storage.cache().join(Path::new(&format!("shift-{release}")))
+    storage.cache().join(format!("metadata-layers-{release}"))
 }

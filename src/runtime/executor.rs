@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use libcontainer::oci_spec::runtime::{Capability as OciCapability, LinuxCapabili
 use libcontainer::workload::{
     Executor as Workload, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use rustix::fs::StatVfsMountFlags;
 
 use super::capability::{CapSet, Capabilities, Capability};
 use super::init;
@@ -176,10 +178,16 @@ fn become_program(program: &Path, args: &[String], env: &[String]) -> Failed {
     let error = process::exec(program.as_os_str(), args, env);
     match error.raw_os_error() {
         Some(libc::ENOENT) => failed(127, &format!("exec {}: {error}", program.display())),
-        _ => failed(
-            126,
-            &format!("exec {}: {error}: OCI permission denied", program.display()),
-        ),
+        code => Failed {
+            hint: match code {
+                Some(libc::EACCES) => closed_folder(program).or_else(|| why_not_executed(program)),
+                _ => None,
+            },
+            ..failed(
+                126,
+                &format!("exec {}: {error}: OCI permission denied", program.display()),
+            )
+        },
     }
 }
 
@@ -226,7 +234,60 @@ fn failed(exit_code: u8, message: &str) -> Failed {
     Failed {
         message: message.to_owned(),
         exit_code,
+        hint: None,
     }
+}
+
+/// What the kernel's EACCES means for a program that has its x bits: the mount that
+/// it is on, or its interpreter, is noexec. Nothing where that cannot be told.
+fn why_not_executed(program: &Path) -> Option<String> {
+    let is_noexec = |path: &Path| {
+        let found = rustix::fs::statvfs(path);
+        found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
+    };
+    let mend = "mount it with the option exec";
+    if is_noexec(program) {
+        return Some(format!(
+            "{} is on a mount that is noexec: {mend}",
+            program.display()
+        ));
+    }
+    // execve(2), interpreter scripts.
+    let mut line = [0; 256];
+    let length = std::fs::File::open(program).ok()?.read(&mut line).ok()?;
+    let line = String::from_utf8_lossy(&line[..length]).into_owned();
+    let line = line.strip_prefix("#!")?.lines().next()?.trim();
+    let interpreter = Path::new(line.split([' ', '\t']).next()?);
+    // It is the image's to say, and shown on a terminal.
+    if line.contains(char::is_control) {
+        return None;
+    }
+    is_noexec(interpreter).then(|| {
+        format!(
+            "its interpreter {} is on a mount that is noexec: {mend}",
+            interpreter.display()
+        )
+    })
+}
+
+/// The folder on the way to `path` that we, who are the container's user by now, may
+/// not search.
+fn closed_folder(path: &Path) -> Option<String> {
+    let mut ways: Vec<&Path> = path.ancestors().collect();
+    ways.reverse();
+    let closed = ways.into_iter().find(|way| {
+        let found = way.symlink_metadata();
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    })?;
+    let folder = closed.parent()?;
+    let found = folder.symlink_metadata().ok()?;
+    Some(format!(
+        "the container's user may not search {}, which has mode {:04o} and belongs to {}:{}",
+        folder.display(),
+        found.mode() & 0o7777,
+        found.uid(),
+        found.gid()
+    ))
 }
 
 /// What execvp(3) would run, in the container's root and working directory.

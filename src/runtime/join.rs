@@ -102,6 +102,7 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failed {
         message: format!("{what}: {error}"),
         exit_code: 125,
+        hint: None,
     };
     let _ = rustix::process::setsid();
     signal::reset();
@@ -131,6 +132,7 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
                     plan.workdir
                 ),
                 exit_code: 127,
+                hint: None,
             },
             _ => failed(&format!("chdir to `{}`", plan.workdir), &words),
         };

@@ -26,6 +26,9 @@ pub(super) struct Failed {
     pub message: String,
     /// 126, 127 or 125.
     pub exit_code: u8,
+    /// What stands in the way, where that is certain.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 impl Failed {
@@ -35,7 +38,11 @@ impl Failed {
             127 => Kind::CommandNotFound,
             _ => Kind::Other,
         };
-        Error::new(kind, self.message)
+        let error = Error::new(kind, self.message);
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -51,9 +51,22 @@ pub struct Layer {
     /// None for a layer unpacked before this was noted.
     #[serde(default)]
     pub owners: Option<OwnerIds>,
+    /// Unpacked while only the caller's id was mapped: the files are the caller's,
+    /// their owners in [`OWNER`].
+    #[serde(default)]
+    pub single: bool,
     /// Whether a file may have extended attributes.
     #[serde(default = "yes")]
     pub attributes: bool,
+}
+
+impl Layer {
+    /// Whether it has files of ids that are the caller's only with subordinate ids.
+    pub fn has_other_ids(&self) -> bool {
+        let root: &[(u32, u32)] = &[(0, 1)];
+        let mut owners = self.owners.iter();
+        !self.single && owners.any(|it| it.uids != root || it.gids != root)
+    }
 }
 
 fn yes() -> bool {
@@ -158,7 +171,7 @@ pub fn unpack(
     let (id, unpacked) = std::thread::scope(|scope| {
         let (to_unpacker, pieces) = sync_channel(8);
         let (to_hasher, hashed) = sync_channel(8);
-        let reader = scope.spawn(move || read_pieces(from, &to_unpacker, &to_hasher));
+        let reader = scope.spawn(move || read_pieces(into, from, &to_unpacker, &to_hasher));
         let hasher = scope.spawn(move || digest(&hashed));
         let archive = Reader::recorded(Pieces::new(pieces), record);
         let unpacked = Unpacker::new(root, owners).unpack(archive);
@@ -182,6 +195,7 @@ pub fn unpack(
         size: unpacked.size,
         entries: unpacked.entries,
         owners: Some(unpacked.owners),
+        single: owners == Owners::Single,
         attributes: unpacked.attributes,
     };
     // Synced with the whole layer, before it is published.
@@ -225,14 +239,35 @@ fn new_root(path: &Path) -> io::Result<OwnedFd> {
 /// A piece of a stream on its way to two threads.
 type Piece = Arc<Vec<u8>>;
 
+/// After so many bytes is looked how much room is left.
+const MEASURED: usize = 32 << 20;
+/// What unpacking leaves free: others on this disk go on, and we can clear up.
+const RESERVE: u64 = 128 << 20;
+
+/// Fails before the disk is full: a few bytes may unpack to very many.
+fn room(into: &Path) -> Result<()> {
+    let found = rustix::fs::statvfs(into)?;
+    if found.f_bavail.saturating_mul(found.f_frsize) < RESERVE {
+        return Err(Error::other("no space left on device"));
+    }
+    Ok(())
+}
+
 /// Reads and decompresses `from` for both. Ends early if the unpacker gave up.
 fn read_pieces(
+    into: &Path,
     from: impl Read + Send,
     unpacker: &SyncSender<Piece>,
     hasher: &SyncSender<Piece>,
 ) -> Result<()> {
     let mut from = super::compression::decompressed(from)?;
+    let mut unmeasured = 0;
     loop {
+        if unmeasured >= MEASURED {
+            room(into)?;
+            unmeasured = 0;
+        }
+        unmeasured += PIECE;
         let mut piece = vec![0; PIECE];
         let mut filled = 0;
         while filled < PIECE {

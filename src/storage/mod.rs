@@ -31,6 +31,7 @@ pub mod compression;
 mod filesystem;
 pub mod layer;
 mod lock;
+mod owners;
 pub mod pack;
 pub mod shifted;
 mod staging;
@@ -43,7 +44,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use filesystem::FileSystem;
-pub use lock::Locked;
+pub use lock::{Claim, Locked};
 pub use staging::Staging;
 pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 
@@ -199,6 +200,18 @@ impl Storage {
     /// A folder to make something in; see [`Staging`].
     pub fn stage(&self) -> Result<Staging> {
         Staging::new(&self.root.join("staging"))
+    }
+
+    /// The right to bring the layer `id` into the store; `None` while another
+    /// process, or another thread of this one, has it.
+    pub fn claim_layer(&self, id: &DiffId) -> Result<Option<Claim>> {
+        let name = format!("layer-{}", id.hex());
+        Claim::take(self.root.join("staging").join(name))
+    }
+
+    /// The same for files by the thousand.
+    pub fn stage_apart(&self) -> Result<Staging> {
+        Staging::apart(&self.root.join("staging"))
     }
 
     /// Takes `path` out of sight: what is removed is first renamed into staging,

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat, openat2,
@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 
 use super::walk::{self, Step, Walk};
-use crate::error::{Context, Result};
+use crate::error::{Error, Result};
 
 /// Deletes `path` and all beneath it. Links are not followed; folders are held
 /// by descriptor, so that nothing swapped meanwhile leads elsewhere; folders
@@ -169,44 +169,55 @@ fn reopen_shut(
 }
 
 /// Gives what is at `path`, a path without links, and all beneath it to `owner`.
-/// What is theirs already is left alone. Everything is held by descriptor and no
-/// link is followed, so that nothing swapped meanwhile leads elsewhere; what
-/// vanishes meanwhile is passed over; what is mounted beneath `path` stays as it is.
-pub fn give_tree(path: &Path, owner: (u32, u32)) -> Result<()> {
-    let owner = Owner {
-        uid: Uid::from_raw(owner.0),
-        gid: Gid::from_raw(owner.1),
+/// What is theirs already is left alone.
+pub fn give_tree(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    let has = |found: &Stat| (found.st_uid, found.st_gid) == (uid, gid);
+    let give = |file: &OwnedFd, found: &Stat| -> io::Result<()> {
+        if has(found) {
+            return Ok(());
+        }
+        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        Ok(rustix::fs::chownat(file, c"", owner.0, owner.1, flags)?)
     };
-    let top = openat2(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::NO_SYMLINKS,
-    )
-    .tried(|| format!("open {}", path.display()))?;
-    owner.give(&top).tried(|| owner.giving(path))?;
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&top)?.st_mode);
-    if kind != FileType::Directory {
-        return Ok(());
-    }
+    each(path, |found| !has(found), give).map_err(|(at, error)| {
+        Error::from(error).tried(format_args!("give {} to {uid}:{gid}", at.display()))
+    })
+}
+
+/// Does `work` on what is at `path`, a path without links, and all beneath it that
+/// is `wanted`, folders in any case, each as a place (O_PATH). Everything is held by
+/// descriptor and no link is followed, so that nothing swapped meanwhile leads
+/// elsewhere; what vanishes meanwhile is passed over; what is mounted beneath `path`
+/// is left alone. An error comes with where it was met.
+pub fn each(
+    path: &Path,
+    wanted: impl Fn(&Stat) -> bool,
+    mut work: impl FnMut(&OwnedFd, &Stat) -> io::Result<()>,
+) -> Result<(), (PathBuf, io::Error)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let links = ResolveFlags::NO_SYMLINKS;
+    let top = openat2(CWD, path, flags, Mode::empty(), links)
+        .map_err(|error| (path.to_owned(), error.into()))?;
+    let top = visit(&top, &mut work).map_err(|error| (path.to_owned(), error))?;
     // Where we are, for an error.
     let mut at = path.to_owned();
-    let mut open = vec![Folder::open(top.as_fd()).tried(|| format!("read {}", at.display()))?];
+    let mut open: Vec<Folder> = top.into_iter().collect();
     while let Some(folder) = open.last_mut() {
         let Some(name) = folder.rest.pop() else {
             let done = open.pop().expect("there is a last");
             if let Some(above) = open.last_mut() {
-                above.come_back(&done).tried(|| owner.giving(&at))?;
+                above
+                    .come_back(&done)
+                    .map_err(|error| (at.clone(), error))?;
                 at.pop();
             }
             continue;
         };
         let here = folder.fd.as_ref().expect("the last one is held");
         let entry = |name: &CStr| at.join(OsStr::from_bytes(name.to_bytes()));
-        let deeper = owner
-            .entry(here, &name)
-            .tried(|| owner.giving(&entry(&name)))?;
+        let deeper =
+            visit_entry(here, &name, &wanted, &mut work).map_err(|error| (entry(&name), error))?;
         if let Some(deeper) = deeper {
             at = entry(&name);
             if let Some(far) = open.len().checked_sub(DEEPEST) {
@@ -218,60 +229,45 @@ pub fn give_tree(path: &Path, owner: (u32, u32)) -> Result<()> {
     Ok(())
 }
 
-/// Whose a tree is to be.
-struct Owner {
-    uid: Uid,
-    gid: Gid,
+/// Does `work` on the entry `name` of `folder`; a folder is given back to be walked.
+fn visit_entry(
+    folder: &OwnedFd,
+    name: &CStr,
+    wanted: &impl Fn(&Stat) -> bool,
+    work: &mut impl FnMut(&OwnedFd, &Stat) -> io::Result<()>,
+) -> io::Result<Option<Folder>> {
+    use rustix::io::Errno;
+    let found = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result?,
+    };
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory && !wanted(&found) {
+        return Ok(None);
+    }
+    let opened = openat2(
+        folder,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS,
+    );
+    match opened {
+        // Gone, or the place of another mount.
+        Err(Errno::NOENT | Errno::XDEV) => Ok(None),
+        result => visit(&result?, work),
+    }
 }
 
-impl Owner {
-    fn giving(&self, path: &Path) -> String {
-        format!("give {} to {}:{}", path.display(), self.uid, self.gid)
-    }
-
-    fn has(&self, found: &rustix::fs::Stat) -> bool {
-        (found.st_uid, found.st_gid) == (self.uid.as_raw(), self.gid.as_raw())
-    }
-
-    fn give(&self, file: &OwnedFd) -> io::Result<()> {
-        if self.has(&rustix::fs::fstat(file)?) {
-            return Ok(());
-        }
-        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        let (uid, gid) = (Some(self.uid), Some(self.gid));
-        Ok(rustix::fs::chownat(file, c"", uid, gid, flags)?)
-    }
-
-    /// Gives the entry `name` of `folder`; a folder is given back to be walked.
-    fn entry(&self, folder: &OwnedFd, name: &CStr) -> io::Result<Option<Folder>> {
-        use rustix::io::Errno;
-        let found = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(None),
-            result => result?,
-        };
-        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-        if !is_folder && self.has(&found) {
-            return Ok(None);
-        }
-        let opened = openat2(
-            folder,
-            name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS,
-        );
-        let file = match opened {
-            // Gone, or the place of another mount.
-            Err(Errno::NOENT | Errno::XDEV) => return Ok(None),
-            result => result?,
-        };
-        self.give(&file)?;
-        // It may have become a folder, or something else, since it was looked at.
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        match kind {
-            FileType::Directory => Folder::open(file.as_fd()).map(Some),
-            _ => Ok(None),
-        }
+fn visit(
+    file: &OwnedFd,
+    work: &mut impl FnMut(&OwnedFd, &Stat) -> io::Result<()>,
+) -> io::Result<Option<Folder>> {
+    // It may have become something else since it was looked at.
+    let found = rustix::fs::fstat(file)?;
+    work(file, &found)?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::Directory => Folder::open(file.as_fd()).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -63,6 +63,18 @@ pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// The bits that new files do not get (umask(2)).
+pub fn creation_mask() -> Mode {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    mask
+}
+
+/// Sets the bits that new files do not get.
+pub fn set_creation_mask(mask: Mode) {
+    rustix::process::umask(mask);
+}
+
 /// How far a write must have got when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {

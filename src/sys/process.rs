@@ -60,6 +60,24 @@ pub enum Fork {
     Child,
 }
 
+/// Makes names of hosts be looked up in /etc/hosts and by DNS alone, as glibc does
+/// itself: what else nsswitch.conf(5) names are modules, which a static program
+/// can only load where the machine's glibc is the one it was built with.
+pub fn resolve_by_files_and_dns() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn __nss_configure_lookup(
+                database: *const libc::c_char,
+                services: *const libc::c_char,
+            ) -> libc::c_int;
+        }
+        // SAFETY: both are constant strings that end in a zero; glibc copies them
+        // and takes its own lock (nss.h). Where it refuses, nothing has changed.
+        unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
+    }
+}
+
 /// Forks this process, memory and descriptors (fork(2)).
 pub fn fork(_proof: SoleThread) -> Result<Fork> {
     // SAFETY: `SoleThread` proves there is no other thread, so no lock in the

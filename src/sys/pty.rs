@@ -14,6 +14,17 @@ pub struct Raw {
     before: Termios,
 }
 
+/// Lets `terminal` show nothing of what is typed, until the value is dropped.
+pub fn silent(terminal: BorrowedFd<'_>) -> io::Result<Raw> {
+    use rustix::termios::LocalModes;
+    let terminal = terminal.try_clone_to_owned()?;
+    let before = rustix::termios::tcgetattr(&terminal)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    rustix::termios::tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
+    Ok(Raw { terminal, before })
+}
+
 /// Puts `terminal` into raw mode: every byte goes through as typed.
 pub fn raw(terminal: BorrowedFd<'_>) -> io::Result<Raw> {
     let terminal = terminal.try_clone_to_owned()?;

@@ -261,11 +261,36 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
+    forked(proof, Some(map), work)
+}
+
+/// Does `work` in a forked child, the caller as before, and gives back what it
+/// returns: for what needs threads, or memory that is not to stay.
+pub fn apart<T, F>(proof: SoleThread, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    forked(proof, None, work)
+}
+
+fn forked<T, F>(proof: SoleThread, map: Option<&IdMap>, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
         Fork::Child => {
             drop(ours);
-            report(&theirs, enter(proof, map, &theirs).and_then(|()| work()))
+            let entered = match map {
+                Some(map) => enter(proof, map, &theirs),
+                None => {
+                    process::die_with_parent(libc::SIGKILL);
+                    Ok(())
+                }
+            };
+            report(&theirs, entered.and_then(|()| work()))
         }
         Fork::Parent(child) => {
             drop(theirs);
@@ -343,13 +368,13 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
 
 fn serve<T: DeserializeOwned>(
     child: &crate::sys::Process,
-    map: &IdMap,
+    map: Option<&IdMap>,
     socket: &OwnedFd,
 ) -> Result<Report<T>> {
     let (message, _) = socket::receive(socket)?;
-    if message != b"map" {
+    let (b"map", Some(map)) = (&*message, map) else {
         return heard(socket, message);
-    }
+    };
     if let Err(error) = write_map(child.pid(), map) {
         let _ = child.signal(libc::SIGKILL);
         return Err(error);
@@ -367,6 +392,5 @@ fn heard<T: DeserializeOwned>(socket: &OwnedFd, mut bytes: Vec<u8>) -> Result<Re
         }
         bytes.extend(message);
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|_| Error::other("the process in the user namespace died"))
+    serde_json::from_slice(&bytes).map_err(|_| Error::other("the process that was to do it died"))
 }

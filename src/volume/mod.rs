@@ -382,19 +382,8 @@ pub fn remove(
             Removed::InUse(users)
         });
     }
-    discard(engine, &staging)?;
+    engine.remove_tree(staging.path())?;
     Ok(results)
-}
-
-/// Deletes what has been taken out of sight; in the user namespace, once for
-/// all, if there are files of other ids.
-fn discard(engine: &Engine, retired: &Staging) -> Result<()> {
-    let path = retired.path();
-    if storage::remove_tree(path).is_ok() {
-        return Ok(());
-    }
-    engine
-        .in_namespace(|| storage::remove_tree(path).tried(|| format!("remove {}", path.display())))
 }
 
 #[cfg(test)]

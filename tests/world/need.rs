@@ -13,6 +13,8 @@ pub enum Need {
     Tun,
     Pasta,
     Mandoc,
+    /// Debian's docker-registry.
+    Registry,
     /// cgroup v2 alone, and cgroups may be made beside or beneath ours. Never a
     /// failure, as the next.
     OwnCgroup,
@@ -32,6 +34,7 @@ impl Need {
                 .is_ok(),
             Self::Pasta => program("pasta"),
             Self::Mandoc => program("mandoc"),
+            Self::Registry => program("docker-registry"),
             Self::OwnCgroup => own_cgroup().is_some(),
             Self::Cgroups => cgroups(),
         };

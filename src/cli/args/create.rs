@@ -11,7 +11,7 @@ use crate::cli::args::host::{Host, Lookup, clean};
 use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
-    csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
+    csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused, registry,
     resources, security, userns,
 };
 use crate::cli::at_least;
@@ -43,6 +43,8 @@ pub struct CreateArgs {
     pub process: process::Args,
     #[command(flatten)]
     pub refused: refused::Refused,
+    #[command(flatten)]
+    pub registry: registry::Args,
     #[command(flatten)]
     pub resources: resources::Args,
     #[command(flatten)]
@@ -643,7 +645,6 @@ mod tests {
             (&["--health-cmd=x", "i"][..], "--health-cmd"),
             (&["--healthcheck-interval", "5s", "i"], "--health-interval"),
             (&["--pod", "p", "i"], "--pod"),
-            (&["--tls-verify=false", "i"], "--tls-verify"),
             (&["--rmi", "i"], "--rmi"),
         ] {
             assert_eq!(

@@ -1,6 +1,7 @@
 //! Which image: the platform, and whether it is pulled.
 
 use crate::error::{Error, Result};
+use crate::image::{Policy, Wanted};
 
 /// Flags of the image that a container is made of.
 #[derive(clap::Args, Debug, Clone)]
@@ -35,83 +36,55 @@ pub struct Args {
     pub disable_content_trust: bool,
 }
 
-/// `--pull`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pull {
-    /// Where there is none of that name.
-    #[default]
-    Missing,
-    Always,
-    /// Where the registry has another one.
-    Newer,
-    Never,
-}
-
-/// The platform asked for; what is not said is the machine's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Platform {
-    pub os: Option<String>,
-    pub arch: Option<String>,
-    pub variant: Option<String>,
-}
-
-impl Platform {
-    /// Whether an image of this platform is one asked for.
-    pub fn takes(&self, os: &str, arch: &str, variant: &str) -> bool {
-        // What uname(2) calls them is taken too.
-        let spelled = |arch: &str| match arch {
-            "x86_64" | "x86-64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            "i386" | "i686" => "386".to_owned(),
-            other => other.to_owned(),
-        };
-        self.os.as_deref().is_none_or(|it| it == os)
-            && self
-                .arch
-                .as_deref()
-                .is_none_or(|it| spelled(it) == spelled(arch))
-            && self
-                .variant
-                .as_deref()
-                .is_none_or(|it| variant.is_empty() || it == variant)
-    }
-}
-
 impl Args {
-    pub fn pull_policy(&self) -> Result<Pull> {
-        let text = self.pull.as_deref().unwrap_or("");
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "" | "missing" | "ifmissing" | "ifnotpresent" => Pull::Missing,
-            "always" => Pull::Always,
-            "newer" | "ifnewer" => Pull::Newer,
-            "never" => Pull::Never,
-            _ => return Err(Error::usage(format!("unsupported pull policy {text:?}"))),
-        })
+    pub fn pull_policy(&self) -> Result<Policy> {
+        policy(self.pull.as_deref().unwrap_or(""))
     }
 
-    pub fn wanted_platform(&self) -> Result<Platform> {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let flag = |text: &Option<String>| text.as_deref().and_then(some);
-        let Some(platform) = flag(&self.platform) else {
-            return Ok(Platform {
-                os: flag(&self.os),
-                arch: flag(&self.arch),
-                variant: flag(&self.variant),
-            });
-        };
-        if self.arch.is_some() || self.os.is_some() {
-            return Err(Error::usage(
-                "--platform option can not be specified with --arch or --os",
-            ));
-        }
-        let mut parts = platform.splitn(3, '/');
-        let mut next = || parts.next().and_then(some);
-        Ok(Platform {
-            os: next(),
-            arch: next(),
-            variant: next().or_else(|| flag(&self.variant)),
-        })
+    pub fn wanted_platform(&self) -> Result<Wanted> {
+        platform(&self.platform, &self.os, &self.arch, &self.variant)
     }
+}
+
+/// When an image is pulled, in Podman's words; the empty word is "missing".
+pub fn policy(text: &str) -> Result<Policy> {
+    Ok(match text.to_ascii_lowercase().as_str() {
+        "" | "missing" | "ifmissing" | "ifnotpresent" => Policy::Missing,
+        "always" => Policy::Always,
+        "newer" | "ifnewer" => Policy::Newer,
+        "never" => Policy::Never,
+        _ => return Err(Error::usage(format!("unsupported pull policy {text:?}"))),
+    })
+}
+
+/// The platform that four flags ask for.
+pub fn platform(
+    platform: &Option<String>,
+    os: &Option<String>,
+    arch: &Option<String>,
+    variant: &Option<String>,
+) -> Result<Wanted> {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let flag = |text: &Option<String>| text.as_deref().and_then(some);
+    let Some(platform) = flag(platform) else {
+        return Ok(Wanted {
+            os: flag(os),
+            arch: flag(arch),
+            variant: flag(variant),
+        });
+    };
+    if arch.is_some() || os.is_some() {
+        return Err(Error::usage(
+            "--platform option can not be specified with --arch or --os",
+        ));
+    }
+    let mut parts = platform.splitn(3, '/');
+    let mut next = || parts.next().and_then(some);
+    Ok(Wanted {
+        os: next(),
+        arch: next(),
+        variant: next().or_else(|| flag(variant)),
+    })
 }
 
 #[cfg(test)]
@@ -132,10 +105,10 @@ mod tests {
     #[test]
     fn pull_policies_are_podmans() {
         for (text, policy) in [
-            ("", Pull::Missing),
-            ("ALWAYS", Pull::Always),
-            ("newer", Pull::Newer),
-            ("never", Pull::Never),
+            ("", Policy::Missing),
+            ("ALWAYS", Policy::Always),
+            ("newer", Policy::Newer),
+            ("never", Policy::Never),
         ] {
             let given = args(&["--pull", text]).pull_policy().unwrap();
             assert_eq!(given, policy, "{text}");

@@ -23,6 +23,7 @@ pub mod network;
 pub mod number;
 pub mod process;
 pub mod refused;
+pub mod registry;
 pub mod resources;
 pub mod security;
 pub mod select;

@@ -56,10 +56,7 @@ const fn or(mut flag: Flag, alias: &'static str) -> Flag {
 
 /// In the order of podman-run(1).
 const FLAGS: &[Flag] = &[
-    value("authfile"),
-    value("cert-dir"),
     value("chrootdirs"),
-    value("creds"),
     value("decryption-key"),
     value("gpus"),
     or(unless("health-cmd", &["none"]), "healthcheck-command"),
@@ -82,14 +79,11 @@ const FLAGS: &[Flag] = &[
     value("pod-id-file"),
     value("rdt-class"),
     value("requires"),
-    value("retry"),
-    value("retry-delay"),
     boolean("rootfs", &["false"]),
     unless("sdnotify", &["ignore"]),
     unless("seccomp-policy", &["default"]),
     value("secret"),
     value("signature-policy"),
-    boolean("tls-verify", &["true"]),
 ];
 
 /// Of `run` alone.

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use crate::cli::args::select::latest;
 use crate::cli::{Example, at_least};
 use crate::container;
-use crate::container::explain::{self, Access, Explained, Owner, PathReport, Range, with_name};
+use crate::container::explain::{
+    self, Access, Explained, Owner, PathReport, Range, safe, with_name,
+};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::value::to_value;
@@ -36,8 +38,14 @@ pub struct Args {
     #[arg(long, short = 'u', value_name = "USER")]
     user: Option<String>,
 
-    #[arg(value_names = ["CONTAINER", "PATH"])]
-    operands: Vec<String>,
+    #[arg(value_name = "CONTAINER")]
+    container: Option<String>,
+
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    #[arg(hide = true)]
+    rest: Vec<String>,
 }
 
 pub const EXAMPLES: &[Example] = &[
@@ -55,17 +63,17 @@ pub const EXAMPLES: &[Example] = &[
     },
 ];
 
-pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let name = if args.latest {
-        latest(engine)?
-    } else {
-        at_least(1, args.operands.len())?;
-        args.operands.remove(0)
-    };
-    if args.operands.len() > 1 {
+pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    let too_many = args.path.is_some() && args.latest;
+    if too_many || !args.rest.is_empty() {
         return Err(Error::usage("`explain` takes one CONTAINER and one PATH"));
     }
-    let path = args.operands.pop().map(PathBuf::from);
+    let (name, path) = match (args.latest, args.container) {
+        // The first operand is the only one then.
+        (true, path) => (latest(engine)?, path.map(PathBuf::from)),
+        (false, Some(name)) => (name, args.path),
+        (false, None) => return Err(at_least(1, 0).expect_err("there is none")),
+    };
     container::sweep(engine)?;
     let found = container::find(&engine.storage, &name)?;
     let user = args.user.as_deref();
@@ -116,7 +124,7 @@ fn plain(output: &mut Output, it: &Explained, default: &IdMap) {
         }
         text.push_str(&format!(
             "{}\t{}\t{}\t{}\n",
-            mount.destination.display(),
+            safe(&mount.destination),
             mount.kind,
             mount.source,
             mount.options.join(",")
@@ -193,7 +201,7 @@ fn pair(uid: Option<u32>, gid: Option<u32>, user: &str, group: &str) -> String {
 fn show_path(output: &mut Output, it: &PathReport, user: &Owner, default: &IdMap) {
     output.line(format_args!(
         "{} ({}, mode {})",
-        it.path.display(),
+        safe(&it.path),
         it.kind,
         it.mode
     ));
@@ -202,8 +210,8 @@ fn show_path(output: &mut Output, it: &PathReport, user: &Owner, default: &IdMap
     }
     output.line(format_args!("  owner    {}", both(&it.owner, default)));
     match &it.host_path {
-        Some(path) => output.line(format_args!("  from     {}", path.display())),
-        None => output.line(format_args!("  mount    {}", it.mount.display())),
+        Some(path) => output.line(format_args!("  from     {}", safe(path))),
+        None => output.line(format_args!("  mount    {}", safe(&it.mount))),
     }
     let who = with_name(user.uid.unwrap_or_default(), &user.user);
     output.line(format_args!("  user {who} may"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cgroup::{self, Cgroup, Mode};
+use crate::cgroup::{self, Cgroup};
 use crate::cli::args::filter::policy;
 use crate::container::options::{
     DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
@@ -924,7 +924,7 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
         ipc_mode: namespace_mode(&options.ipc),
         cgroup: "",
         cgroups: match options.cgroup.mode {
-            Mode::Disabled => "disabled",
+            cgroup::Mode::Disabled => "disabled",
             _ => "default",
         },
         links: None,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
 use crate::cli::args::host::{Caller, Lookup, Neighbour};
-use crate::cli::args::image::Pull;
+use crate::cli::image::steps::{Steps, warn_of_platform};
 use crate::container::options::LogDriver;
 use crate::container::remove::{Removal, remove};
 use crate::container::{self, ImageUse, Record, name};
@@ -34,21 +34,7 @@ pub struct Made {
 /// Checks everything that can be checked and makes the record. Touches nothing but
 /// a container that `--replace` names.
 pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
-    let wanted = args.image()?;
-    let policy = args.image.pull_policy()?;
-    if matches!(policy, Pull::Always | Pull::Newer) {
-        return Err(Error::unsupported(format_args!(
-            "--pull={}",
-            args.image.pull.as_deref().unwrap_or_default()
-        )));
-    }
-    container::sweep(engine)?;
-    let (image, lock) = hold(&engine.storage, wanted)?;
-    let platform = args.image.wanted_platform()?;
-    if !platform.takes(&image.os, &image.architecture, &image.variant) {
-        return Err(Error::not_found(format!("{wanted}: image not known"))
-            .hint("the image of that name is for another platform, and pulling is not supported by coracle yet"));
-    }
+    let (image, lock) = bring(engine, args, output)?;
     let caller = Caller::read()?.with(&engine.settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
@@ -131,14 +117,23 @@ pub fn renamed(made: Made, attempt: u32) -> Made {
     }
 }
 
-/// The image that `wanted` names, held so that it is not removed meanwhile.
-fn hold(storage: &Storage, wanted: &str) -> Result<(Image, Locked)> {
-    let found = image::find(storage, wanted).map_err(|error| match error.kind() {
-        Kind::NotFound => error.hint("pulling from registries is not supported by coracle yet: `coracle load` or `coracle import` brings an image"),
-        _ => error,
-    })?;
-    let lock = found.lock(storage)?;
-    Ok((found, lock))
+/// The image that is named, from the store or from a registry, held so that it is
+/// not removed meanwhile.
+fn bring(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<(Image, Locked)> {
+    let wanted = args.image.wanted_platform()?;
+    let pull = image::Pull {
+        text: args.image()?,
+        policy: args.image.pull_policy()?,
+        wanted: &wanted,
+        options: &args.registry.options()?,
+    };
+    container::sweep(engine)?;
+    output.flush();
+    let mut steps = Steps::new(output, args.image.quiet);
+    let image = image::pull(engine, &pull, &mut |step| steps.tell(step))?;
+    warn_of_platform(output, &image, &wanted);
+    let lock = image.lock(&engine.storage)?;
+    Ok((image, lock))
 }
 
 fn defaults(image: &Image) -> ImageDefaults {

@@ -1,6 +1,6 @@
 use std::fs::File;
 
-use super::load::told;
+use super::steps::Steps;
 use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
@@ -83,11 +83,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         platform,
     };
     container::sweep(engine)?;
-    let image = image::import(engine, import, &mut |step| {
-        if !args.quiet {
-            output.notice(told(&step));
-        }
-    })?;
+    let mut steps = Steps::new(output, args.quiet);
+    let image = image::import(engine, import, &mut |step| steps.tell(step))?;
     output.line(format_args!("sha256:{}", image.id));
     Ok(0)
 }

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
+use super::steps::Steps;
 use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::image::{self, Input, Step};
+use crate::image::{self, Input};
 use crate::output::Output;
 
 /// Load image(s) from a tar archive
@@ -48,11 +49,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         None => Input::Stdin,
     };
     container::sweep(engine)?;
-    let loaded = image::load(engine, &input, &mut |step| {
-        if !args.quiet {
-            output.notice(told(&step));
-        }
-    })?;
+    let mut steps = Steps::new(output, args.quiet);
+    let loaded = image::load(engine, &input, &mut |step| steps.tell(step))?;
     for loaded in loaded {
         if loaded.names.is_empty() {
             output.line(format_args!("Loaded image: sha256:{}", loaded.image.id));
@@ -62,14 +60,4 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// Podman's line for a step.
-pub fn told(step: &Step) -> String {
-    match step {
-        Step::Begun => "Getting image source signatures".to_owned(),
-        Step::Layer(digest) => format!("Copying blob {digest}"),
-        Step::Config(id) => format!("Copying config sha256:{id}"),
-        Step::Manifest => "Writing manifest to image destination".to_owned(),
-    }
 }

@@ -10,7 +10,10 @@ pub mod inspect;
 mod list;
 mod load;
 pub mod prune;
+mod pull;
+mod push;
 mod remove;
+pub mod steps;
 mod tag;
 mod untag;
 
@@ -22,6 +25,8 @@ pub const COMMANDS: &[Command] = &[
     command!(list, "image ls", "image list", "images"),
     command!(load, "image load", "load"),
     command!(prune, "image prune"),
+    command!(pull, "image pull", "pull"),
+    command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),
     command!(tag, "image tag", "tag"),
     command!(untag, "image untag", "untag"),

@@ -5,6 +5,8 @@ use super::{Command, command, completion};
 mod df;
 mod doctor;
 mod info;
+mod login;
+mod logout;
 mod prune;
 mod reset;
 mod unshare;
@@ -15,6 +17,8 @@ pub const COMMANDS: &[Command] = &[
     command!(df, "system df"),
     doctor::COMMAND,
     command!(info, "system info", "info"),
+    command!(login, "login"),
+    command!(logout, "logout"),
     command!(prune, "system prune"),
     command!(reset, "system reset"),
     command!(unshare, "unshare"),

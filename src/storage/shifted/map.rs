@@ -294,6 +294,7 @@ mod tests {
                 uids: uids.to_vec(),
                 gids: gids.to_vec(),
             }),
+            single: false,
             attributes: false,
         })
     }

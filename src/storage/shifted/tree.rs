@@ -14,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps, Uid,
@@ -90,9 +90,11 @@ pub fn make(
                 layers: all,
             }],
             working: 0,
+            idle: 0,
             error: None,
         }),
-        wake: Condvar::new(),
+        more: Condvar::new(),
+        ended: Condvar::new(),
         links: (0..64).map(|_| Mutex::default()).collect(),
         stop: AtomicBool::new(false),
         files: AtomicU64::new(0),
@@ -156,6 +158,8 @@ struct Queue {
     folders: Vec<Folder>,
     /// How many folders are being made.
     working: usize,
+    /// How many workers have nothing to do.
+    idle: usize,
     /// The first there was.
     error: Option<Error>,
 }
@@ -175,7 +179,9 @@ struct Job<'a> {
     /// Whether a redirect may lead into the layers.
     direct: bool,
     queue: Mutex<Queue>,
-    wake: Condvar,
+    /// There are folders to make, or there will be none.
+    more: Condvar,
+    ended: Condvar,
     links: Vec<Mutex<Links>>,
     stop: AtomicBool,
     files: AtomicU64,
@@ -188,14 +194,13 @@ impl Job<'_> {
     fn watch(&self, tell: &mut dyn FnMut(u64)) {
         const NOW_AND_THEN: Duration = Duration::from_millis(100);
         let mut queue = lock(&self.queue);
-        let mut told = Instant::now();
         while !queue.is_done() {
-            let waited = self.wake.wait_timeout(queue, NOW_AND_THEN);
-            queue = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-            if told.elapsed() >= NOW_AND_THEN {
+            let waited = self.ended.wait_timeout(queue, NOW_AND_THEN);
+            let (still, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = still;
+            if waited.timed_out() {
                 drop(queue);
                 tell(self.bytes.load(Ordering::Relaxed));
-                told = Instant::now();
                 queue = lock(&self.queue);
             }
         }
@@ -204,20 +209,19 @@ impl Job<'_> {
     /// The next folder; none when all are done or one failed.
     fn next(&self) -> Option<Folder> {
         let mut queue = lock(&self.queue);
-        loop {
-            if queue.is_done() {
-                self.wake.notify_all();
-                return None;
-            }
+        while !queue.is_done() {
             if let Some(folder) = queue.folders.pop() {
                 queue.working += 1;
                 return Some(folder);
             }
+            queue.idle += 1;
             queue = self
-                .wake
+                .more
                 .wait(queue)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
         }
+        None
     }
 
     fn done(&self, folder: &Folder, result: Result<Vec<Folder>>) {
@@ -234,7 +238,13 @@ impl Job<'_> {
                 queue.error.get_or_insert(error);
             }
         }
-        self.wake.notify_all();
+        if queue.is_done() {
+            self.more.notify_all();
+            self.ended.notify_all();
+        } else if queue.idle > 0 && queue.folders.len() > 1 {
+            // One is for us.
+            self.more.notify_all();
+        }
     }
 }
 
@@ -657,9 +667,7 @@ fn longest_redirect(tree: &OwnedFd) -> usize {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {

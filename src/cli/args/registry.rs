@@ -1,0 +1,127 @@
+//! How registries are spoken to: flags of `pull`, `push`, `run` and their like.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::registry::{Credentials, Options};
+
+#[derive(clap::Args, Debug, Clone, Default)]
+#[group(skip)]
+pub struct Args {
+    /// Read credentials from this file
+    #[arg(long, value_name = "PATH")]
+    pub authfile: Option<PathBuf>,
+
+    /// Use the certificates of this folder
+    #[arg(long, value_name = "PATH")]
+    pub cert_dir: Option<PathBuf>,
+
+    /// Credentials for the registry
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    pub creds: Option<String>,
+
+    /// How often to try again what fails for a moment
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "3",
+        hide_default_value = true
+    )]
+    pub retry: String,
+
+    /// How long to wait before that
+    #[arg(long, value_name = "DURATION")]
+    pub retry_delay: Option<String>,
+
+    /// Require HTTPS and check certificates
+    #[arg(long, action = clap::ArgAction::Set, value_name = "BOOL", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true",
+          value_parser = crate::cli::parse_bool)]
+    pub tls_verify: Option<bool>,
+}
+
+impl Args {
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            tls_verify: self.tls_verify,
+            credentials: self.creds.as_deref().map(Credentials::parse).transpose()?,
+            authfile: authfile(&self.authfile)?,
+            cert_dir: self.cert_dir.clone(),
+            retry: self.retry.parse().map_err(|_| {
+                Error::usage(format!(
+                    "invalid argument {:?} for \"--retry\" flag: strconv.ParseUint: parsing {:?}: invalid syntax",
+                    self.retry, self.retry
+                ))
+            })?,
+            retry_delay: self.retry_delay.as_deref().map(delay).transpose()?,
+        })
+    }
+}
+
+/// `--authfile`, which must be there to be read.
+pub fn authfile(given: &Option<PathBuf>) -> Result<Option<PathBuf>> {
+    match given.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) if !path.exists() => Err(Error::usage(format!(
+            "credential file is not accessible: faccessat {}: no such file or directory",
+            path.display()
+        ))),
+        other => Ok(other.cloned()),
+    }
+}
+
+fn delay(text: &str) -> Result<Duration> {
+    super::filter::duration(text)
+        .and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| Error::usage(format!("time: invalid duration {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn options(flags: &[&str]) -> Result<Options> {
+        use clap::Parser;
+        Line::parse_from(std::iter::once(&"x").chain(flags))
+            .args
+            .options()
+    }
+
+    #[test]
+    fn flags_are_read_as_podman_does() {
+        assert_eq!(options(&[]).unwrap(), Options::default());
+        let some = options(&[
+            "--tls-verify=false",
+            "--creds=me:a:b",
+            "--retry=5",
+            "--retry-delay=1m30s",
+        ])
+        .unwrap();
+        assert_eq!(some.tls_verify, Some(false));
+        assert_eq!(some.retry, 5);
+        assert_eq!(some.retry_delay, Some(Duration::from_secs(90)));
+        assert_eq!(
+            some.credentials,
+            Some(Credentials::Password {
+                user: "me".into(),
+                password: "a:b".into()
+            })
+        );
+        assert_eq!(options(&["--tls-verify"]).unwrap().tls_verify, Some(true));
+        for bad in [
+            "--creds=:x",
+            "--retry=-1",
+            "--retry-delay=x",
+            "--retry-delay=-1s",
+            "--authfile=/nowhere/x",
+        ] {
+            assert!(options(&[bad]).is_err(), "{bad}");
+        }
+    }
+}
