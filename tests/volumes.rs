@@ -906,6 +906,14 @@ fn an_empty_volume_is_filled_by_whoever_has_something() {
         inside(&world, "-v v:/data IMAGE", "ls /data; rm /data/seed"),
         "seed\n"
     );
+    // Whoever has it mounted sees it filled, and goes on in the same volume.
+    world
+        .coracle("run -d --name it --network=none -v w:/nothing IMAGE sleep 1000")
+        .ok();
+    inside(&world, "-v w:/data IMAGE", "touch /data/new");
+    assert_eq!(world.coracle("exec it ls /nothing").stdout(), "new\nseed");
+    world.coracle("rm -f -t 0 it").ok();
+    world.coracle("volume rm w").ok();
     // What was filled and emptied stays empty.
     assert_eq!(inside(&world, "-v v:/data IMAGE", "ls /data"), "");
     world.coracle("volume rm v").ok();

@@ -1,5 +1,6 @@
 //! A container's volumes: what each is mounted from, and who uses one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -47,7 +48,6 @@ pub(super) fn ready(
     (rootfs, shared): (&OwnedFd, &Shared),
     owner: (u32, u32),
 ) -> Result<Held> {
-    let mut held: Vec<(Name, Locked)> = Vec::new();
     let named = |mount: &Mount| match &mount.kind {
         MountKind::Volume { name, copy, .. } => Some((name.clone(), *copy)),
         _ => None,
@@ -65,19 +65,17 @@ pub(super) fn ready(
             }
         }
     }
-    // All are filled by now: filling one waits until nobody holds it.
-    for (name, _) in mounts.iter().filter_map(named) {
-        if held.iter().any(|(it, _)| *it == name) {
-            continue;
-        }
-        let volume = find(storage, &name)?;
-        let lock = match volume.is_made() {
+    // All are filled by now: filling one waits until nobody holds it. By name, so that
+    // no two containers wait for each other.
+    let names: BTreeSet<Name> = mounts.iter().filter_map(named).map(|(it, _)| it).collect();
+    let mut held = Held::default();
+    for name in names {
+        held.0.push(match find(storage, &name)?.is_made() {
             true => take(storage, record, &name, shared)?,
             false => volume::hold(storage, &name)?,
-        };
-        held.push((name, lock));
+        });
     }
-    Ok(Held(held.into_iter().map(|(_, lock)| lock).collect()))
+    Ok(held)
 }
 
 fn find(storage: &Storage, name: &Name) -> Result<Volume> {
