@@ -98,8 +98,11 @@ pub fn images_would_go(engine: &Engine, all: &mut DryRun, images: &[Image]) -> R
             true => image.id.short().to_owned(),
             false => format!("{} ({})", image.id.short(), names.join(", ")),
         };
-        let bytes = engine.disk_usage(&paths)?.iter().sum();
-        all.add("image", name, bytes);
+        let bytes: u64 = engine.disk_usage(&paths)?.iter().sum();
+        // Its trees under other id maps share what they can with the layers.
+        let trees = storage.shifted_trees(&image.id)?;
+        let trees: u64 = trees.iter().map(|tree| tree.size).sum();
+        all.add("image", name, bytes + trees);
     }
     Ok(())
 }

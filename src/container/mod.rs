@@ -11,6 +11,7 @@
 //!   log/ctr.log      the k8s-file or json-file log
 //! running/<id>       the seat: a lock its monitor holds for its whole life (sys::lock)
 //! volumes/<name>/users/<id>   this container mounts that volume
+//! volumes/<name>/mounted/<id> it has mounted a file system of the volume's own
 //! ```
 //!
 //! **Invariant:** "running" is never stored. It is the seat: who holds it, and
@@ -36,6 +37,7 @@ mod rootfs;
 #[cfg(test)]
 pub mod sample;
 mod seat;
+mod shared;
 pub mod spec;
 mod stage;
 pub mod start;

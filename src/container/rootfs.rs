@@ -14,6 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
+use super::shared::Shared;
 use super::{Record, spec, stage, volumes};
 use crate::cgroup::{self, Cgroup};
 use crate::engine::Engine;
@@ -48,6 +49,7 @@ pub struct Ground<'a> {
     /// The network namespace made for it.
     pub netns: Option<PathBuf>,
     pub group: Option<&'a Cgroup>,
+    pub shared: &'a Shared,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
@@ -64,6 +66,7 @@ pub fn prepare(
         joins,
         netns,
         group,
+        shared,
     } = ground;
     let storage = &engine.storage;
     let options = &record.options;
@@ -82,7 +85,7 @@ pub fn prepare(
             engine,
             record,
             map,
-            lowers,
+            (lowers, shared),
             (runtime, joins),
             (&root, &hostname),
         )
@@ -144,7 +147,7 @@ fn furnish(
     engine: &Engine,
     record: &Record,
     map: &IdMap,
-    lowers: &Lowers,
+    (lowers, shared): (&Lowers, &Shared),
     (runtime, joins): (&Path, &Joins),
     (root, hostname): (&Path, &str),
 ) -> Result<Furnished> {
@@ -179,11 +182,24 @@ fn furnish(
     }
     let owner = (user.uid, user.gid);
     let mounts = spec::mounts(options);
-    let volumes = volumes::ready(&engine.storage, record, map, &mounts, &rootfs, owner)?;
+    let volumes = volumes::ready(
+        &engine.storage,
+        record,
+        map,
+        &mounts,
+        (&rootfs, shared),
+        owner,
+    )?;
     let mut sources = Vec::with_capacity(mounts.len());
     for mount in &mounts {
         sources.push(source(
-            engine, record, lowers, mount, &rootfs, owner, runtime,
+            engine,
+            record,
+            (lowers, shared),
+            mount,
+            &rootfs,
+            owner,
+            runtime,
         )?);
     }
     for at in 0..mounts.len() {
@@ -445,7 +461,7 @@ pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
 fn source(
     engine: &Engine,
     record: &Record,
-    lowers: &Lowers,
+    (lowers, shared): (&Lowers, &Shared),
     mount: &Mount,
     rootfs: &OwnedFd,
     owner: (u32, u32),
@@ -460,7 +476,7 @@ fn source(
                 storage,
                 record,
                 (name, *copy),
-                lowers,
+                (lowers, shared),
                 mount,
                 rootfs,
                 runtime,
@@ -514,7 +530,7 @@ fn source(
 
 /// A file or folder of the caller's. Where the container's root may not go, but the
 /// caller may, it is shown at a place of ours.
-fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
+pub(super) fn bind_source(source: &Path, destination: &Path, runtime: &Path) -> Result<PathBuf> {
     let explain = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             Kind::NotFound,
@@ -663,6 +679,14 @@ pub(super) fn place(runtime: &Path, kind: &str, destination: &Path) -> Result<Pa
     let path = places(runtime)?.join(format!("{kind}-{}", key(destination)));
     std::fs::create_dir(&path).tried(|| format!("make {}", path.display()))?;
     Ok(path)
+}
+
+/// The folder that [`place`] gave for that, if it did.
+pub(super) fn placed(runtime: &Path, kind: &str, destination: &Path) -> Option<PathBuf> {
+    let path = runtime
+        .join(MOUNTS)
+        .join(format!("{kind}-{}", key(destination)));
+    path.exists().then_some(path)
 }
 
 /// The tmpfs for such folders, mounted when the first is wanted.

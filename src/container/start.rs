@@ -20,6 +20,7 @@ use super::cgroup::{self, Settled};
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{LogDriver, RestartPolicy};
+use super::shared::Shared;
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -84,11 +85,14 @@ pub fn start(
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
+    let shared = Shared::find(engine, record)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(shared.fds());
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
-        Monitor::new(engine, record, &map, &lowers, &mut joins, control).run(launch);
+        let given = (&lowers, &shared);
+        Monitor::new(engine, record, &map, given, &mut joins, control).run(launch);
     })?;
     let mut created = Some(created);
     let mut warnings = warnings(engine, record)?;
@@ -178,6 +182,7 @@ struct Monitor<'a> {
     record: &'a Record,
     map: &'a IdMap,
     lowers: &'a Lowers,
+    shared: &'a Shared,
     joins: &'a mut Joins,
     clients: Vec<Client>,
     runtime: PathBuf,
@@ -190,7 +195,7 @@ impl<'a> Monitor<'a> {
         engine: &'a Engine,
         record: &'a Record,
         map: &'a IdMap,
-        lowers: &'a Lowers,
+        (lowers, shared): (&'a Lowers, &'a Shared),
         joins: &'a mut Joins,
         control: OwnedFd,
     ) -> Self {
@@ -199,6 +204,7 @@ impl<'a> Monitor<'a> {
             record,
             map,
             lowers,
+            shared,
             joins,
             clients: vec![Client::new(control)],
             runtime: engine.storage.container_runtime(&record.id),
@@ -428,6 +434,7 @@ impl<'a> Monitor<'a> {
                 joins: self.joins,
                 netns,
                 group: group.as_ref().map(|group| &group.cgroup),
+                shared: self.shared,
             },
         )?;
         for warning in &prepared.warnings {

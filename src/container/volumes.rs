@@ -1,5 +1,7 @@
 //! A container's volumes: what each is mounted from, and who uses one.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,16 +10,17 @@ use rustix::mount::MountAttrFlags;
 
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
-use super::rootfs::{dress_like, image_folder, mount_overlay, place};
+use super::rootfs::{bind_source, dress_like, image_folder, mount_overlay, place, placed};
+use super::shared::{Shared, holders};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::storage::shifted::Lower;
-use crate::storage::{Locked, Storage, read_json, write_json};
+use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, open_dir};
 use crate::sys::freeze::Frozen;
-use crate::sys::mount;
+use crate::sys::mount::{self, Detached};
 use crate::userns::IdMap;
 use crate::volume::{self, Backing, Beneath, First, Volume};
 
@@ -42,10 +45,9 @@ pub(super) fn ready(
     record: &Record,
     map: &IdMap,
     mounts: &[Mount],
-    rootfs: &OwnedFd,
+    (rootfs, shared): (&OwnedFd, &Shared),
     owner: (u32, u32),
 ) -> Result<Held> {
-    let mut held: Vec<(Name, Locked)> = Vec::new();
     let named = |mount: &Mount| match &mount.kind {
         MountKind::Volume { name, copy, .. } => Some((name.clone(), *copy)),
         _ => None,
@@ -63,19 +65,17 @@ pub(super) fn ready(
             }
         }
     }
-    // All are filled by now: filling one waits until nobody holds it.
-    for (name, _) in mounts.iter().filter_map(named) {
-        if held.iter().any(|(it, _)| *it == name) {
-            continue;
-        }
-        let volume = find(storage, &name)?;
-        let lock = match volume.is_plain() {
-            true => volume::hold(storage, &name)?,
-            false => take(storage, record, &volume)?,
-        };
-        held.push((name, lock));
+    // All are filled by now: filling one waits until nobody holds it. By name, so that
+    // no two containers wait for each other.
+    let names: BTreeSet<Name> = mounts.iter().filter_map(named).map(|(it, _)| it).collect();
+    let mut held = Held::default();
+    for name in names {
+        held.0.push(match find(storage, &name)?.is_made() {
+            true => take(storage, record, &name, shared)?,
+            false => volume::hold(storage, &name)?,
+        });
     }
-    Ok(Held(held.into_iter().map(|(_, lock)| lock).collect()))
+    Ok(held)
 }
 
 fn find(storage: &Storage, name: &Name) -> Result<Volume> {
@@ -112,38 +112,38 @@ fn fill(
     volume::fill(storage, volume, &first)
 }
 
-/// Holds a volume that is mounted anew for each use: by one container at a time, as
-/// each has a mount namespace of its own.
-fn take(storage: &Storage, record: &Record, volume: &Volume) -> Result<Locked> {
-    let held = volume::hold_alone(storage, &volume.name)?;
-    let path = storage.volume(&volume.name).join(MOUNTED_BY);
-    if let Some(other) = read_json::<ContainerId>(&path)?
-        && other != record.id
-        && let Some(other) = super::load(storage, &other)?
-        && is_running(&other)
-    {
-        return Err(Error::unsupported(format_args!(
-            "sharing volume {}, which is mounted anew for each container and which {} has,",
-            volume.name, other.record.name
-        ))
-        .hint(format!(
-            "stop {}, or use a volume of driver local without options",
-            other.record.name
-        )));
+/// Holds a volume that has a file system of its own. Who has it already must have
+/// lent it: two file systems for one volume would be two volumes.
+fn take(storage: &Storage, record: &Record, name: &Name, shared: &Shared) -> Result<Locked> {
+    let held = volume::hold_alone(storage, name)?;
+    let others = holders(storage, name, Some(&record.id))?;
+    if let (Some(other), None) = (others.first(), shared.get(name)) {
+        return Err(Error::new(
+            Kind::State,
+            format!(
+                "volume {name} is just being mounted by container {}: try again",
+                other.record.name
+            ),
+        ));
     }
-    write_json(&path, &record.id, Durable::No)?;
+    let mounted = storage.volume_mounted(name);
+    for id in storage.list(&mounted)? {
+        if !others.iter().any(|it| it.record.id.as_str() == id) {
+            let _ = std::fs::remove_file(mounted.join(id));
+        }
+    }
+    std::fs::create_dir_all(&mounted)
+        .and_then(|()| File::create(mounted.join(&record.id)))
+        .tried(|| format!("note in volume {name} who has it mounted"))?;
     Ok(held)
 }
-
-/// Beside a volume's record: the container that mounted it last.
-const MOUNTED_BY: &str = "mounted-by";
 
 /// What a container mounts for a volume, which is held.
 pub(super) fn source(
     storage: &Storage,
     record: &Record,
     (name, copy): (&Name, bool),
-    lowers: &Lowers,
+    (lowers, shared): (&Lowers, &Shared),
     mount: &Mount,
     rootfs: &OwnedFd,
     runtime: &Path,
@@ -154,69 +154,114 @@ pub(super) fn source(
         let flags = Vec::new();
         return Ok(spec::Source { path, flags });
     }
-    let at = place(runtime, "volume", &mount.destination)?;
-    let lower = |image: &Beneath| lowers.mounted(&image.id).cloned();
-    let flags = attach(storage, &volume, lower, &at).map_err(|error| {
+    let tried = |error: Error| {
         let what = format!("mounting volume {name} for container {}", record.id);
         error.tried(what).kind_is(Kind::CannotInvoke)
-    })?;
-    let copies =
-        copy && volume.takes_copy_up() && !matches!(volume.backing(&data), Backing::Image(_));
-    if copies && let Some(folder) = image_folder(rootfs, &mount.destination) {
-        copy_up(&folder, &at, &volume, &data).tried(|| format!("fill volume {name}"))?;
+    };
+    if let Backing::Bind(folder, _) = volume.backing(&data) {
+        let special = |error: Error| match folder.exists() {
+            true => error,
+            false => no_device(&folder, &data),
+        };
+        let path = bind_source(&folder, &mount.destination, runtime)
+            .map_err(|error| tried(special(error)))?;
+        fill_own(rootfs, copy, mount, &volume, &path)?;
+        let flags = flags_of(&volume, &data);
+        return Ok(spec::Source { path, flags });
     }
+    // Mounted once, wherever in the container it is.
+    let key = Path::new(name.as_str());
+    if let Some(at) = placed(runtime, "volume", key) {
+        let flags = flags_of(&volume, &data);
+        return Ok(spec::Source { path: at, flags });
+    }
+    let at = place(runtime, "volume", key)?;
+    if let Some(shared) = shared.get(name) {
+        // Before Linux 6.15 a mount of nobody's cannot be copied: then it is ours now.
+        let attached = match mount::copy_of(shared, false) {
+            Ok(copy) => mount::attach(&copy, &at),
+            Err(_) => mount::attach(shared, &at),
+        };
+        attached.map_err(|error| tried(error.into()))?;
+        let flags = flags_of(&volume, &data);
+        return Ok(spec::Source { path: at, flags });
+    }
+    let lower = |image: &Beneath| lowers.mounted(&image.id).cloned();
+    attach(storage, &volume, lower, &at).map_err(tried)?;
+    fill_own(rootfs, copy, mount, &volume, &at)?;
+    let flags = flags_of(&volume, &data);
     Ok(spec::Source { path: at, flags })
 }
 
-/// Mounts a volume that is more than a folder of ours at `at`; its mount flags. `lower`
-/// is asked for what of an image to mount.
+/// mount(8)'s words.
+fn no_device(device: &Path, data: &Path) -> Error {
+    Error::other(format!(
+        "mount: {}: special device {} does not exist.",
+        data.display(),
+        device.display()
+    ))
+}
+
+/// Fills what a volume has in place of a folder of ours with the image's files, if it
+/// is empty.
+fn fill_own(rootfs: &OwnedFd, copy: bool, mount: &Mount, volume: &Volume, at: &Path) -> Result<()> {
+    if copy
+        && volume.takes_copy_up()
+        && volume.image.is_none()
+        && let Some(folder) = image_folder(rootfs, &mount.destination)
+    {
+        copy_up(&folder, at, volume).tried(|| format!("fill volume {}", volume.name))?;
+    }
+    Ok(())
+}
+
+/// Mounts a volume that is more than a folder of ours at `at`. `lower` is asked for what
+/// of an image to mount.
 fn attach(
     storage: &Storage,
     volume: &Volume,
     lower: impl FnOnce(&Beneath) -> Result<Lower>,
     at: &Path,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     let data = volume::mountpoint(storage, &volume.name);
     match volume.backing(&data) {
-        Backing::Directory(path) => {
-            mount::bind(&path, at)?;
-            Ok(Vec::new())
-        }
+        Backing::Directory(path) => mount::bind(&path, at)?,
         Backing::Bind(path, flags) => {
             if !path.exists() {
-                return Err(Error::other(format!(
-                    "mount: {}: special device {} does not exist.",
-                    data.display(),
-                    path.display()
-                )));
+                return Err(no_device(&path, &data));
             }
             let source = open_dir(&path).tried(|| format!("mount: {}", path.display()))?;
             let recursive = flags.iter().any(|flag| flag == "rbind");
             let copy = mount::copy_of(&source, recursive);
             let attached = copy.and_then(|copy| mount::attach(&copy, at));
             attached.tried(|| format!("mount: {}", path.display()))?;
-            Ok(flags.into_iter().filter(|it| spec::is_flag(it)).collect())
         }
-        Backing::Made(kind, device, options) => {
-            let (flags, own): (Vec<_>, Vec<_>) =
-                options.into_iter().partition(|it| spec::is_flag(it));
-            make(&kind, device.as_deref(), &own, at)
+        Backing::Made(kind, device, mut options) => {
+            options.retain(|it| !spec::is_flag(it));
+            make(&kind, device.as_deref(), &options, at)
                 .tried(|| format!("mount: {}", data.display()))?;
-            Ok(flags)
         }
         Backing::Image(image) => {
             attach_image(storage, &volume.name, &lower(&image)?, at)?;
-            Ok(Vec::new())
         }
+    }
+    Ok(())
+}
+
+/// The mount flags among a volume's `o=`.
+fn flags_of(volume: &Volume, data: &Path) -> Vec<String> {
+    match volume.backing(data) {
+        Backing::Bind(_, words) | Backing::Made(_, _, words) => {
+            words.into_iter().filter(|it| spec::is_flag(it)).collect()
+        }
+        Backing::Directory(_) | Backing::Image(_) => Vec::new(),
     }
 }
 
 /// As [`attach`], where the default id map is.
 fn attach_plain(storage: &Storage, volume: &Volume, at: &Path) -> Result<()> {
     let lower = |image: &Beneath| Ok(storage.plain(&image.layers));
-    attach(storage, volume, lower, at)
-        .map(drop)
-        .tried(|| format!("mounting volume {}", volume.name))
+    attach(storage, volume, lower, at).tried(|| format!("mounting volume {}", volume.name))
 }
 
 /// Mounts a new file system at `at`. What a user may mount is for the kernel to say.
@@ -262,18 +307,13 @@ fn attach_image(storage: &Storage, name: &Name, lower: &Lower, at: &Path) -> Res
 
 /// Fills what was mounted at `at` with the image's files, if it is empty. A tmpfs gets
 /// the folder's owner and mode too; a folder of the caller's keeps its own.
-fn copy_up(folder: &OwnedFd, at: &Path, volume: &Volume, data: &Path) -> Result<()> {
-    let is_empty = |dir: &Path| Ok::<_, std::io::Error>(std::fs::read_dir(dir)?.next().is_none());
-    let folder_is_empty = is_empty(Path::new(&format!(
-        "/proc/self/fd/{}",
-        std::os::fd::AsRawFd::as_raw_fd(folder)
-    )))?;
-    if folder_is_empty || !is_empty(at)? {
+fn copy_up(folder: &OwnedFd, at: &Path, volume: &Volume) -> Result<()> {
+    if volume::is_empty_folder(folder)? || !volume::is_empty_folder(&open_dir(at)?)? {
         return Ok(());
     }
     let before = at.metadata()?;
     volume::copy_tree(folder, at)?;
-    if matches!(volume.backing(data), Backing::Bind(..)) {
+    if volume.is_bind() {
         std::os::unix::fs::chown(at, Some(before.uid()), Some(before.gid()))?;
         std::fs::set_permissions(at, std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
     }
@@ -281,11 +321,20 @@ fn copy_up(folder: &OwnedFd, at: &Path, volume: &Volume, data: &Path) -> Result<
 }
 
 /// Opens a volume's files, mounting at `at` what must be: in a mount namespace of our
-/// own, whose end is that of the mount.
-pub fn open(storage: &Storage, volume: &Volume, at: &Path) -> Result<OwnedFd> {
-    let path = match volume.is_plain() {
-        true => volume::mountpoint(storage, &volume.name),
-        false => {
+/// own, whose end is that of the mount. `lent` is what a container has mounted.
+pub fn open(
+    storage: &Storage,
+    volume: &Volume,
+    lent: Option<&Detached>,
+    at: &Path,
+) -> Result<OwnedFd> {
+    let path = match (volume.is_plain(), lent) {
+        (true, _) => volume::mountpoint(storage, &volume.name),
+        (false, Some(lent)) => {
+            mount::attach(lent, at).tried(|| format!("mounting volume {}", volume.name))?;
+            at.to_owned()
+        }
+        (false, None) => {
             attach_plain(storage, volume, at)?;
             at.to_owned()
         }
@@ -293,9 +342,28 @@ pub fn open(storage: &Storage, volume: &Volume, at: &Path) -> Result<OwnedFd> {
     open_dir(&path).tried(|| format!("open {}", path.display()))
 }
 
+/// What a container that runs has mounted for a volume, if it is more than a folder.
+pub fn lent(engine: &Engine, volume: &Volume) -> Result<Option<Detached>> {
+    match volume.is_made() {
+        true => super::shared::lent(engine, &volume.name, None),
+        false => Ok(None),
+    }
+}
+
 /// Mounts, in this mount namespace, a volume that must be; where its files are.
 pub fn mount(storage: &Storage, volume: &Volume) -> Result<PathBuf> {
     let at = volume::mountpoint(storage, &volume.name);
+    if volume.is_made()
+        && let Some(holder) = holders(storage, &volume.name, None)?.first()
+    {
+        return Err(Error::new(
+            Kind::InUse,
+            format!(
+                "volume {} is mounted by container {}, whose namespaces cannot be entered from here",
+                volume.name, holder.record.name
+            ),
+        ));
+    }
     if !volume.is_plain() && !is_mount_point(&at)? {
         attach_plain(storage, volume, &at)?;
     }

@@ -191,6 +191,12 @@ impl Storage {
         self.volume(name).join("users")
     }
 
+    /// A file for each container that mounted what such a volume has in place of a
+    /// folder, named by its id; true while that container runs.
+    pub fn volume_mounted(&self, name: &Name) -> PathBuf {
+        self.volume(name).join("mounted")
+    }
+
     /// A folder to make something in; see [`Staging`].
     pub fn stage(&self) -> Result<Staging> {
         Staging::new(&self.root.join("staging"))

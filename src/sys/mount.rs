@@ -80,15 +80,25 @@ pub fn copy_of(source: impl AsFd, recursive: bool) -> io::Result<Detached> {
 /// Linux 5.12). The file system must let us: most let nobody but the machine's root.
 pub fn map_ids(mount: &Detached, userns: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
-    set_attributes(mount, MOUNT_ATTR_IDMAP, userns.as_fd().as_raw_fd() as u64)
+    let userns = userns.as_fd().as_raw_fd() as u64;
+    set_attributes(mount, MOUNT_ATTR_IDMAP, 0, userns)
 }
 
 /// Restricts `mount`: read-only, noexec… (mount_setattr(2)).
 pub fn restrict(mount: &Detached, flags: MountAttrFlags) -> io::Result<()> {
-    set_attributes(mount, flags.bits().into(), 0)
+    set_attributes(mount, flags.bits().into(), 0, 0)
 }
 
-fn set_attributes(mount: &Detached, set: u64, userns: u64) -> io::Result<()> {
+/// Takes away what restricts `mount`, as far as it is not locked (mount_setattr(2)).
+pub fn release(mount: &Detached) -> io::Result<()> {
+    let all = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV;
+    set_attributes(mount, 0, all.bits().into(), 0)
+}
+
+fn set_attributes(mount: &Detached, set: u64, clear: u64, userns: u64) -> io::Result<()> {
     /// `struct mount_attr`.
     #[repr(C)]
     struct Attributes {
@@ -99,7 +109,7 @@ fn set_attributes(mount: &Detached, set: u64, userns: u64) -> io::Result<()> {
     }
     let attributes = Attributes {
         set,
-        clear: 0,
+        clear,
         propagation: 0,
         userns,
     };

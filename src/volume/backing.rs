@@ -26,6 +26,14 @@ impl Volume {
         matches!(self.backing(Path::new("")), Backing::Directory(_))
     }
 
+    /// Whether it has a file system of its own, which is mounted while it is in use.
+    pub fn is_made(&self) -> bool {
+        matches!(
+            self.backing(Path::new("")),
+            Backing::Made(..) | Backing::Image(_)
+        )
+    }
+
     /// Whether it shows a folder of the caller's.
     pub fn is_bind(&self) -> bool {
         matches!(self.backing(Path::new("")), Backing::Bind(..))

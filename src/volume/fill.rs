@@ -3,13 +3,13 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::{DATA, FILLED, USED, Volume, copy};
 use crate::error::{Context, Result};
 use crate::storage::{self, Storage};
-use crate::sys::file::{Durable, sync_dir, sync_file_system};
+use crate::sys::file::{Durable, rename_new, sync_dir, sync_file_system};
 
 /// What the first use has to go by.
 #[derive(Debug)]
@@ -31,8 +31,9 @@ pub struct First<'a> {
 /// mode. Runs in the container's user namespace, in any process; of several at once
 /// one works and the others wait. Not while the caller holds the volume.
 ///
-/// The copy is made beside and renamed over the empty folder, so that a kill
-/// leaves a volume that is empty or whole.
+/// The copy is made beside. The first time it is renamed over the empty folder; later
+/// a container may have that mounted, and what was copied is moved into it: what a
+/// kill leaves of that, the next use goes on with.
 pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()> {
     let dir = storage.volume(&volume.name);
     let data = dir.join(DATA);
@@ -48,7 +49,10 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
         }
         _ => None,
     };
-    let is_done = || Ok::<_, io::Error>(used.exists() && (source.is_none() || !is_empty(&data)?));
+    let is_done = || {
+        let is_moved = source.is_none() || !is_empty(&data)? && !dir.join(MOVING).exists();
+        Ok::<_, io::Error>(used.exists() && is_moved)
+    };
     if is_done().tried(tried)? {
         return Ok(());
     }
@@ -56,12 +60,18 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
     if is_done().tried(tried)? {
         return Ok(());
     }
-    if is_empty(&data).tried(tried)? {
+    if dir.join(MOVING).exists() {
+        move_in(&dir, first.durable).tried(tried)?;
+    } else if is_empty(&data).tried(tried)? {
         clear_unfinished(&dir);
         match &source {
             // What was filled while we waited, and emptied, stays empty.
             Some(source) if volume.needs_copy_up(storage) => {
-                copy_beside(source, &dir, volume, first.durable).tried(tried)?;
+                let to = if used.exists() { MOVING } else { DATA };
+                copy_beside(source, &dir, to, volume, first.durable).tried(tried)?;
+                if to == MOVING {
+                    move_in(&dir, first.durable).tried(tried)?;
+                }
                 File::create(dir.join(FILLED)).tried(tried)?;
             }
             _ if used.exists() => {}
@@ -73,6 +83,28 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
 }
 
 const UNFINISHED: &str = ".filling";
+/// A whole copy, of which some may be in the volume already.
+const MOVING: &str = ".moving";
+
+/// Moves what was copied into the volume's folder, which then looks as the copy does.
+fn move_in(dir: &Path, durable: Durable) -> io::Result<()> {
+    let (from, to) = (dir.join(MOVING), dir.join(DATA));
+    for entry in std::fs::read_dir(&from)? {
+        let name = entry?.file_name();
+        match rename_new(&from.join(&name), &to.join(&name)) {
+            // A container was quicker: it is the newer one.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            moved => moved?,
+        }
+    }
+    let found = from.metadata()?;
+    std::os::unix::fs::chown(&to, Some(found.uid()), Some(found.gid()))?;
+    std::fs::set_permissions(&to, Permissions::from_mode(found.mode() & 0o7777))?;
+    if durable == Durable::Yes {
+        sync_dir(&to)?;
+    }
+    storage::remove_tree(&from)
+}
 
 fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(std::fs::read_dir(dir)?.next().is_none())
@@ -83,8 +115,14 @@ fn clear_unfinished(dir: &Path) {
     let _ = storage::remove_tree(&dir.join(UNFINISHED));
 }
 
-/// Copies `source` and renames the copy into place.
-fn copy_beside(source: &OwnedFd, dir: &Path, volume: &Volume, durable: Durable) -> Result<()> {
+/// Copies `source` and renames the copy to `to`.
+fn copy_beside(
+    source: &OwnedFd,
+    dir: &Path,
+    to: &str,
+    volume: &Volume,
+    durable: Durable,
+) -> Result<()> {
     let beside = dir.join(UNFINISHED);
     std::fs::create_dir(&beside)?;
     let copied = copy::tree(source, &beside).and_then(|()| {
@@ -98,7 +136,7 @@ fn copy_beside(source: &OwnedFd, dir: &Path, volume: &Volume, durable: Durable) 
         if durable == Durable::Yes {
             sync_file_system(&beside)?;
         }
-        std::fs::rename(&beside, dir.join(DATA))?;
+        std::fs::rename(&beside, dir.join(to))?;
         if durable == Durable::Yes {
             sync_dir(dir)?;
         }
@@ -134,7 +172,7 @@ fn dress_root(data: &Path, volume: &Volume, first: &First<'_>) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, symlink};
 
     use super::super::tests::tempdir;
     use super::super::{create, mountpoint};
@@ -250,6 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_kill_left_of_moving_in_is_moved_in() {
+        let (dir, storage, volume) = world();
+        let folder = storage.volume(&volume.name);
+        let image = dir.0.join("image");
+        std::fs::create_dir_all(&image).unwrap();
+        std::fs::write(image.join("b"), "copied").unwrap();
+        std::fs::create_dir(folder.join(MOVING)).unwrap();
+        std::fs::write(folder.join(MOVING).join("b"), "copied").unwrap();
+        File::create(folder.join(USED)).unwrap();
+        let data = mountpoint(&storage, &volume.name);
+        std::fs::write(data.join("a"), "moved").unwrap();
+        let source = File::open(&image).unwrap();
+        let first = First {
+            source: Some(source.as_fd()),
+            owner: own(),
+            copy: true,
+            durable: Durable::No,
+        };
+        fill(&storage, &volume, &first).unwrap();
+        assert!(data.join("a").exists() && data.join("b").exists());
+        assert!(!folder.join(MOVING).exists());
+    }
+
+    #[test]
     fn a_volume_with_files_is_left_as_it_is() {
         let (dir, storage, volume) = world();
         let image = dir.0.join("image");
@@ -290,9 +352,14 @@ mod tests {
         first(Some(&source), true);
         assert!(!volume.is_unused(&storage) && volume.needs_copy_up(&storage));
         std::fs::write(image.join("file"), "late").unwrap();
+        std::fs::set_permissions(&image, Permissions::from_mode(0o1711)).unwrap();
         first(Some(&source), false);
         assert!(!data.join("file").exists());
+        // A container may have the folder mounted: it stays the same.
+        let before = data.metadata().unwrap().ino();
         first(Some(&source), true);
+        let after = data.metadata().unwrap();
+        assert_eq!((after.ino(), after.mode() & 0o7777), (before, 0o1711));
         assert!(data.join("file").exists() && !volume.needs_copy_up(&storage));
         std::fs::remove_file(data.join("file")).unwrap();
         first(Some(&source), true);

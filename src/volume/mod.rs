@@ -8,7 +8,8 @@
 //!   filled        there when files were copied up: an empty volume is not filled again
 //!   users/<id>    a container mounts it (storage::volume_users)
 //!   map.json      the id map its files were written under, if not the caller's default
-//!   layer/        of an image's volume: upper/ work/, its changes
+//!   layer/        of a volume that shows an image: upper/ work/, its changes
+//!   mounted/<id>  a container has mounted what the volume has in place of `_data`
 //!   snapshots/<snapshot>/
 //!     snapshot.json   when it was made
 //!     _data/          the files as they were
@@ -46,7 +47,7 @@ use serde::{Deserialize, Serialize};
 pub use archive::{Compression, export, import};
 pub use backing::{Backing, Parsed, parse_options};
 pub use copy::Copied;
-pub use copy::tree as copy_tree;
+pub use copy::{is_empty as is_empty_folder, tree as copy_tree};
 pub use diff::{Change, diff};
 pub use fill::{First, fill};
 pub use size::{Usage, last_change, snapshot_sizes, usage};

@@ -49,12 +49,13 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let (volume, snapshot) = named::find(storage, &args.names[0])?;
     let place = volumes::mounting_place(engine)?;
+    let lent = volumes::lent(engine, &volume)?;
     let open = || match &snapshot {
         Some(snapshot) => {
             let path = volume::snapshot_data(storage, &volume.name, &snapshot.name);
             open_dir(&path).tried(|| format!("open {}", path.display()))
         }
-        None => volumes::open(storage, &volume, &place),
+        None => volumes::open(storage, &volume, lent.as_ref(), &place),
     };
     let progress = match args.output.is_some() {
         true => named::copying(engine, "exporting", &volume.name)?,

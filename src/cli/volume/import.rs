@@ -55,10 +55,11 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     let total = found.is_file().then_some(found.len());
     let progress = Progress::new(format!("importing {}", volume.name), total);
     let place = volumes::mounting_place(engine)?;
+    let lent = volumes::lent(engine, &volume)?;
     volume::import(
         engine,
         &volume,
-        || volumes::open(storage, &volume, &place),
+        || volumes::open(storage, &volume, lent.as_ref(), &place),
         from,
         || Ok(!running_users_of_volume(storage, &volume.name)?.is_empty()),
         &progress,
