@@ -8,6 +8,7 @@ mod completion;
 mod crash;
 mod detached;
 mod doctor;
+mod drivers;
 mod exec;
 mod explain;
 mod generated;

@@ -159,6 +159,10 @@ fn furnish(
     let mut user = accounts
         .with(&missing)
         .resolve(&options.user, options.named_groups())?;
+    if !options.accounts.writes && user.name.is_none() {
+        // As Podman, which finds no home for who is not in passwd.
+        user.home = Some(String::new());
+    }
     if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
         && !user.additional_gids.contains(&gid)
     {

@@ -34,9 +34,22 @@ pub(super) struct Executor {
     filter: Option<Rc<Filter>>,
     tty: Option<(u16, u16)>,
     init: bool,
+    gives_streams: bool,
+    preserved: Rc<[i32]>,
     report: i32,
     monitor: Rc<Process>,
     program: RefCell<Option<PathBuf>>,
+}
+
+/// What is to be done between libcontainer and execve, beside capabilities.
+pub(super) struct LastSteps {
+    pub filter: Option<Filter>,
+    pub tty: Option<(u16, u16)>,
+    pub init: bool,
+    /// Pipes at the standard streams become the user's.
+    pub gives_streams: bool,
+    /// Descriptors that stay open.
+    pub preserved: Vec<i32>,
 }
 
 impl Executor {
@@ -45,9 +58,7 @@ impl Executor {
     pub fn new(
         spec: &mut Spec,
         wanted: Capabilities,
-        filter: Option<Filter>,
-        tty: Option<(u16, u16)>,
-        init: bool,
+        steps: LastSteps,
         report: &OwnedFd,
     ) -> Result<Self> {
         let process = spec
@@ -63,9 +74,11 @@ impl Executor {
         process.set_capabilities(Some(to_spec(until_exec)?));
         Ok(Self {
             wanted,
-            filter: filter.map(Rc::new),
-            tty,
-            init,
+            filter: steps.filter.map(Rc::new),
+            tty: steps.tty,
+            init: steps.init,
+            gives_streams: steps.gives_streams,
+            preserved: steps.preserved.into(),
             report: report.as_raw_fd(),
             monitor: Rc::new(Process::open(std::process::id() as i32)?),
             program: RefCell::new(None),
@@ -100,7 +113,7 @@ impl Executor {
         match self.tty {
             Some((rows, columns)) => open_pty(report.as_fd(), rows, columns)
                 .map_err(|error| failed(125, &format!("make a pty: {error}")))?,
-            None if uid != 0 => {
+            None if uid != 0 && self.gives_streams => {
                 for number in 0..3 {
                     process::give_stream(number, uid);
                 }
@@ -121,6 +134,9 @@ impl Executor {
             return failed(125, "no program was found");
         };
         signal::reset();
+        for number in self.preserved.iter() {
+            process::keep_on_exec(*number);
+        }
         if !self.init {
             return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
         }

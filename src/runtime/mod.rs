@@ -38,7 +38,7 @@ use crate::sys::file::{Durable, write_whole};
 use crate::sys::{Process, SoleThread, pty, socket};
 
 use capability::Capabilities;
-use executor::Executor;
+use executor::{Executor, LastSteps};
 use report::Report;
 use seccomp::Filter;
 
@@ -58,6 +58,10 @@ pub struct Plan<'a> {
     pub init: bool,
     /// Its stdin, stdout and stderr, where it gets no pty.
     pub stdio: [Option<OwnedFd>; 3],
+    /// They are the caller's own, whose owner is left as it is.
+    pub is_callers_stdio: bool,
+    /// Numbers of open descriptors that the command is handed.
+    pub preserved: Vec<i32>,
 }
 
 /// An init that is made and waits to be let go.
@@ -81,10 +85,19 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
         tty,
         init,
         stdio,
+        is_callers_stdio,
+        preserved,
     } = plan;
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
     report::capture_into(&theirs);
-    let executor = Executor::new(&mut spec, capabilities, filter, tty, init, &theirs)?;
+    let last_steps = LastSteps {
+        filter,
+        tty,
+        init,
+        gives_streams: !is_callers_stdio,
+        preserved,
+    };
+    let executor = Executor::new(&mut spec, capabilities, last_steps, &theirs)?;
     let dir = dir.join("oci");
     std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
     let config = dir.join("config.json");
