@@ -31,6 +31,8 @@ use crate::volume::{self, Backing, First};
 /// A container ready for its init to be made.
 pub struct Prepared {
     pub spec: Spec,
+    /// Mounts for the executor to move.
+    pub moves: Vec<(PathBuf, PathBuf)>,
     pub capabilities: Capabilities,
     pub filter: Option<Filter>,
     pub warnings: Vec<String>,
@@ -89,23 +91,22 @@ pub fn prepare(
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
     let capabilities = spec::capabilities(options, machine.capabilities)?;
-    let mut spec = spec::spec(
-        record,
-        &spec::Host {
-            machine,
-            rootfs: root,
-            user,
-            map: map.clone(),
-            cgroup: spec::Cgroup {
-                hierarchy: cgroup::hierarchy(),
-                path: group.map(Cgroup::path),
-            },
-            files: files.clone(),
-            sources,
-            namespaces,
-            shm: joins.shm(engine.thread, options, runtime)?,
+    let host = spec::Host {
+        machine,
+        rootfs: root,
+        user,
+        map: map.clone(),
+        cgroup: spec::Cgroup {
+            hierarchy: cgroup::hierarchy(),
+            path: group.map(Cgroup::path),
         },
-    )?;
+        files: files.clone(),
+        sources,
+        namespaces,
+        shm: joins.shm(engine.thread, options, runtime)?,
+    };
+    let mut spec = spec::spec(record, &host)?;
+    let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;
         joins.is_staged.set(true);
@@ -117,6 +118,7 @@ pub fn prepare(
     )?;
     Ok(Prepared {
         spec,
+        moves,
         capabilities,
         filter,
         warnings,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::cgroup::{self, Settled};
+use super::exit;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{LogDriver, Options, RestartPolicy};
@@ -166,6 +167,20 @@ struct Life {
     ended: Ended,
     began: Timestamp,
     oom_killed: bool,
+}
+
+impl Life {
+    fn exit(&self) -> Exit {
+        Exit {
+            code: self.ended.code,
+            started: Some(self.began),
+            finished: Timestamp::now(),
+            oom_killed: self.oom_killed,
+            error: None,
+            stopped_by_user: self.ended.stopped_by_user,
+            restarting: false,
+        }
+    }
 }
 
 /// The monitor's side.
@@ -328,6 +343,7 @@ impl<'a> Monitor<'a> {
                         break life;
                     }
                     restarts += 1;
+                    self.note_rest(&life);
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
                     // As Docker does: twice as long each time, a minute at most.
@@ -343,6 +359,15 @@ impl<'a> Monitor<'a> {
         // Clients wait for our end of their sockets to close: last of all, so that
         // who looks after them sees a container that has ended.
         drop(self.clients);
+    }
+
+    /// Says what `ps` shows until the next start.
+    fn note_rest(&self, life: &Life) {
+        let exit = Exit {
+            restarting: true,
+            ..life.exit()
+        };
+        let _ = exit::write(&self.dir, &exit, Durable::No);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
@@ -368,6 +393,8 @@ impl<'a> Monitor<'a> {
             {
                 let heard = hear::<Request>(&control);
                 match &heard {
+                    // The user wants it at once.
+                    Ok(Some((Request::Start, _))) => return None,
                     Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => {
                         ended.stopped_by_user = true
                     }
@@ -417,6 +444,9 @@ impl<'a> Monitor<'a> {
             let words = "k8s-file doesn't support --log-tag";
             return Err(Error::new(Kind::CannotInvoke, words));
         }
+        if !options.remove {
+            exit::reserve(&self.dir)?;
+        }
         let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
         let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
@@ -451,6 +481,7 @@ impl<'a> Monitor<'a> {
             id: self.record.id.as_str(),
             dir: &self.runtime,
             spec: std::mem::take(&mut prepared.spec),
+            moves: std::mem::take(&mut prepared.moves),
             capabilities: prepared.capabilities,
             filter: prepared.filter.take(),
             tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
@@ -657,8 +688,9 @@ impl<'a> Monitor<'a> {
                 oom_killed: false,
                 error: Some(error.to_string()),
                 stopped_by_user: false,
+                restarting: false,
             };
-            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+            let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         if fresh && self.record.options.remove {
             let _ = remove::remove_files(self.storage(), self.record, true);
@@ -672,15 +704,8 @@ impl<'a> Monitor<'a> {
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
         if !removes {
-            let exit = Exit {
-                code,
-                started: Some(life.began),
-                finished: Timestamp::now(),
-                oom_killed: life.oom_killed,
-                error: None,
-                stopped_by_user: ended.stopped_by_user,
-            };
-            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+            let exit = life.exit();
+            let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         for client in &self.clients {
             client.say(&Event::Exited { code });

@@ -22,7 +22,7 @@ use super::capability::{CapSet, Capabilities, Capability};
 use super::init;
 use super::report::{self, Failed, Report};
 use super::seccomp::Filter;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::{Process, SoleThread, process, pty, signal};
 
 /// PATH where the environment has none.
@@ -35,6 +35,7 @@ pub(super) struct Executor {
     tty: Option<(u16, u16)>,
     init: bool,
     gives_streams: bool,
+    moves: Rc<[(PathBuf, PathBuf)]>,
     preserved: Rc<[i32]>,
     report: i32,
     monitor: Rc<Process>,
@@ -48,6 +49,8 @@ pub(super) struct LastSteps {
     pub init: bool,
     /// Pipes at the standard streams become the user's.
     pub gives_streams: bool,
+    /// Mounts, from and to.
+    pub moves: Vec<(PathBuf, PathBuf)>,
     /// Descriptors that stay open.
     pub preserved: Vec<i32>,
 }
@@ -78,6 +81,7 @@ impl Executor {
             tty: steps.tty,
             init: steps.init,
             gives_streams: steps.gives_streams,
+            moves: steps.moves.into(),
             preserved: steps.preserved.into(),
             report: report.as_raw_fd(),
             monitor: Rc::new(Process::open(std::process::id() as i32)?),
@@ -104,6 +108,7 @@ impl Executor {
             .process()
             .as_ref()
             .ok_or_else(|| failed(125, "the spec has no process"))?;
+        move_mounts(&self.moves).map_err(|error| failed(125, &error.to_string()))?;
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
         let program = find_program(args.first().map_or("", String::as_str), &env)?;
@@ -295,6 +300,26 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
     } else {
         missing()
     })
+}
+
+/// Moves mounts to where they belong: what covers others comes first, so all are
+/// opened before.
+fn move_mounts(moves: &[(PathBuf, PathBuf)]) -> Result<()> {
+    let mut opened = Vec::with_capacity(moves.len());
+    for (from, to) in moves {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let tried = || format!("mount {}", to.display());
+        let mount = rustix::fs::open(from, flags, rustix::fs::Mode::empty()).tried(tried)?;
+        opened.push((mount, to));
+    }
+    for (mount, to) in &opened {
+        if !to.exists() {
+            // As crun, in the caller's own folder.
+            std::fs::create_dir(to).tried(|| format!("make {}", to.display()))?;
+        }
+        crate::sys::mount::attach(mount, to).tried(|| format!("mount {}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// Makes a pty in the container's /dev/pts our controlling terminal, streams and

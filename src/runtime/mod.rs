@@ -48,6 +48,8 @@ pub struct Plan<'a> {
     /// A folder of this start's own, in the caller's runtime folder.
     pub dir: &'a Path,
     pub spec: Spec,
+    /// Mounts that are moved once libcontainer has made them, from and to.
+    pub moves: Vec<(PathBuf, PathBuf)>,
     /// What the container's command is to have; the spec's own are replaced.
     pub capabilities: Capabilities,
     /// The compiled seccomp filter.
@@ -80,6 +82,7 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
         id,
         dir,
         mut spec,
+        moves,
         capabilities,
         filter,
         tty,
@@ -95,6 +98,7 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
         tty,
         init,
         gives_streams: !is_callers_stdio,
+        moves,
         preserved,
     };
     let executor = Executor::new(&mut spec, capabilities, last_steps, &theirs)?;

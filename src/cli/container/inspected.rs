@@ -1204,6 +1204,7 @@ mod tests {
             oom_killed: false,
             error: None,
             stopped_by_user: true,
+            restarting: false,
         });
         assert_eq!(keys(&it), format!("{plain} StoppedByUser"));
         let shown = state(&it);

@@ -171,6 +171,12 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
         }
         State::Running => return Ok(()),
         State::Initialized => return container::release(engine, container),
+        State::Exited
+            if status.exit.as_ref().is_some_and(|exit| exit.restarting)
+                && status.monitor.is_some() =>
+        {
+            return container::hasten(engine, container);
+        }
         State::Created | State::Exited => {}
         other => {
             return Err(Error::new(

@@ -2,7 +2,7 @@ use crate::cli::Example;
 use crate::container;
 use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Output;
 
 /// Reset storage back to its initial state
@@ -29,8 +29,16 @@ const WARNING: &str = "WARNING! This will remove:
 ";
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    if !args.force && !output.confirm(WARNING, "Are you sure you want to continue? [y/N] ") {
-        return Ok(0);
+    if !args.force {
+        match output.ask(WARNING, "Are you sure you want to continue? [y/N] ") {
+            Some(true) => {}
+            Some(false) => return Ok(0),
+            // Podman's words and code for who gives no answer.
+            None => {
+                output.error(&Error::other("EOF"));
+                return Ok(1);
+            }
+        }
     }
     container::sweep(engine)?;
     let mut code = 0;
