@@ -309,8 +309,9 @@ fn a_timeout_ends_it() {
     let world = World::new();
     world
         .coracle("run --timeout 1 --name it --network=none IMAGE sleep 1000")
-        .run();
-    assert!(state(&world, "it").starts_with("exited"));
+        .fails(255);
+    assert_eq!(state(&world, "it"), "exited -1");
+    assert_eq!(world.coracle("wait it").stdout(), "-1");
 }
 
 #[test]

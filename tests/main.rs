@@ -9,6 +9,7 @@ mod copies;
 mod crash;
 mod detached;
 mod doctor;
+mod drivers;
 mod exec;
 mod explain;
 mod generated;

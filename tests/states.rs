@@ -349,3 +349,41 @@ fn prune_takes_only_its_own_filters() {
     );
     assert_snapshot!(world.coracle("container prune -f"), @"<id>");
 }
+
+#[test]
+fn one_that_waits_to_be_started_again_has_ended() {
+    let world = World::new();
+    run(&world, "-d --name it --restart=always IMAGE sh -c 'exit 3'");
+    // The waits grow, so that it stands more and more of the time.
+    assert_eq!(world.coracle("wait it").stdout(), "3");
+    world.coracle("wait --condition exited it").ok();
+    let id = world.coracle("inspect -f {{.Id}} it").stdout();
+    let killed = world.coracle("kill it").run();
+    if killed.code != 0 {
+        killed.says(&format!(
+            "can only kill running containers. {id} is in state exited: container state improper"
+        ));
+    }
+    world.coracle("start it").ok();
+    world.coracle("stop it").ok();
+    assert_eq!(states(&world), "it exited");
+    world.coracle("start it").ok();
+    world.coracle("rm -f it").ok();
+}
+
+#[test]
+fn prompts_need_an_answer() {
+    let world = World::new();
+    let reset = || world.coracle("system reset");
+    let done = reset().fails(1);
+    done.says("Error: EOF");
+    assert!(
+        done.stdout()
+            .ends_with("Are you sure you want to continue? [y/N] ")
+    );
+    reset().stdin("n\n").ok();
+    world
+        .coracle("ps -q --size")
+        .fails(125)
+        .says("quiet conflicts with size and namespace");
+}

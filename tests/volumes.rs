@@ -1021,3 +1021,30 @@ fn anonymous_volumes_go_and_stay_as_with_podman() {
         1,
     );
 }
+
+#[test]
+fn the_hosts_dev_may_be_the_containers() {
+    let world = World::new();
+    let seen = world
+        .coracle("run --rm --network=none -v /dev:/dev IMAGE sh -c")
+        .arg("echo x > /dev/null && ls -l /dev/stdout && df -a -k /dev/shm | tail -1")
+        .stdout();
+    let lines: Vec<&str> = seen.lines().collect();
+    let own = std::fs::read_link("/dev/stdout").unwrap();
+    assert!(
+        lines[0].ends_with(&format!("-> {}", own.display())),
+        "{seen}"
+    );
+    // Not the host's, but one of its own.
+    assert!(lines[1].contains(" 64000 "), "{seen}");
+    // A folder of ours keeps what it has, but for where /dev/shm is mounted.
+    let dev = world.folder("dev");
+    std::fs::write(dev.join("file"), "mine").unwrap();
+    let seen = world
+        .coracle("run --rm --network=none -v ./dev:/dev IMAGE ls /dev")
+        .stdout();
+    assert_eq!(seen, "file\nshm");
+    let mut names = crate::world::names(&dev);
+    names.sort();
+    assert_eq!(names, ["file", "shm"]);
+}

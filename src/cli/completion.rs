@@ -240,7 +240,14 @@ fn values(arg: &Arg, typed: &str, prefix: &str) -> Candidates {
     let mut found = match arg.get_long().unwrap_or("") {
         "pull" => fixed(&["always", "missing", "never", "newer"]),
         "restart" => fixed(&["no", "always", "on-failure", "unless-stopped"]),
-        "log-driver" => fixed(&["k8s-file", "json-file", "none", "passthrough"]),
+        "log-driver" => fixed(&[
+            "k8s-file",
+            "json-file",
+            "journald",
+            "none",
+            "passthrough",
+            "passthrough-tty",
+        ]),
         "network" | "net" => fixed(&["none", "host", "pasta", "container:"]),
         "userns" => fixed(&["host", "keep-id", "auto", "nomap"]),
         "image-volume" => fixed(&["anonymous", "tmpfs", "ignore"]),

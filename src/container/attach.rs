@@ -8,7 +8,7 @@ use rustix::pipe::SpliceFlags;
 use super::start::Streams;
 use super::{Container, State};
 use crate::engine::Engine;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::sys::{Process, file, pty, signal, socket};
 
@@ -121,6 +121,14 @@ pub fn window() -> Option<(u16, u16)> {
 /// Attaches to a container that runs and carries until it ends or we leave. One
 /// whose init waits is let go.
 pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result<Outcome> {
+    let options = &container.record.options;
+    if options.log.driver.is_passthrough() && !options.tty {
+        return Err(Error::usage(format!(
+            "attaching to container {}: this container is using the '{}' log driver, cannot attach: this container is not logging output",
+            container.record.id,
+            options.log.driver.name()
+        )));
+    }
     let control = socket::connect(
         &engine.storage.container_runtime(&container.record.id),
         SOCKET,

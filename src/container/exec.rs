@@ -32,6 +32,8 @@ pub struct Exec {
     pub workdir: Option<String>,
     pub privileged: bool,
     pub detach: bool,
+    /// Numbers of open descriptors that the process is handed.
+    pub preserved: Vec<i32>,
     pub wanted: Wanted,
     pub size: Option<(u16, u16)>,
 }
@@ -169,6 +171,7 @@ fn plan(
         filter,
         tty: exec.wanted.tty.then(|| exec.size.unwrap_or((24, 80))),
         stdio,
+        preserved: exec.preserved.clone(),
         cgroup,
     })
 }

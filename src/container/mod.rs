@@ -5,6 +5,7 @@
 //!   container.json   the record: written once, at create (rename, update: whole anew)
 //!   started.json     pid, start time, boot id of the last start
 //!   exit.json        exit code and times of the last end
+//!   exit.reserve     room for it, while the container runs
 //!   upper/ work/     the overlay's writable layer
 //!   rootfs/          where the overlay is mounted, in the monitor's mount namespace
 //!   files/           hosts, resolv.conf, hostname, passwd … that are mounted in
@@ -22,6 +23,7 @@ pub mod attach;
 mod cgroup;
 pub mod create;
 pub mod exec;
+mod exit;
 pub mod explain;
 mod host;
 mod layers;
@@ -50,7 +52,7 @@ pub mod volumes;
 
 pub use options::Options;
 pub use record::{ImageUse, Record};
-pub use release::release;
+pub use release::{hasten, release};
 pub use rootfs::overlay;
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};

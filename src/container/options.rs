@@ -309,6 +309,27 @@ pub struct Log {
     /// `max-size=` in bytes: the log is rotated when it would grow beyond.
     pub max_size: Option<u64>,
     pub tag: Option<String>,
+    /// `tag=` with its template filled in.
+    #[serde(default)]
+    pub filled_tag: Option<String>,
+}
+
+impl LogDriver {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::K8sFile => "k8s-file",
+            Self::JsonFile => "json-file",
+            Self::Journald => "journald",
+            Self::None => "none",
+            Self::Passthrough => "passthrough",
+            Self::PassthroughTty => "passthrough-tty",
+        }
+    }
+
+    /// The caller's own streams are the container's.
+    pub fn is_passthrough(self) -> bool {
+        matches!(self, Self::Passthrough | Self::PassthroughTty)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,6 +31,8 @@ use crate::userns::IdMap;
 /// A container ready for its init to be made.
 pub struct Prepared {
     pub spec: Spec,
+    /// Mounts for the executor to move.
+    pub moves: Vec<(PathBuf, PathBuf)>,
     pub capabilities: Capabilities,
     pub filter: Option<Filter>,
     pub warnings: Vec<String>,
@@ -94,23 +96,22 @@ pub fn prepare(
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
     let capabilities = spec::capabilities(options, machine.capabilities)?;
-    let mut spec = spec::spec(
-        record,
-        &spec::Host {
-            machine,
-            rootfs: root,
-            user,
-            map: map.clone(),
-            cgroup: spec::Cgroup {
-                hierarchy: cgroup::hierarchy(),
-                path: group.map(Cgroup::path),
-            },
-            files: files.clone(),
-            sources,
-            namespaces,
-            shm: joins.shm(engine.thread, options, runtime)?,
+    let host = spec::Host {
+        machine,
+        rootfs: root,
+        user,
+        map: map.clone(),
+        cgroup: spec::Cgroup {
+            hierarchy: cgroup::hierarchy(),
+            path: group.map(Cgroup::path),
         },
-    )?;
+        files: files.clone(),
+        sources,
+        namespaces,
+        shm: joins.shm(engine.thread, options, runtime)?,
+    };
+    let mut spec = spec::spec(record, &host)?;
+    let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;
         joins.is_staged.set(true);
@@ -122,6 +123,7 @@ pub fn prepare(
     )?;
     Ok(Prepared {
         spec,
+        moves,
         capabilities,
         filter,
         warnings,
@@ -166,6 +168,10 @@ fn furnish(
     let mut user = accounts
         .with(&missing)
         .resolve(&options.user, options.named_groups())?;
+    if !options.accounts.writes && user.name.is_none() {
+        // As Podman, which finds no home for who is not in passwd.
+        user.home = Some(String::new());
+    }
     if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
         && !user.additional_gids.contains(&gid)
     {

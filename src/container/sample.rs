@@ -54,6 +54,7 @@ pub fn options() -> Options {
             path: None,
             max_size: None,
             tag: None,
+            filled_tag: None,
         },
         resources: Resources::default(),
         cgroup: Default::default(),

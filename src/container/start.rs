@@ -17,14 +17,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::cgroup::{self, Settled};
+use super::exit;
 use super::host::{self, Joins};
 use super::layers::Lowers;
-use super::options::{LogDriver, RestartPolicy};
+use super::options::{LogDriver, Options, RestartPolicy};
 use super::shared::Shared;
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
+use crate::monitor::journal::About;
 use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
@@ -48,6 +50,10 @@ pub struct Launch {
     pub size: Option<(u16, u16)>,
     /// Make the init and let it wait (`init`).
     pub hold: bool,
+    /// Numbers of descriptors of the caller's that this start hands to the container.
+    pub descriptors: Vec<i32>,
+    /// The caller's own streams, which are to be the container's: [`start`] finds them.
+    pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// Hears of what takes long.
     pub progress: Option<Progress>,
 }
@@ -73,7 +79,7 @@ pub struct Running {
 pub fn start(
     engine: &Engine,
     record: &Record,
-    launch: Launch,
+    mut launch: Launch,
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
@@ -87,6 +93,10 @@ pub fn start(
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
+    keep.extend(&launch.descriptors);
+    launch.stdio = callers_stdio(&record.options);
+    let stdio = launch.stdio.iter().flatten().flatten();
+    keep.extend(stdio.map(AsRawFd::as_raw_fd));
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     keep.extend(shared.fds());
@@ -174,6 +184,20 @@ struct Life {
     ended: Ended,
     began: Timestamp,
     oom_killed: bool,
+}
+
+impl Life {
+    fn exit(&self) -> Exit {
+        Exit {
+            code: self.ended.code,
+            started: Some(self.began),
+            finished: Timestamp::now(),
+            oom_killed: self.oom_killed,
+            error: None,
+            stopped_by_user: self.ended.stopped_by_user,
+            restarting: false,
+        }
+    }
 }
 
 /// The monitor's side.
@@ -338,6 +362,7 @@ impl<'a> Monitor<'a> {
                         break life;
                     }
                     restarts += 1;
+                    self.note_rest(&life);
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
                     // As Docker does: twice as long each time, a minute at most.
@@ -353,6 +378,15 @@ impl<'a> Monitor<'a> {
         // Clients wait for our end of their sockets to close: last of all, so that
         // who looks after them sees a container that has ended.
         drop(self.clients);
+    }
+
+    /// Says what `ps` shows until the next start.
+    fn note_rest(&self, life: &Life) {
+        let exit = Exit {
+            restarting: true,
+            ..life.exit()
+        };
+        let _ = exit::write(&self.dir, &exit, Durable::No);
     }
 
     /// Waits before a restart, listening for `stop` and `rm`: then it does not come.
@@ -378,6 +412,8 @@ impl<'a> Monitor<'a> {
             {
                 let heard = hear::<Request>(&control);
                 match &heard {
+                    // The user wants it at once.
+                    Ok(Some((Request::Start, _))) => return None,
                     Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => {
                         ended.stopped_by_user = true
                     }
@@ -420,6 +456,16 @@ impl<'a> Monitor<'a> {
         let _ = remove_tree(&self.runtime);
         std::fs::create_dir(&self.runtime).tried(|| format!("make {}", self.runtime.display()))?;
         let listener = socket::listen(&self.runtime, SOCKET).tried(|| "make the control socket")?;
+        if let (LogDriver::K8sFile | LogDriver::JsonFile, Some(_)) =
+            (options.log.driver, &options.log.tag)
+        {
+            // conmon's words.
+            let words = "k8s-file doesn't support --log-tag";
+            return Err(Error::new(Kind::CannotInvoke, words));
+        }
+        if !options.remove {
+            exit::reserve(&self.dir)?;
+        }
         let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
         let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
@@ -441,21 +487,34 @@ impl<'a> Monitor<'a> {
             self.tell(&Event::Warning(warning.clone()));
         }
 
-        let (stdio, ends) = pipes(options.tty, options.interactive)?;
+        let is_callers_stdio = launch.stdio.is_some();
+        let (stdio, ends) = match launch.stdio(&options.restart)? {
+            Some(stdio) => (stdio, nothing_to_carry()),
+            None => pipes(options.tty, options.interactive)?,
+        };
+        // Held at their numbers until the init has them.
+        let preserved = std::mem::take(&mut launch.descriptors);
+        let held: Vec<OwnedFd> = (preserved.iter())
+            .filter_map(|number| process::inherited_fd(*number))
+            .collect();
         let plan = runtime::Plan {
             id: self.record.id.as_str(),
             dir: &self.runtime,
             spec: std::mem::take(&mut prepared.spec),
+            moves: std::mem::take(&mut prepared.moves),
             capabilities: prepared.capabilities,
             filter: prepared.filter.take(),
             tty: options.tty.then(|| launch.size.unwrap_or((24, 80))),
             init: options.init,
             stdio,
+            is_callers_stdio,
+            preserved,
         };
         // What is made for the container is its root's, whoever of it is the caller.
         let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
         // Their files are mounted: they may be exchanged from now on.
         drop(std::mem::take(&mut prepared.volumes));
+        drop(held);
         // From here on an error must end the init.
         let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
             let init = created.init.pid();
@@ -621,6 +680,13 @@ impl<'a> Monitor<'a> {
 
     fn open_log(&self, path: &std::path::Path) -> Result<Log> {
         let log = &self.record.options.log;
+        if log.driver == LogDriver::Journald {
+            return Log::in_journal(&About {
+                id: self.record.id.to_string(),
+                name: self.record.name.to_string(),
+                tag: log.filled_tag.clone(),
+            });
+        }
         let format = match log.driver {
             LogDriver::K8sFile => Format::K8sFile,
             LogDriver::JsonFile => Format::JsonFile,
@@ -644,8 +710,9 @@ impl<'a> Monitor<'a> {
                 oom_killed: false,
                 error: Some(error.to_string()),
                 stopped_by_user: false,
+                restarting: false,
             };
-            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+            let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         if fresh && self.record.options.remove {
             let _ = remove::remove_files(self.storage(), self.record, true);
@@ -659,15 +726,8 @@ impl<'a> Monitor<'a> {
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
         if !removes {
-            let exit = Exit {
-                code,
-                started: Some(life.began),
-                finished: Timestamp::now(),
-                oom_killed: life.oom_killed,
-                error: None,
-                stopped_by_user: ended.stopped_by_user,
-            };
-            let _ = write_json(&self.dir.join("exit.json"), &exit, Durable::Yes);
+            let exit = life.exit();
+            let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         for client in &self.clients {
             client.say(&Event::Exited { code });
@@ -684,17 +744,42 @@ impl<'a> Monitor<'a> {
     }
 }
 
+/// Copies of our own standard streams, if the container is to have those. One with a
+/// terminal of its own has no use for them.
+fn callers_stdio(options: &Options) -> Option<[Option<OwnedFd>; 3]> {
+    (options.log.driver.is_passthrough() && !options.tty).then(|| [0, 1, 2].map(process::duplicate))
+}
+
+impl Launch {
+    /// The caller's streams for one start; they are kept only if another may come.
+    fn stdio(&mut self, restart: &RestartPolicy) -> Result<Option<[Option<OwnedFd>; 3]>> {
+        let Some(stdio) = &self.stdio else {
+            return Ok(None);
+        };
+        if *restart == RestartPolicy::No {
+            return Ok(self.stdio.take());
+        }
+        let mut copies = [None, None, None];
+        for (copy, stream) in copies.iter_mut().zip(stdio) {
+            *copy = stream.as_ref().map(OwnedFd::try_clone).transpose()?;
+        }
+        Ok(Some(copies))
+    }
+}
+
+/// Our ends of an init whose streams do not come to us.
+fn nothing_to_carry() -> Terminal {
+    Terminal::Pipes {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+    }
+}
+
 /// The init's stdio and our ends of it.
 fn pipes(tty: bool, interactive: bool) -> Result<([Option<OwnedFd>; 3], Terminal)> {
     if tty {
-        return Ok((
-            [None, None, None],
-            Terminal::Pipes {
-                stdin: None,
-                stdout: None,
-                stderr: None,
-            },
-        ));
+        return Ok(([None, None, None], nothing_to_carry()));
     }
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
     let (stdin_theirs, stdin_ours) = if interactive {

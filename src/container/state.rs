@@ -75,6 +75,9 @@ pub struct Exit {
     /// `stop` or `kill` ended it, so the restart policy lets it be.
     #[serde(default)]
     pub stopped_by_user: bool,
+    /// The restart policy has it wait before it is started again.
+    #[serde(default)]
+    pub restarting: bool,
 }
 
 /// A container's state and what is known of its last start and end.
@@ -130,6 +133,9 @@ pub fn status_of(storage: &Storage, id: &ContainerId) -> Result<Status> {
     let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
     let state = match (monitor, &started, &exit) {
         // An older end is that of the life before.
+        (Some(_), Some(started), Some(exit)) if exit.finished >= started.at && exit.restarting => {
+            State::Exited
+        }
         (Some(_), Some(started), Some(exit)) if exit.finished >= started.at => State::Stopping,
         (Some(_), Some(started), _) if started.held => State::Initialized,
         (Some(_), Some(started), _) if is_frozen(started) => State::Paused,

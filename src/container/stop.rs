@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::options::RestartPolicy;
 use super::{Container, Exit, Seat, State, Status, status_of};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -99,23 +100,54 @@ pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<()> {
 /// not run. `None`: it is gone with `--rm`, and nobody heard its code.
 pub fn wait(engine: &Engine, container: &Container) -> Result<Option<i32>> {
     let id = &container.record.id;
+    if container.record.options.restart != RestartPolicy::No {
+        return wait_for_an_end(engine, id);
+    }
     let mut code = None;
     if container.status.monitor.is_some() {
-        if let Ok(control) = socket::connect(&engine.storage.container_runtime(id), SOCKET)
-            && say(&control, &Request::Watch, &[]).is_ok()
-        {
-            while let Ok(Some((event, _))) = hear::<Event>(&control) {
-                if let Event::Exited { code: said } = event {
-                    code = Some(said);
-                }
-            }
-        }
+        code = watch(engine, id);
         Seat::wait_until_free(&engine.storage, id)?;
     }
     match code {
         Some(code) => Ok(Some(code)),
         None => exit_code(engine, id),
     }
+}
+
+/// The same for one that may be started again: the end of one start is enough.
+fn wait_for_an_end(engine: &Engine, id: &ContainerId) -> Result<Option<i32>> {
+    loop {
+        let status = status_of(&engine.storage, id)?;
+        if status.monitor.is_none() || status.state == State::Exited {
+            return exit_code(engine, id);
+        }
+        if let Some(code) = watch(engine, id) {
+            // Its monitor is about to write it down.
+            let begun = Instant::now();
+            while begun.elapsed() < BEGINNING {
+                let now = status_of(&engine.storage, id)?;
+                if !(now.has_ended() && matches!(now.state, State::Running | State::Stopping)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            return Ok(Some(code));
+        }
+        // It was between two starts.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Listens to a container's monitor until a start of it ends. `None`: nobody said how.
+fn watch(engine: &Engine, id: &ContainerId) -> Option<i32> {
+    let control = socket::connect(&engine.storage.container_runtime(id), SOCKET).ok()?;
+    say(&control, &Request::Watch, &[]).ok()?;
+    while let Ok(Some((event, _))) = hear::<Event>(&control) {
+        if let Event::Exited { code } = event {
+            return Some(code);
+        }
+    }
+    None
 }
 
 /// The code a container that does not run ended with; 0 if it never ran.

@@ -5,12 +5,12 @@
 
 use jiff::Timestamp;
 
-use super::cgroup;
 use super::{Exit, Record, Seat, Started, Status, remove, stop};
+use super::{cgroup, exit};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
-use crate::storage::{read_json, remove_tree, write_json};
+use crate::storage::{read_json, remove_tree};
 use crate::sys::file::Durable;
 use crate::sys::lock::seat_holder;
 
@@ -72,8 +72,10 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
             oom_killed: false,
             error: None,
             stopped_by_user: false,
+            restarting: false,
         };
-        write_json(&dir.join("exit.json"), &exit, Durable::Yes)?;
+        // Where it cannot be written the code is 137 all the same.
+        let _ = exit::write(&dir, &exit, Durable::Yes);
     }
     Ok(())
 }

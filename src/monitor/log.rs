@@ -1,4 +1,4 @@
-//! What a container printed, kept: `k8s-file` and `json-file` logs.
+//! What a container printed, kept: `k8s-file` and `json-file` logs, and the journal.
 //!
 //! ```text
 //! k8s-file    2026-11-21T22:41:07.123456789+00:00 stdout F a whole line
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::journal::{About, Journal};
 use crate::error::{Context, Result};
 
 /// Which of the two outputs.
@@ -39,7 +40,7 @@ impl Stream {
 pub enum Format {
     K8sFile,
     JsonFile,
-    /// Nothing is kept.
+    /// Nothing is kept in a file.
     None,
 }
 
@@ -52,6 +53,7 @@ pub struct Log {
     max_size: Option<u64>,
     line: Vec<u8>,
     zone: TimeZone,
+    journal: Option<Journal>,
 }
 
 impl Log {
@@ -65,6 +67,7 @@ impl Log {
             max_size,
             line: Vec::new(),
             zone: TimeZone::UTC,
+            journal: None,
         };
         if format != Format::None {
             if let Some(dir) = path.parent() {
@@ -74,6 +77,13 @@ impl Log {
             log.reopen()
                 .tried(|| format!("open log {}", path.display()))?;
         }
+        Ok(log)
+    }
+
+    /// The journal, if there is one.
+    pub fn in_journal(about: &About) -> Result<Self> {
+        let mut log = Self::open(Format::None, Path::new(""), None)?;
+        log.journal = Journal::open(about);
         Ok(log)
     }
 
@@ -92,6 +102,15 @@ impl Log {
     /// Adds what was printed on a stream. A disk that takes no more loses the
     /// line, never the container.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        if let Some(journal) = &mut self.journal {
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                match line.strip_suffix(b"\n") {
+                    Some(text) => journal.line(stream, text, true),
+                    None => journal.line(stream, line, false),
+                }
+            }
+            return;
+        }
         if self.format == Format::None {
             return;
         }
@@ -136,6 +155,9 @@ impl Log {
     /// Nothing more comes. A line that was begun stays a part, as it was printed.
     pub fn finish(&mut self) {
         self.line = Vec::new();
+        if let Some(journal) = &mut self.journal {
+            journal.end();
+        }
     }
 
     /// The text before the flag: time (RFC 3339 with nanoseconds, local) and stream.

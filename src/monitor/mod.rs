@@ -17,6 +17,7 @@
 //! not take more makes the container wait; memory never grows with what is
 //! printed.
 
+pub mod journal;
 pub mod log;
 pub mod protocol;
 mod supervise;

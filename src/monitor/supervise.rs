@@ -18,6 +18,9 @@ const BUFFER: usize = 64 * 1024;
 /// stopped.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// The code of a container that has run longer than `--timeout`, as with Podman.
+const LATE: i32 = -1;
+
 /// The init's own ends, as the monitor holds them.
 pub enum Terminal {
     /// The master of its pty.
@@ -149,7 +152,8 @@ impl Supervisor<'_> {
         let mut ended = Ended::default();
         let (mut sources, mut input) = self.split()?;
         let mut pending = Pending::default();
-        let mut kill_at: Option<Instant> = self.deadline;
+        let mut kill_at: Option<Instant> = None;
+        let mut is_late = false;
         let mut over = false;
         // Who stopped the container does not wait for who reads it.
         let mut give_up: Option<Instant> = None;
@@ -168,9 +172,16 @@ impl Supervisor<'_> {
             if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
                 break;
             }
-            let wait = if over { give_up } else { kill_at }
+            let next = [kill_at, self.deadline].into_iter().flatten().min();
+            let wait = if over { give_up } else { next }
                 .map(|at| at.saturating_duration_since(Instant::now()));
             let ready = self.wait(&sources, input.as_ref(), &pending, over, wait)?;
+            if !over && self.deadline.is_some_and(|at| Instant::now() >= at) {
+                self.deadline = None;
+                // What has ended by then is in time.
+                is_late = !self.init.wait_ended(Some(Duration::ZERO))?;
+                let _ = self.init.signal(libc::SIGKILL);
+            }
             if !over && kill_at.is_some_and(|at| Instant::now() >= at) {
                 kill_at = None;
                 let _ = self.init.signal(libc::SIGKILL);
@@ -199,6 +210,9 @@ impl Supervisor<'_> {
                 match who {
                     Who::Init if !over => {
                         ended.code = self.init.reap()?;
+                        if is_late {
+                            ended.code = LATE;
+                        }
                         over = true;
                     }
                     Who::Source(at) => self.read(&mut sources, at)?,

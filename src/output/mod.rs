@@ -81,12 +81,18 @@ impl Output {
     /// Asks on the terminal whether to go on; yes needs a `y`. With no terminal
     /// on stdin the answer is read from there all the same, as Podman does.
     pub fn confirm(&mut self, warning: &str, question: &str) -> bool {
+        self.ask(warning, question) == Some(true)
+    }
+
+    /// The same; `None` if there is no answer to read.
+    pub fn ask(&mut self, warning: &str, question: &str) -> Option<bool> {
         self.text(warning);
         self.text(question);
         self.flush();
         let mut answer = String::new();
         let read = std::io::BufRead::read_line(&mut std::io::stdin().lock(), &mut answer);
-        read.is_ok() && answer.trim_start().to_lowercase().starts_with('y')
+        let yes = answer.trim_start().to_lowercase().starts_with('y');
+        read.is_ok_and(|length| length > 0).then_some(yes)
     }
 
     /// Shows an error: once, here, and nowhere else.

@@ -24,7 +24,7 @@ use super::capability::{CapSet, Capabilities, Capability};
 use super::init;
 use super::report::{self, Failed, Report};
 use super::seccomp::Filter;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::{Process, SoleThread, process, pty, signal};
 
 /// PATH where the environment has none.
@@ -36,9 +36,25 @@ pub(super) struct Executor {
     filter: Option<Rc<Filter>>,
     tty: Option<(u16, u16)>,
     init: bool,
+    gives_streams: bool,
+    moves: Rc<[(PathBuf, PathBuf)]>,
+    preserved: Rc<[i32]>,
     report: i32,
     monitor: Rc<Process>,
     program: RefCell<Option<PathBuf>>,
+}
+
+/// What is to be done between libcontainer and execve, beside capabilities.
+pub(super) struct LastSteps {
+    pub filter: Option<Filter>,
+    pub tty: Option<(u16, u16)>,
+    pub init: bool,
+    /// Pipes at the standard streams become the user's.
+    pub gives_streams: bool,
+    /// Mounts, from and to.
+    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// Descriptors that stay open.
+    pub preserved: Vec<i32>,
 }
 
 impl Executor {
@@ -47,9 +63,7 @@ impl Executor {
     pub fn new(
         spec: &mut Spec,
         wanted: Capabilities,
-        filter: Option<Filter>,
-        tty: Option<(u16, u16)>,
-        init: bool,
+        steps: LastSteps,
         report: &OwnedFd,
     ) -> Result<Self> {
         let process = spec
@@ -65,9 +79,12 @@ impl Executor {
         process.set_capabilities(Some(to_spec(until_exec)?));
         Ok(Self {
             wanted,
-            filter: filter.map(Rc::new),
-            tty,
-            init,
+            filter: steps.filter.map(Rc::new),
+            tty: steps.tty,
+            init: steps.init,
+            gives_streams: steps.gives_streams,
+            moves: steps.moves.into(),
+            preserved: steps.preserved.into(),
             report: report.as_raw_fd(),
             monitor: Rc::new(Process::open(std::process::id() as i32)?),
             program: RefCell::new(None),
@@ -93,6 +110,7 @@ impl Executor {
             .process()
             .as_ref()
             .ok_or_else(|| failed(125, "the spec has no process"))?;
+        move_mounts(&self.moves).map_err(|error| failed(125, &error.to_string()))?;
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
         let program = find_program(args.first().map_or("", String::as_str), &env)?;
@@ -102,7 +120,7 @@ impl Executor {
         match self.tty {
             Some((rows, columns)) => open_pty(report.as_fd(), rows, columns)
                 .map_err(|error| failed(125, &format!("make a pty: {error}")))?,
-            None if uid != 0 => {
+            None if uid != 0 && self.gives_streams => {
                 for number in 0..3 {
                     process::give_stream(number, uid);
                 }
@@ -123,6 +141,9 @@ impl Executor {
             return failed(125, "no program was found");
         };
         signal::reset();
+        for number in self.preserved.iter() {
+            process::keep_on_exec(*number);
+        }
         if !self.init {
             return enter_command(&program, &args, &env, &self.wanted, self.filter.as_deref());
         }
@@ -340,6 +361,26 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
     } else {
         missing()
     })
+}
+
+/// Moves mounts to where they belong: what covers others comes first, so all are
+/// opened before.
+fn move_mounts(moves: &[(PathBuf, PathBuf)]) -> Result<()> {
+    let mut opened = Vec::with_capacity(moves.len());
+    for (from, to) in moves {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let tried = || format!("mount {}", to.display());
+        let mount = rustix::fs::open(from, flags, rustix::fs::Mode::empty()).tried(tried)?;
+        opened.push((mount, to));
+    }
+    for (mount, to) in &opened {
+        if !to.exists() {
+            // As crun, in the caller's own folder.
+            std::fs::create_dir(to).tried(|| format!("make {}", to.display()))?;
+        }
+        crate::sys::mount::attach(mount, to).tried(|| format!("mount {}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// Makes a pty in the container's /dev/pts our controlling terminal, streams and

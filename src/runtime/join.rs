@@ -34,6 +34,8 @@ pub struct ExecPlan {
     /// Its stdin, stdout and stderr, where it gets no pty; a missing one is
     /// /dev/null.
     pub stdio: [Option<OwnedFd>; 3],
+    /// Numbers of open descriptors that it is handed.
+    pub preserved: Vec<i32>,
     /// `cgroup.procs` of the container's cgroup, if it moves there by itself.
     pub cgroup: Option<OwnedFd>,
 }
@@ -116,6 +118,9 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     }
     // Whatever else we hold ends at execve.
     process::close_from(3, true);
+    for number in &plan.preserved {
+        process::keep_on_exec(*number);
+    }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(plan.umask));
     for (name, soft, hard) in &plan.ulimits {
         if let Err(error) = process::set_limit(name, *soft, *hard) {

@@ -38,7 +38,7 @@ use crate::sys::file::{Durable, write_whole};
 use crate::sys::{Process, SoleThread, pty, socket};
 
 use capability::Capabilities;
-use executor::Executor;
+use executor::{Executor, LastSteps};
 use report::Report;
 use seccomp::Filter;
 
@@ -48,6 +48,8 @@ pub struct Plan<'a> {
     /// A folder of this start's own, in the caller's runtime folder.
     pub dir: &'a Path,
     pub spec: Spec,
+    /// Mounts that are moved once libcontainer has made them, from and to.
+    pub moves: Vec<(PathBuf, PathBuf)>,
     /// What the container's command is to have; the spec's own are replaced.
     pub capabilities: Capabilities,
     /// The compiled seccomp filter.
@@ -58,6 +60,10 @@ pub struct Plan<'a> {
     pub init: bool,
     /// Its stdin, stdout and stderr, where it gets no pty.
     pub stdio: [Option<OwnedFd>; 3],
+    /// They are the caller's own, whose owner is left as it is.
+    pub is_callers_stdio: bool,
+    /// Numbers of open descriptors that the command is handed.
+    pub preserved: Vec<i32>,
 }
 
 /// An init that is made and waits to be let go.
@@ -76,15 +82,26 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
         id,
         dir,
         mut spec,
+        moves,
         capabilities,
         filter,
         tty,
         init,
         stdio,
+        is_callers_stdio,
+        preserved,
     } = plan;
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
     report::capture_into(&theirs);
-    let executor = Executor::new(&mut spec, capabilities, filter, tty, init, &theirs)?;
+    let last_steps = LastSteps {
+        filter,
+        tty,
+        init,
+        gives_streams: !is_callers_stdio,
+        moves,
+        preserved,
+    };
+    let executor = Executor::new(&mut spec, capabilities, last_steps, &theirs)?;
     let dir = dir.join("oci");
     std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
     let config = dir.join("config.json");

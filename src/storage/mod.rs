@@ -217,7 +217,13 @@ impl Storage {
     /// Takes `path` out of sight: what is removed is first renamed into staging,
     /// so that it is there or not there, never half.
     pub fn retire(&self, path: &Path) -> Result<Option<Staging>> {
-        let staging = self.stage()?;
+        let staging = match self.stage() {
+            Ok(staging) => staging,
+            // A full disk has no room for a folder, which is when removing matters.
+            Err(error) => {
+                return Staging::of(&self.root.join("staging"), path).map_err(|_| error);
+            }
+        };
         match std::fs::rename(path, staging.path().join("retired")) {
             Ok(()) => Ok(Some(staging)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -60,6 +60,23 @@ impl Staging {
         staging
     }
 
+    /// The folder at `path` itself, moved here: for a disk with no room for another.
+    /// Who holds its lock goes on to hold it. None: it is not there.
+    pub(super) fn of(root: &Path, path: &Path) -> std::io::Result<Option<Self>> {
+        let to = root.join(random_hex::<8>());
+        match std::fs::rename(path, &to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        }
+        // A sweep that has it by now deletes it, as we are about to.
+        let lock = lock::try_alone(&to).ok().flatten();
+        Ok(Some(Self {
+            path: to,
+            lock,
+            owner: std::process::id(),
+        }))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -105,4 +122,29 @@ pub(super) fn sweep(root: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_may_be_retired_as_it_is() {
+        let root = std::env::temp_dir().join(format!("coracle-staging-{}", random_hex::<8>()));
+        let (staging, thing) = (root.join("staging"), root.join("thing"));
+        std::fs::create_dir_all(&staging).unwrap();
+        std::fs::create_dir_all(thing.join("within")).unwrap();
+        // Held by who removes it, as an image is.
+        let held = lock::alone(&thing).unwrap();
+        let retired = Staging::of(&staging, &thing).unwrap().unwrap();
+        assert!(!thing.exists());
+        assert!(retired.path().join("within").exists());
+        assert!(sweep(&staging).unwrap().is_empty());
+        assert!(retired.path().exists());
+        drop(held);
+        drop(retired);
+        assert_eq!(std::fs::read_dir(&staging).unwrap().count(), 0);
+        assert!(Staging::of(&staging, &thing).unwrap().is_none());
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -539,6 +539,20 @@ pub fn duplicate(number: i32) -> Option<OwnedFd> {
     }
 }
 
+/// Whether `number` is a descriptor that whoever started this program left open for
+/// it: our own are all close-on-exec.
+pub fn is_inherited(number: i32) -> bool {
+    // SAFETY: fcntl with F_GETFD reads a flag, or fails.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Keeps the descriptor `number` open in the program that this process becomes.
+pub fn keep_on_exec(number: i32) {
+    // SAFETY: fcntl with F_SETFD changes a flag of an open descriptor, or fails.
+    unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+}
+
 /// Gives the pipe or terminal at a standard stream to `uid`, so that it can be
 /// opened anew by /dev/stdout; what is neither is left alone.
 pub fn give_stream(number: i32, uid: u32) {

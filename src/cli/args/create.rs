@@ -11,8 +11,8 @@ use crate::cli::args::host::{Host, Lookup, clean};
 use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
-    csv, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused, registry,
-    resources, security, userns,
+    descriptors, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
+    registry, resources, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
@@ -84,13 +84,8 @@ pub struct RunArgs {
           value_parser = number::boolean, value_name = "BOOL")]
     pub passwd: bool,
 
-    /// Hand these open descriptors of the caller's to the process
-    #[arg(long, value_name = "FD")]
-    pub preserve_fd: Vec<String>,
-
-    /// Hand this many open descriptors, from 3 on, to the process
-    #[arg(long, value_name = "NUMBER", value_parser = number::unsigned_32)]
-    pub preserve_fds: Option<u32>,
+    #[command(flatten)]
+    pub descriptors: descriptors::Args,
 
     /// Hand the signals that the command gets to the container
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -243,12 +238,7 @@ impl CreateArgs {
 impl RunArgs {
     /// Says what of these flags is not there yet.
     pub fn check(&self) -> Result<()> {
-        self.refused.check()?;
-        if self.passwd {
-            Ok(())
-        } else {
-            Err(Error::unsupported("--passwd=false"))
-        }
+        self.refused.check()
     }
 
     /// The streams to carry in the foreground.
@@ -259,45 +249,6 @@ impl RunArgs {
     /// The keys that detach, as a terminal sends them; none to have none.
     pub fn keys(&self) -> Result<Vec<u8>> {
         streams::detach_keys(self.detach_keys.as_deref())
-    }
-
-    /// The numbers of the caller's descriptors that the process gets, each once. That
-    /// they are open is for the caller to see, with [`fd_missing`]'s words.
-    pub fn descriptors(&self) -> Result<Vec<u32>> {
-        let mut numbers: Vec<u32> = (3..3 + self.preserve_fds.unwrap_or(0).min(1 << 20)).collect();
-        for text in csv::all("--preserve-fd", &self.preserve_fd)? {
-            let number = number::unsigned_32(&text).map_err(|why| {
-                Error::usage(format!(
-                    "invalid argument {text:?} for \"--preserve-fd\" flag: {why}"
-                ))
-            })?;
-            if number < 3 {
-                return Err(Error::new(
-                    Kind::CannotInvoke,
-                    format!(
-                        "cannot preserve FD {number}, consider using the passthrough log-driver \
-                         to pass STDIO streams into the container: invalid argument"
-                    ),
-                ));
-            }
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
-        }
-        Ok(numbers)
-    }
-
-    /// Podman's words for a descriptor of [`Self::descriptors`] that is not open.
-    pub fn fd_missing(&self, number: u32) -> Error {
-        let flag = if number < 3 + self.preserve_fds.unwrap_or(0) {
-            "preserve-fds"
-        } else {
-            "preserve-fd"
-        };
-        Error::usage(format!(
-            "file descriptor {number} is not available - \
-             the {flag} option requires that file descriptors must be passed"
-        ))
     }
 }
 
@@ -593,50 +544,12 @@ mod tests {
                 "unrecognized namespace mode foo passed",
             ),
             (
-                &["--passwd=false", "i"],
-                "--passwd=false is not supported by coracle yet",
-            ),
-            (
                 &["-w=rel", "i"],
                 "workdir \"rel\" does not exist on container: not an absolute path",
             ),
         ] {
             assert_eq!(options(line).unwrap_err(), why, "{line:?}");
         }
-    }
-
-    #[test]
-    fn descriptors_begin_at_three() {
-        let numbers = |line: &[&str]| {
-            run(line)
-                .unwrap()
-                .run
-                .descriptors()
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(
-            numbers(&["--preserve-fds=2", "--preserve-fd=4,9", "i"]),
-            Ok(vec![3, 4, 9])
-        );
-        assert_eq!(
-            numbers(&["--preserve-fd=1", "i"]).unwrap_err(),
-            "cannot preserve FD 1, consider using the passthrough log-driver \
-             to pass STDIO streams into the container: invalid argument"
-        );
-        assert_eq!(
-            numbers(&["--preserve-fd=x", "i"]).unwrap_err(),
-            "invalid argument \"x\" for \"--preserve-fd\" flag: \
-             strconv.ParseUint: parsing \"x\": invalid syntax"
-        );
-        assert_eq!(
-            run(&["--preserve-fd=9", "i"])
-                .unwrap()
-                .run
-                .fd_missing(9)
-                .to_string(),
-            "file descriptor 9 is not available - \
-             the preserve-fd option requires that file descriptors must be passed"
-        );
     }
 
     #[test]

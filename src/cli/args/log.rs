@@ -30,6 +30,7 @@ impl Args {
             path: None,
             max_size: None,
             tag: None,
+            filled_tag: None,
         };
         if log.driver == LogDriver::Passthrough && host.has_terminal() {
             return Err(Error::usage(
@@ -101,6 +102,7 @@ mod tests {
             path: None,
             max_size: None,
             tag: None,
+            filled_tag: None,
         };
         assert_eq!(log(None, &["max-file=3", "tag="], true), Ok(plain.clone()));
         assert_eq!(
@@ -113,7 +115,8 @@ mod tests {
                 driver: LogDriver::JsonFile,
                 path: Some("/x".into()),
                 max_size: Some(10_000),
-                tag: Some("T".into())
+                tag: Some("T".into()),
+                filled_tag: None,
             })
         );
         assert_eq!(

@@ -10,6 +10,7 @@
 
 pub mod create;
 pub mod csv;
+pub mod descriptors;
 pub mod env;
 pub mod filter;
 pub mod host;

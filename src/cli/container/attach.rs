@@ -75,6 +75,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let session = Session {
         wanted,
         detached: false,
+        descriptors: Vec::new(),
     };
     session.code(engine, &found.record, outcome)?;
     // As Podman: the prompt begins on a line of its own, and the code is the

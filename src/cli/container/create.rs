@@ -49,6 +49,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if let Some(path) = &record.options.cidfile {
         write_cidfile(path, &record.id)?;
     }
-    output.line(&record.id);
+    // As Podman: what comes of such a container is the container's alone.
+    if !record.options.log.driver.is_passthrough() {
+        output.line(&record.id);
+    }
     Ok(0)
 }

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::Example;
-use crate::cli::args::{detach_keys, env, select};
+use crate::cli::args::{descriptors, detach_keys, env, select};
 use crate::container::attach::{Outcome, Wanted, window};
 use crate::container::{self, Container, exec as engine_exec};
 use crate::engine::Engine;
@@ -44,13 +44,8 @@ pub struct Args {
     #[arg(long)]
     privileged: bool,
 
-    /// Pass on this many descriptors from 3 on
-    #[arg(long, value_name = "N")]
-    preserve_fds: Option<u32>,
-
-    /// Pass on these descriptors
-    #[arg(long, value_name = "FD")]
-    preserve_fd: Vec<u32>,
+    #[command(flatten)]
+    descriptors: descriptors::Args,
 
     /// Read the container's id from this file
     #[arg(long, value_name = "FILE")]
@@ -93,9 +88,7 @@ pub const EXAMPLES: &[Example] = &[
 ];
 
 pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    if args.preserve_fds.is_some_and(|n| n > 0) || !args.preserve_fd.is_empty() {
-        return Err(Error::unsupported("--preserve-fds"));
-    }
+    let preserved = (args.descriptors.open()).map_err(|error| error.kind_is(Kind::Usage))?;
     let mut operands = std::mem::take(&mut args.operands)
         .into_iter()
         .map(|text| {
@@ -126,7 +119,7 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "must provide a non-empty command to start an exec session: invalid argument",
         ));
     }
-    match start(&args, engine, &found, operands, env) {
+    match start(&args, engine, &found, (operands, env), preserved) {
         Ok(Outcome::Exited(code)) => {
             if args.detach {
                 output.line(crate::id::random_hex::<32>());
@@ -153,8 +146,8 @@ fn start(
     args: &Args,
     engine: &Engine,
     found: &Container,
-    argv: Vec<String>,
-    env: Vec<String>,
+    (argv, env): (Vec<String>, Vec<String>),
+    preserved: Vec<i32>,
 ) -> Result<Outcome> {
     let wanted = Wanted {
         stdin: args.interactive && !args.detach,
@@ -172,6 +165,7 @@ fn start(
         workdir: args.workdir.clone(),
         privileged: args.privileged,
         detach: args.detach,
+        preserved,
         wanted,
         size: window(),
     };

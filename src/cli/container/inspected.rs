@@ -1012,17 +1012,10 @@ fn log_config(storage: &Storage, record: &Record) -> LogConfig {
             let default = storage.container(&record.id).join("log/ctr.log");
             path_text(Some(log.path.as_deref().unwrap_or(&default)))
         }
-        _ => String::new(),
+        _ => path_text(log.path.as_deref()),
     };
     LogConfig {
-        r#type: match log.driver {
-            LogDriver::K8sFile => "k8s-file",
-            LogDriver::JsonFile => "json-file",
-            LogDriver::Journald => "journald",
-            LogDriver::None => "none",
-            LogDriver::Passthrough => "passthrough",
-            LogDriver::PassthroughTty => "passthrough-tty",
-        },
+        r#type: log.driver.name(),
         config: None,
         path,
         tag: log.tag.clone().unwrap_or_default(),
@@ -1211,6 +1204,7 @@ mod tests {
             oom_killed: false,
             error: None,
             stopped_by_user: true,
+            restarting: false,
         });
         assert_eq!(keys(&it), format!("{plain} StoppedByUser"));
         let shown = state(&it);

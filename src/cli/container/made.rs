@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
+use super::inspected::inspected;
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
 use crate::cli::args::host::{Caller, Lookup, Neighbour};
 use crate::cli::image::steps::{Steps, warn_of_platform};
 use crate::container::options::LogDriver;
 use crate::container::remove::{Removal, remove};
-use crate::container::{self, ImageUse, Record, name};
+use crate::container::{self, Container, ImageUse, Record, State, Status, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::image::{self, Image};
 use crate::network::{self, Reserved};
-use crate::output::Output;
+use crate::output::value::to_value;
+use crate::output::{Output, listing};
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
 
@@ -39,14 +41,6 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
     check_host(&mut options)?;
-    match options.log.driver {
-        LogDriver::K8sFile | LogDriver::JsonFile | LogDriver::None => {}
-        LogDriver::Journald => return Err(Error::unsupported("--log-driver=journald")),
-        LogDriver::Passthrough => return Err(Error::unsupported("--log-driver=passthrough")),
-        LogDriver::PassthroughTty => {
-            return Err(Error::unsupported("--log-driver=passthrough-tty"));
-        }
-    }
     if let Some(path) = &options.cidfile
         && !path.parent().is_none_or(Path::is_dir)
     {
@@ -82,7 +76,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             Err(error) => return Err(error),
         }
     }
-    let record = Record {
+    let mut record = Record {
         name: given.unwrap_or_else(|| name::for_container(&id, 0)),
         id,
         created: jiff::Timestamp::now(),
@@ -98,11 +92,36 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         map: chosen.map,
         map_reason: chosen.reason,
     };
+    if record.options.log.driver == LogDriver::Journald {
+        record.options.log.filled_tag = filled_tag(engine, &record)?;
+    }
     Ok(Made {
         record,
         held: Held(lock, chosen.lock),
         ports,
     })
+}
+
+/// The tag of a log, which is a template of what `inspect` shows.
+fn filled_tag(engine: &Engine, record: &Record) -> Result<Option<String>> {
+    let Some(tag) = &record.options.log.tag else {
+        return Ok(None);
+    };
+    if !tag.contains("{{") {
+        return Ok(Some(tag.clone()));
+    }
+    let container = Container {
+        record: record.clone(),
+        status: Status {
+            state: State::Created,
+            monitor: None,
+            started: None,
+            exit: None,
+        },
+    };
+    let shown = to_value(&inspected(engine, &container, None)?)?;
+    let filled = listing::one("tag", tag, &shown).tried(|| "template parsing error")?;
+    Ok(Some(filled.trim_end_matches('\n').to_owned()))
 }
 
 /// The same record under another name that we choose.

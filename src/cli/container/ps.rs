@@ -156,6 +156,9 @@ fn check(args: &Args) -> Result<()> {
     if args.last >= 0 && args.latest {
         return Err(Error::usage("last and latest are mutually exclusive"));
     }
+    if args.quiet && (args.size || args.namespaces) {
+        return Err(Error::usage("quiet conflicts with size and namespace"));
+    }
     if args.size && args.namespaces {
         return Err(Error::usage("size and namespace options conflict"));
     }

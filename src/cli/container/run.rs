@@ -4,7 +4,7 @@ use crate::cli::Example;
 use crate::cli::args::create::{CreateArgs, RunArgs};
 use crate::container::attach::Wanted;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::output::Output;
 
 /// Run a command in a new container
@@ -38,25 +38,27 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.run.check()?;
-    if !args.run.descriptors()?.is_empty() {
-        return Err(Error::unsupported("--preserve-fds"));
-    }
+    let descriptors = args.run.descriptors.open()?;
     let streams = args.run.streams(&args.create)?;
     let detach_keys = args.run.keys()?;
     let mut made = make(engine, &args.create, output)?;
+    made.record.options.accounts.writes = args.run.passwd;
     let options = &made.record.options;
+    // Then the container has our own streams, and nothing is carried or said.
+    let is_passed = options.log.driver.is_passthrough() && !options.tty;
     let wanted = Wanted {
-        stdin: streams.stdin && options.interactive,
-        stdout: streams.stdout || options.tty,
-        stderr: streams.stderr && !options.tty,
+        stdin: streams.stdin && options.interactive && !is_passed,
+        stdout: (streams.stdout || options.tty) && !is_passed,
+        stderr: streams.stderr && !options.tty && !is_passed,
         tty: options.tty,
         detach_keys,
         sig_proxy: args.run.sig_proxy,
     };
-    let only_stdin = !wanted.stdout && !wanted.stderr;
+    let only_stdin = !wanted.stdout && !wanted.stderr && !is_passed;
     let session = Session {
         wanted,
         detached: args.run.detach,
+        descriptors,
     };
     for attempt in 1.. {
         let id = made.record.id.clone();
@@ -68,7 +70,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         let mut lock = Some(held);
         let cidfile = record.options.cidfile.clone();
         let started = |output: &mut Output| {
-            if args.run.detach {
+            if args.run.detach && !is_passed {
                 output.line(&id);
             }
         };

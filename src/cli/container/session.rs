@@ -14,6 +14,8 @@ pub struct Session {
     pub wanted: Wanted,
     /// Leave at once.
     pub detached: bool,
+    /// Numbers of our descriptors that the container is handed.
+    pub descriptors: Vec<i32>,
 }
 
 impl Session {
@@ -44,6 +46,7 @@ impl Session {
             fresh,
             size: window(),
             progress: Some(copying),
+            descriptors: self.descriptors.clone(),
             ..Launch::default()
         };
         if self.detached {

@@ -132,17 +132,20 @@ fn attached(
     output: &mut Output,
 ) -> Result<u8> {
     let options = &container.record.options;
+    // Then it has our own streams.
+    let is_passed = options.log.driver.is_passthrough() && !options.tty;
     let session = Session {
         wanted: Wanted {
             // As Podman, with or without `--interactive`.
-            stdin: options.interactive,
-            stdout: true,
-            stderr: !options.tty,
+            stdin: options.interactive && !is_passed,
+            stdout: !is_passed,
+            stderr: !options.tty && !is_passed,
             tty: options.tty,
             detach_keys: detach_keys(args.detach_keys.as_deref())?,
             sig_proxy: args.sig_proxy.unwrap_or(true),
         },
         detached: false,
+        descriptors: Vec::new(),
     };
     match container.status.state {
         State::Running | State::Stopping if is_leaving(container, &container.status) => {
@@ -168,6 +171,12 @@ pub fn start(engine: &Engine, container: &container::Container, output: &mut Out
         }
         State::Running => return Ok(()),
         State::Initialized => return container::release(engine, container),
+        State::Exited
+            if status.exit.as_ref().is_some_and(|exit| exit.restarting)
+                && status.monitor.is_some() =>
+        {
+            return container::hasten(engine, container);
+        }
         State::Created | State::Exited => {}
         other => {
             return Err(Error::new(

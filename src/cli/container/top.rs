@@ -104,6 +104,7 @@ fn ps(
         workdir: None,
         privileged: false,
         detach: false,
+        preserved: Vec::new(),
         wanted: Wanted {
             stdin: false,
             stdout: true,

@@ -5,7 +5,7 @@ use crate::cli::dry_run::{DryRun, containers_would_go, images_would_go, volumes_
 use crate::container;
 use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image;
 use crate::output::Output;
 use crate::volume;
@@ -42,8 +42,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         would_go(engine)?.print(output);
         return Ok(0);
     }
-    if !args.force && !output.confirm(WARNING, "Are you sure you want to continue? [y/N] ") {
-        return Ok(0);
+    if !args.force {
+        match output.ask(WARNING, "Are you sure you want to continue? [y/N] ") {
+            Some(true) => {}
+            Some(false) => return Ok(0),
+            // Podman's words and code for who gives no answer.
+            None => {
+                output.error(&Error::other("EOF"));
+                return Ok(1);
+            }
+        }
     }
     container::sweep(engine)?;
     let mut code = 0;

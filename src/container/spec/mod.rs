@@ -39,7 +39,7 @@ use crate::userns::IdMap;
 pub use host::{Cgroup, Files, Host, Machine, Namespaces, Source, host_devices};
 pub use limits::{Controls, asks_limits, settings};
 pub use masks::is_protected;
-pub use mounts::{is_flag, mounts, propagation, tmpfs_options};
+pub use mounts::{is_flag, mounts, moves, propagation, tmpfs_options};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

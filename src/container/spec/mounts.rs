@@ -81,15 +81,26 @@ pub fn propagation(options: &Options) -> Vec<(PathBuf, MountPropagationFlags)> {
 /// Every mount of the container, in the order they are made.
 pub(super) fn all_mounts(options: &Options, host: &Host) -> Result<Vec<oci::Mount>> {
     let wanted = mounts(options);
-    // libcontainer would go on to make links and devices in the caller's own /dev.
-    let is_foreign = |it: &Mount| !matches!(it.kind, MountKind::Tmpfs { .. });
-    if wanted
-        .iter()
-        .any(|it| it.destination == Path::new("/dev") && is_foreign(it))
-    {
-        return Err(Error::unsupported("a mount over /dev").hint("name the devices: --device"));
+    let all = in_order(options, host, &wanted)?;
+    if !is_dev_foreign(&wanted) {
+        return Ok(all);
     }
-    let mut all = base_mounts(options, host, &wanted)?;
+    let flags = ["nosuid", "strictatime", "mode=755", "size=65536k"].map(str::to_owned);
+    let own = mount("/dev", "tmpfs", Path::new("tmpfs"), flags.to_vec())?;
+    let (mut over, mut rest): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|mount| mount.destination().starts_with("/dev"));
+    for (at, mount) in over.iter_mut().enumerate() {
+        mount.set_destination(apart(at));
+    }
+    rest.push(own);
+    rest.extend(over);
+    Ok(rest)
+}
+
+/// The same, each where it belongs.
+fn in_order(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<oci::Mount>> {
+    let mut all = base_mounts(options, host, wanted)?;
     if options.privileged {
         for path in &host.machine.devices {
             let device = Device {
@@ -98,7 +109,7 @@ pub(super) fn all_mounts(options: &Options, host: &Host) -> Result<Vec<oci::Moun
                 permissions: "rwm".into(),
             };
             let is_named = |it: &Device| it.destination == *path;
-            if !options.devices.iter().any(is_named) && !covers(&wanted, path) {
+            if !options.devices.iter().any(is_named) && !covers(wanted, path) {
                 all.push(device_mount(&device)?);
             }
         }
@@ -113,6 +124,39 @@ pub(super) fn all_mounts(options: &Options, host: &Host) -> Result<Vec<oci::Moun
     // Podman's order: by depth, and for the rest as they came.
     all.sort_by_key(|mount| depth(mount.destination()));
     Ok(all)
+}
+
+/// Whether something of the user's is mounted over all of /dev. libcontainer would go
+/// on to make links and devices in there.
+fn is_dev_foreign(wanted: &[Mount]) -> bool {
+    let is_foreign = |it: &Mount| !matches!(it.kind, MountKind::Tmpfs { .. });
+    wanted
+        .iter()
+        .any(|it| it.destination == Path::new("/dev") && is_foreign(it))
+}
+
+/// Where libcontainer puts the mount of this number that belongs over /dev: in a
+/// /dev of its own, which comes to lie beneath it.
+fn apart(number: usize) -> PathBuf {
+    PathBuf::from(format!("/dev/.over/{number}"))
+}
+
+/// Mounts for the executor to move, in this order: from where they are made, to where
+/// they belong.
+pub fn moves(options: &Options, host: &Host) -> Result<Vec<(PathBuf, PathBuf)>> {
+    if !is_dev_foreign(&options.mounts) {
+        return Ok(Vec::new());
+    }
+    // The same mounts, but for where they go.
+    let destinations = in_order(options, host, &mounts(options))?;
+    let over = destinations
+        .into_iter()
+        .map(|mount| mount.destination().clone())
+        .filter(|destination| destination.starts_with("/dev"));
+    Ok(over
+        .enumerate()
+        .map(|(at, destination)| (apart(at), destination))
+        .collect())
 }
 
 /// What every container has, but for what the user's own mounts take the place of.

@@ -403,11 +403,27 @@ fn what_was_prepared_is_bound() {
 }
 
 #[test]
-fn the_callers_dev_is_not_touched() {
+fn what_is_mounted_over_dev_is_moved_there() {
     let mut options = options();
     options.mounts = vec![bind("/dev", "/dev", &[])];
-    let error = spec(&record(options), &host()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unsupported);
+    let record = record(options);
+    let made = spec(&record, &host()).unwrap();
+    let at = |destination: &str| {
+        let mut all = made.mounts().iter().flatten();
+        all.find(|it| it.destination() == std::path::Path::new(destination))
+    };
+    // libcontainer makes its devices and links in a folder of its own.
+    assert_eq!(at("/dev").unwrap().typ().as_deref(), Some("tmpfs"));
+    let moves = super::moves(&record.options, &host()).unwrap();
+    assert_eq!(moves[0].1, std::path::Path::new("/dev"));
+    let first = at(moves[0].0.to_str().unwrap()).unwrap();
+    assert_eq!(
+        first.source().as_deref(),
+        Some(std::path::Path::new("/dev"))
+    );
+    for (from, to) in &moves {
+        assert!(at(from.to_str().unwrap()).is_some() && to.starts_with("/dev"));
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Reading what a container has printed.
 
+mod journal;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -56,7 +58,7 @@ pub fn read(
     for (index, reader) in readers.iter_mut().enumerate() {
         let mut last: VecDeque<Vec<u8>> = VecDeque::new();
         let (mut whole_lines, mut in_line) = (0, false);
-        reader.each(&mut |raw, line| {
+        let mut take = |raw: &[u8], line: &Line<'_>| {
             if !options.wants(line) {
                 return;
             }
@@ -77,7 +79,13 @@ pub fn read(
                 None if several => lines.push_back((line.time, index, raw.to_vec())),
                 None => show(index, line),
             }
-        })?;
+        };
+        let container = &containers[index];
+        if container.status.is_up() {
+            reader.each(&mut take)?;
+        } else {
+            reader.rest(container, &mut take)?;
+        }
         if options.tail != Some(0) {
             lines.extend(last.into_iter().filter_map(|raw| {
                 parse(&raw)
@@ -116,8 +124,15 @@ fn follow(
     show: &mut dyn FnMut(usize, &Line<'_>),
 ) -> Result<()> {
     let notify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    for reader in readers.iter() {
-        if let Some(dir) = reader.path.parent() {
+    for reader in readers.iter_mut() {
+        let file = match reader {
+            Reader::File(file) => file,
+            Reader::Journal(journal) => {
+                journal.follow()?;
+                continue;
+            }
+        };
+        if let Some(dir) = file.path.parent() {
             let flags = inotify::WatchFlags::MODIFY
                 | inotify::WatchFlags::CREATE
                 | inotify::WatchFlags::MOVED_FROM;
@@ -144,11 +159,16 @@ fn follow(
     loop {
         let over = ends.iter().all(Option::is_none);
         for (index, reader) in readers.iter_mut().enumerate() {
-            reader.each(&mut |_, line| {
+            let mut take = |_: &[u8], line: &Line<'_>| {
                 if options.wants(line) {
                     show(index, line);
                 }
-            })?;
+            };
+            if over {
+                reader.rest(&containers[index], &mut take)?;
+            } else {
+                reader.each(&mut take)?;
+            }
         }
         if over || options.until.is_some_and(|until| Timestamp::now() > until) {
             return Ok(());
@@ -159,6 +179,11 @@ fn follow(
                 .flatten()
                 .map(|end| PollFd::new(end, PollFlags::IN)),
         );
+        let journals = readers.iter().filter_map(|reader| match reader {
+            Reader::Journal(journal) => journal.notifier(),
+            Reader::File(_) => None,
+        });
+        fds.extend(journals.map(|output| PollFd::from_borrowed_fd(output, PollFlags::IN)));
         let left = options.until.map(|until| {
             let left = until.duration_since(Timestamp::now());
             Timespec {
@@ -187,36 +212,78 @@ fn follow(
 }
 
 /// A log and how far it has been read.
-struct Reader {
-    path: PathBuf,
-    file: Option<BufReader<File>>,
-    /// The beginning of a line whose end is not written yet.
-    begun: Vec<u8>,
+enum Reader {
+    File(FileReader),
+    Journal(journal::Reader),
 }
 
 impl Reader {
     fn open(engine: &Engine, container: &Container) -> Result<Self> {
         let record = &container.record;
         match record.options.log.driver {
-            LogDriver::K8sFile | LogDriver::JsonFile => {}
-            driver => {
-                let name = serde_json::to_value(driver)?;
-                return Err(Error::usage(format!(
-                    "this container is using the '{}' log driver, cannot read logs: this container is not logging output",
-                    name.as_str().unwrap_or("none")
-                )));
+            LogDriver::K8sFile | LogDriver::JsonFile => {
+                Ok(Self::File(FileReader::new(path_of(engine, record))))
             }
+            LogDriver::Journald => Ok(Self::Journal(journal::Reader::new(&record.id))),
+            driver => Err(Error::usage(format!(
+                "this container is using the '{}' log driver, cannot read logs: this container is not logging output",
+                driver.name()
+            ))),
         }
-        let path = path_of(engine, record);
-        Ok(Self {
-            file: File::open(&path).ok().map(BufReader::new),
-            path,
-            begun: Vec::new(),
-        })
     }
 
     /// Gives each line that is there now, raw and parsed.
     fn each(&mut self, take: &mut dyn FnMut(&[u8], &Line<'_>)) -> Result<()> {
+        let mut parsed = |raw: &[u8]| {
+            if let Some(line) = parse(raw) {
+                take(raw, &line);
+            }
+        };
+        match self {
+            Self::File(file) => file.each(&mut parsed),
+            Self::Journal(journal) => journal.each(&mut parsed),
+        }
+    }
+
+    /// As [`Self::each`], of a container that has ended: all there will be.
+    fn rest(
+        &mut self,
+        container: &Container,
+        take: &mut dyn FnMut(&[u8], &Line<'_>),
+    ) -> Result<()> {
+        let started = container.status.started.as_ref();
+        match (self, started) {
+            (Self::Journal(journal), Some(started)) => {
+                journal.read_to_end(started.at, &mut |raw| {
+                    if let Some(line) = parse(raw) {
+                        take(raw, &line);
+                    }
+                })
+            }
+            (reader, _) => reader.each(take),
+        }
+    }
+}
+
+/// A log in a file.
+struct FileReader {
+    path: PathBuf,
+    file: Option<BufReader<File>>,
+    /// The beginning of a line whose end is not written yet.
+    begun: Vec<u8>,
+}
+
+impl FileReader {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            file: File::open(&path).ok().map(BufReader::new),
+            path,
+            begun: Vec::new(),
+        }
+    }
+
+    /// Gives each line that is there now.
+    fn each(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         loop {
             let Some(file) = &mut self.file else {
                 match File::open(&self.path) {
@@ -236,9 +303,7 @@ impl Reader {
             }
             if self.begun.last() == Some(&b'\n') {
                 let raw = std::mem::take(&mut self.begun);
-                if let Some(line) = parse(&raw[..raw.len() - 1]) {
-                    take(&raw[..raw.len() - 1], &line);
-                }
+                take(&raw[..raw.len() - 1]);
             }
         }
     }
