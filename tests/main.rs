@@ -29,6 +29,7 @@ mod unshare;
 mod usage;
 mod userns;
 mod volumes;
+mod wire;
 
 /// `autotests` is off, so a file that is not named above would never run.
 #[test]

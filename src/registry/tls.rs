@@ -196,7 +196,8 @@ impl ServerCertVerifier for Judge {
             verify_server_cert_signed_by_trust_anchor(&parsed, trusted, between, now, algorithms);
         match signed {
             // Its time is looked at before its kind: this one is in force.
-            Err(error) if is_authority(&error) && self.own.contains(server) => {}
+            Err(rustls::Error::InvalidCertificate(why))
+                if is_authority(&why) && self.own.contains(server) => {}
             other => other?,
         }
         verify_server_name(&parsed, name)?;
@@ -244,14 +245,9 @@ impl ServerCertVerifier for Judge {
 }
 
 /// Whether a certificate was refused for being an authority's.
-fn is_authority(error: &rustls::Error) -> bool {
+fn is_authority(why: &CertificateError) -> bool {
     // The type within is of a crate that rustls does not pass on.
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::Other(inner)) => {
-            inner.to_string().contains("CaUsedAsEndEntity")
-        }
-        _ => false,
-    }
+    matches!(why, CertificateError::Other(inner) if inner.to_string() == "CaUsedAsEndEntity")
 }
 
 /// Wraps connections to `https:` in TLS.
@@ -371,7 +367,10 @@ fn judgement(why: &CertificateError) -> String {
             .map_or_else(|_| seconds.to_string(), |it| it.to_string())
     };
     match why {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // An authority that shows its own certificate has signed that itself.
+        _ if *why == CertificateError::UnknownIssuer || is_authority(why) => {
+            "certificate signed by unknown authority".to_owned()
+        }
         CertificateError::ExpiredContext {
             time: now,
             not_after,
