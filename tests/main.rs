@@ -4,6 +4,7 @@
 mod world;
 
 mod cgroups;
+mod compat;
 mod completion;
 mod copies;
 mod crash;

@@ -17,7 +17,7 @@ pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use parse::distance;
+pub use parse::{distance, is_near};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

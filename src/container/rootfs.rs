@@ -167,7 +167,17 @@ fn furnish(
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)
-        .resolve(&options.user, options.named_groups())?;
+        .resolve(&options.user, options.named_groups())
+        .map_err(|error| {
+            let is_of_groups = accounts.with(&missing).resolve(&options.user, &[]).is_ok();
+            let id = &record.id;
+            match is_of_groups {
+                true => error.tried(format_args!(
+                    "looking up supplemental groups for container {id}"
+                )),
+                false => error,
+            }
+        })?;
     if !options.accounts.writes && user.name.is_none() {
         // As Podman, which finds no home for who is not in passwd.
         user.home = Some(String::new());
@@ -584,6 +594,12 @@ fn tmpfs_source(
         return Ok(None);
     }
     let at = place(runtime, "tmpfs", &mount.destination)?;
+    let has_mode = options.iter().any(|option| option.starts_with("mode="));
+    let mode = match &folder {
+        Some(folder) if !has_mode => Some(rustix::fs::fstat(folder)?.st_mode & 0o7777),
+        _ => None,
+    };
+    let octal = mode.map(|mode| format!("{mode:o}"));
     let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
         .into_iter()
         .map(|option| {
@@ -591,6 +607,7 @@ fn tmpfs_source(
                 .split_once('=')
                 .map_or((option, None), |(key, value)| (key, Some(value)))
         })
+        .chain(octal.iter().map(|mode| ("mode", Some(mode.as_str()))))
         .collect();
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
@@ -598,11 +615,7 @@ fn tmpfs_source(
     let Some(folder) = folder else {
         return Ok(Some(at));
     };
-    let has_mode = options.iter().any(|option| option.starts_with("mode="));
-    let mode = match has_mode {
-        true => at.metadata()?.mode(),
-        false => rustix::fs::fstat(&folder)?.st_mode,
-    };
+    let mode = at.metadata()?.mode();
     if copy_up {
         crate::volume::copy_tree(&folder, &at).map_err(|error| {
             let what = format!("fill the tmpfs at {}", mount.destination.display());
