@@ -6,6 +6,7 @@ mod command;
 mod image;
 mod left;
 mod need;
+pub mod registry;
 mod snapshot;
 pub mod store;
 mod terminal;
