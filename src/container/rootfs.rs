@@ -300,6 +300,14 @@ fn check_place(
                 Err(_) => Ok(()),
             }
         }
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Err(Error::new(
+            Kind::CannotInvoke,
+            format!(
+                "mount `{}` to `{}`: too many levels of symbolic links",
+                source.path.display(),
+                name.display()
+            ),
+        )),
         // What else is wrong the runtime says.
         Err(_) => Ok(()),
     }
@@ -734,7 +742,11 @@ fn key(destination: &Path) -> String {
 fn beneath(path: &Path, subpath: &Path, runtime: &Path, destination: &Path) -> Result<PathBuf> {
     let tried = || format!("open subpath {} of {}", subpath.display(), path.display());
     let dir = open_dir(path).tried(tried)?;
-    let relative = subpath.strip_prefix("/").unwrap_or(subpath);
+    // `/` is the volume itself: with nothing left there is no path to open.
+    let relative = match subpath.strip_prefix("/").unwrap_or(subpath) {
+        empty if empty.as_os_str().is_empty() => Path::new("."),
+        relative => relative,
+    };
     let found = open_in_root(&dir, relative, OFlags::PATH).map_err(|error| {
         let kind = match error.kind() {
             // As Podman, which takes it for a missing command.

@@ -4,7 +4,7 @@ use clap::builder::PossibleValue;
 
 use crate::cli::Example;
 use crate::cli::args::{filter, number};
-use crate::container::options::MountKind;
+use crate::container::options::{Mount, MountKind};
 use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -487,21 +487,11 @@ impl ContainerRow {
     /// The destinations of what the user mounted: of binds, then of volumes.
     fn mounts(&self) -> Vec<String> {
         let mounts = &self.container.record.options.mounts;
-        let of = |volumes: bool| {
-            mounts
-                .iter()
-                .filter(move |mount| matches!(mount.kind, MountKind::Volume { .. }) == volumes)
-                .filter(|mount| {
-                    matches!(
-                        mount.kind,
-                        MountKind::Volume { .. }
-                            | MountKind::Bind { .. }
-                            | MountKind::Overlay { .. }
-                    )
-                })
-                .map(|mount| mount.destination.to_string_lossy().into_owned())
-        };
-        of(false).chain(of(true)).collect()
+        let (volumes, others): (Vec<_>, Vec<_>) = mounts
+            .iter()
+            .partition(|mount| matches!(mount.kind, MountKind::Volume { .. }));
+        let destination = |mount: &Mount| mount.destination.to_string_lossy().into_owned();
+        others.into_iter().chain(volumes).map(destination).collect()
     }
 
     fn size_text(&self) -> String {

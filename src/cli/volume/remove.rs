@@ -74,7 +74,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             continue;
         }
         match volume::find(storage, text) {
-            Ok(volume) if names.contains(&volume.name) => {}
+            // Podman: it is gone by then.
+            Ok(volume) if names.contains(&volume.name) => {
+                if !args.force {
+                    errors.push(volume::no_such(text));
+                }
+            }
             Ok(volume) => names.push(volume.name),
             Err(error) if args.force && error.kind() == Kind::NotFound => {}
             Err(error) => errors.push(near(storage, text, error)?),
