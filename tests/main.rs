@@ -21,6 +21,7 @@ mod network;
 mod refused;
 mod registry;
 mod run;
+mod save;
 mod shifted;
 mod single;
 mod states;

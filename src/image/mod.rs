@@ -35,6 +35,7 @@ mod pull;
 mod push;
 mod reference;
 mod remove;
+mod save;
 mod shift;
 
 pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
@@ -49,6 +50,7 @@ pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
 pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
+pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
 pub use shift::{Progress, ensure as ensure_shifted};
 
 use jiff::Timestamp;

@@ -29,6 +29,7 @@
 mod acl;
 pub mod compression;
 mod filesystem;
+pub mod gzip;
 pub mod layer;
 mod lock;
 mod owners;
