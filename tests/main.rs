@@ -17,6 +17,7 @@ mod give;
 mod images;
 mod layers;
 mod look;
+mod manifest;
 mod network;
 mod refused;
 mod registry;

@@ -14,13 +14,13 @@ use crate::needs;
 use crate::world::{World, layer};
 
 /// Debian's docker-registry at a port of its own.
-struct Registry {
+pub struct Registry {
     child: Child,
-    host: String,
+    pub host: String,
 }
 
 impl Registry {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         Self::with(world, "")
     }
 
