@@ -12,6 +12,7 @@ mod dry_run;
 pub mod help;
 mod image;
 pub mod man;
+mod manifest;
 mod parse;
 pub use parse::parse_bool;
 mod system;
@@ -73,6 +74,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
     [
         container::COMMANDS,
         image::COMMANDS,
+        manifest::COMMANDS,
         volume::COMMANDS,
         system::COMMANDS,
     ]
@@ -84,6 +86,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 pub const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("manifest", "Manage manifest lists and image indexes"),
     ("system", "Manage coracle"),
     ("volume", "Manage volumes"),
 ];
