@@ -13,6 +13,7 @@ mod doctor;
 mod drivers;
 mod exec;
 mod explain;
+mod files;
 mod generated;
 mod give;
 mod images;

@@ -6,6 +6,7 @@
 //! building all of them costs more than most commands do.
 
 pub mod args;
+mod changes;
 pub mod completion;
 mod container;
 mod dry_run;

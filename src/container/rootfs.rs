@@ -399,15 +399,25 @@ pub(super) fn mount_overlay(
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let mut of = of.clone();
-    // Overlay wants a lower folder, and two where nothing can be written. Only from
-    // the last it is led to a data-only one, which counts.
-    let nothing = empty_layer(storage)?;
-    while of.folders.is_empty() || (upper.is_none() && of.folders.len() + of.data.len() < 2) {
-        of.folders.push(nothing.clone());
-    }
+    let of = enough(storage, of, upper.is_some())?;
     let overlay = overlay(&of, upper, volatile)?;
     mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// An overlay of `of` that nothing can be written to, mounted nowhere.
+pub(super) fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
+    overlay(&enough(storage, of, false)?, None, false)
+}
+
+/// Overlay wants a lower folder, and two where nothing can be written. Only from the
+/// last it is led to a data-only one, which counts.
+fn enough(storage: &Storage, of: &Lower, is_writable: bool) -> Result<Lower> {
+    let mut of = of.clone();
+    let nothing = empty_layer(storage)?;
+    while of.folders.is_empty() || (!is_writable && of.folders.len() + of.data.len() < 2) {
+        of.folders.push(nothing.clone());
+    }
+    Ok(of)
 }
 
 /// An overlay of `of`; read-only without `upper` and `work`.
