@@ -4,6 +4,7 @@
 mod world;
 
 mod cgroups;
+mod compat;
 mod completion;
 mod copies;
 mod crash;
@@ -12,15 +13,18 @@ mod doctor;
 mod drivers;
 mod exec;
 mod explain;
+mod files;
 mod generated;
 mod give;
 mod images;
 mod layers;
 mod look;
+mod manifest;
 mod network;
 mod refused;
 mod registry;
 mod run;
+mod save;
 mod shifted;
 mod single;
 mod states;

@@ -184,7 +184,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.config/containers/containers.conf",
-        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
+        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, `multi_image_archive` under `[engine]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
     ),
     (
         "~/.config/containers/certs.d/HOST:PORT, /etc/containers/certs.d/…, /etc/docker/certs.d/…",

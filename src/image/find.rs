@@ -16,14 +16,14 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     let local = text.strip_prefix("containers-storage:").unwrap_or(text);
     if let Some(hex) = local.strip_prefix("sha256:") {
         return match hex.parse::<ImageId>() {
-            Ok(id) => by_id(storage, &id)?.ok_or_else(|| no_such(text)),
+            Ok(id) => stored(storage, &id)?.ok_or_else(|| no_such(text)),
             Err(_) => Err(Error::usage(format!(
                 "{text}: invalid format: no 64-byte hexadecimal value"
             ))),
         };
     }
     if let Ok(id) = local.parse::<ImageId>() {
-        return by_id(storage, &id)?.ok_or_else(|| no_such(text));
+        return stored(storage, &id)?.ok_or_else(|| no_such(text));
     }
     reference::check(local).tried(|| format!("parsing reference {text:?}"))?;
     for reference in candidates(local).into_iter().flatten() {
@@ -37,6 +37,43 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     match by_last_components(storage, local)? {
         Some(image) => Ok(image),
         None => Err(no_such(text)),
+    }
+}
+
+/// What `text` names, by its id, be it an image or a list; by a digest only images
+/// are named. The order is that of [`find`].
+pub(super) fn locate(
+    storage: &Storage,
+    text: &str,
+) -> Result<Option<(ImageId, Option<Reference>)>> {
+    let local = text.strip_prefix("containers-storage:").unwrap_or(text);
+    let hex = local.strip_prefix("sha256:").unwrap_or(local);
+    if let Ok(id) = hex.parse::<ImageId>() {
+        return Ok(storage.image(&id).exists().then_some((id, None)));
+    }
+    reference::check(local).tried(|| format!("parsing reference {text:?}"))?;
+    for reference in candidates(local).into_iter().flatten() {
+        let reference = reference.or_latest();
+        if reference.digest().is_none()
+            && let Some(id) = read_ref(&ref_file(storage, &reference))?
+        {
+            return Ok(Some((id, Some(reference))));
+        }
+    }
+    if let Some(id) = id_by_prefix(storage, local)? {
+        return Ok(Some((id, None)));
+    }
+    Ok(match by_last_components(storage, local) {
+        Ok(found) => found.map(|image| (image.id, image.name)),
+        Err(_) => None,
+    })
+}
+
+/// The image of `id`, or that of the list `id` for this machine.
+fn stored(storage: &Storage, id: &ImageId) -> Result<Option<Image>> {
+    match by_id(storage, id)? {
+        Some(image) => Ok(Some(image)),
+        None => super::lists::chosen(storage, id),
     }
 }
 
@@ -67,7 +104,7 @@ pub fn by_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>
 /// The image that has this very name.
 pub(super) fn by_exact_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>> {
     match read_ref(&ref_file(storage, reference))? {
-        Some(id) => by_id(storage, &id),
+        Some(id) => stored(storage, &id),
         None => Ok(None),
     }
 }
@@ -100,6 +137,13 @@ fn candidates(text: &str) -> Vec<Result<Reference>> {
 
 /// The one image whose id begins so.
 fn by_prefix(storage: &Storage, text: &str) -> Result<Option<Image>> {
+    match id_by_prefix(storage, text)? {
+        Some(id) => stored(storage, &id),
+        None => Ok(None),
+    }
+}
+
+fn id_by_prefix(storage: &Storage, text: &str) -> Result<Option<ImageId>> {
     if text.is_empty() || !crate::id::is_hex(text) {
         return Ok(None);
     }
@@ -109,10 +153,7 @@ fn by_prefix(storage: &Storage, text: &str) -> Result<Option<Image>> {
             return Ok(None);
         }
     }
-    match found.map(|id| id.parse::<ImageId>()) {
-        Some(Ok(id)) => by_id(storage, &id),
-        _ => Ok(None),
-    }
+    Ok(found.and_then(|id| id.parse().ok()))
 }
 
 fn by_last_components(storage: &Storage, text: &str) -> Result<Option<Image>> {
