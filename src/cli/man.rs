@@ -172,6 +172,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The proxies through which registries are asked by HTTPS and by HTTP, and the hosts, domains, networks and ports that are asked without: as Go's programs read them, in small letters too. What is on this machine is asked without. A proxy is given as `http://` or `https://`, and must grant `CONNECT`.",
     ),
     (
+        "REGISTRY_AUTH_FILE",
+        "Stands for `--authfile` where that is not given.",
+    ),
+    (
         "SSL_CERT_FILE, SSL_CERT_DIR",
         "Certificates of authorities to trust instead of the machine's, and beside them.",
     ),
