@@ -374,7 +374,7 @@ fn a_proxy_stands_between_and_breaks_every_connection() {
     // What is near is asked without.
     world
         .coracle(&format!("pull -q {certs} {}/a/it:1", registry.host))
-        .env("HTTPS_PROXY", "127.0.0.1:1")
+        .env("HTTPS_PROXY", "socks5://127.0.0.1:1")
         .ok();
     // Plain HTTP has a proxy of its own.
     let fake = Fake::new(Image::of(&[layer()]), |_, answer| answer);

@@ -60,7 +60,7 @@ impl Transport {
                 true => None,
                 false => Some(tls::configuration(insecure, certs)?),
             },
-            proxies: Proxies::of_environment()?,
+            proxies: Proxies::of_environment(),
             agents: Mutex::default(),
             silence,
             insecure,
@@ -74,6 +74,12 @@ impl Transport {
             return Ok(agent.clone());
         }
         let by = match proxy {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                let scheme = url.split("://").next().unwrap_or_default();
+                return Err(lasting(&format!(
+                    "a proxy by {scheme}:// is not supported by coracle yet"
+                )));
+            }
             Some(url) => Some(Proxy::new(url).map_err(|_| {
                 // It may have a password in it.
                 lasting("invalid proxy address in the environment")
