@@ -213,6 +213,30 @@ fn a_registry_may_ask_who_we_are() {
     std::fs::remove_dir_all(world.runtime().join("containers")).unwrap();
 }
 
+#[test]
+fn a_plain_registry_may_send_us_to_a_secure_one() {
+    let world = World::new();
+    needs!(world, Registry, Openssl);
+    authority(&world);
+    certificate(&world, "server", "IP:127.0.0.1", FAR);
+    let registry = with_tls(&world, "server", "", "");
+    let host = registry.host.clone();
+    world
+        .coracle(&format!("push -q --tls-verify=false IMAGE {host}/a/it:1"))
+        .ok();
+    world.coracle("rmi -fa").ok();
+    let fake = Fake::new(Image::of(&[layer()]), move |asked, answer| {
+        let path = asked.line.split(' ').nth(1).unwrap();
+        match path {
+            "/v2/" => answer,
+            _ => Answer::status(307).header("location", format!("https://{host}{path}")),
+        }
+    });
+    world
+        .coracle(&format!("{PULL} -q {}/a/it:1", fake.host))
+        .ok();
+}
+
 /// A proxy that knows one place, by whatever name it is asked for.
 struct Proxy {
     address: String,

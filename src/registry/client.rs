@@ -32,8 +32,7 @@ pub struct Client {
     /// `pull`, or `pull,push`.
     actions: &'static str,
     access: Mutex<Access>,
-    https: OnceLock<Transport>,
-    http: OnceLock<Transport>,
+    transport: OnceLock<Transport>,
 }
 
 /// A manifest, exact bytes.
@@ -108,8 +107,7 @@ impl Client {
             certs,
             actions,
             access: Mutex::new(access),
-            https: OnceLock::new(),
-            http: OnceLock::new(),
+            transport: OnceLock::new(),
         }
     }
 
@@ -305,18 +303,13 @@ impl Client {
     }
 
     fn transport(&self, url: &str) -> Result<&Transport, Trouble> {
-        let plain = url.starts_with("http:");
-        let place = if plain { &self.http } else { &self.https };
-        if let Some(transport) = place.get() {
-            return Ok(transport);
+        let make = || Transport::new(self.endpoint.insecure, &self.certs, self.options.silence);
+        let transport = self.transport.get_or_init(make);
+        // What is wrong with our own certificates is said as it is.
+        if url.starts_with("https:") {
+            transport.tls()?;
         }
-        let made = Transport::new(
-            plain,
-            self.endpoint.insecure,
-            &self.certs,
-            self.options.silence,
-        )?;
-        Ok(place.get_or_init(|| made))
+        Ok(transport)
     }
 
     /// Asks; where the registry demands it, says who we are.
