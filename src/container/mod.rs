@@ -26,6 +26,7 @@ pub mod exec;
 mod exit;
 pub mod explain;
 mod host;
+pub mod image_mount;
 mod layers;
 pub mod logs;
 pub mod map;
