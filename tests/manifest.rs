@@ -4,7 +4,7 @@ use coracle::id::Digest;
 use serde_json::{Value, json};
 
 use crate::needs;
-use crate::registry::Registry;
+use crate::world::registry::Registry;
 use crate::world::{Cmd, World, names};
 
 fn ours() -> &'static str {

@@ -6,6 +6,7 @@
 //! building all of them costs more than most commands do.
 
 pub mod args;
+mod changes;
 pub mod completion;
 mod container;
 mod dry_run;
@@ -18,7 +19,7 @@ pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use parse::distance;
+pub use parse::{distance, is_near};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,7 +10,8 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::storage::{Storage, remove_tree, try_lock_alone};
+use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
+use crate::volume;
 
 /// How `rm` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,17 +136,22 @@ pub(super) fn remove_files_with(
         let _ = std::fs::remove_file(storage.volume_users(name).join(&record.id));
     }
     if volumes {
-        for name in record.anonymous_volumes() {
+        for name in anonymous_volumes(storage, record) {
             if let Err(error) = remove_unused(storage, name, delete) {
                 first_error.get_or_insert(error);
             }
         }
     }
     let _ = remove_tree(&storage.container_runtime(&record.id));
-    let retired = storage.retire(&storage.container(&record.id))?;
-    let link = storage.names().join(&record.name);
-    if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
-        let _ = std::fs::remove_file(&link);
+    let dir = storage.container(&record.id);
+    // A monitor knows the name that its container was started under.
+    let renamed: Option<Record> = read_json(&dir.join("container.json")).unwrap_or(None);
+    let retired = storage.retire(&dir)?;
+    for name in renamed.iter().map(|it| &it.name).chain([&record.name]) {
+        let link = storage.names().join(name);
+        if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
+            let _ = std::fs::remove_file(&link);
+        }
     }
     // As Podman, the file that says the id of what is gone goes too.
     if let Some(path) = &record.options.cidfile
@@ -159,6 +165,20 @@ pub(super) fn remove_files_with(
         first_error.get_or_insert(error);
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// The volumes that go with the container if nobody else uses them: as with Podman,
+/// those that are anonymous, whichever container they were made for.
+fn anonymous_volumes<'a>(storage: &Storage, record: &'a Record) -> Vec<&'a Name> {
+    let is_anonymous = |name: &Name| match volume::load(storage, name) {
+        Ok(found) => found.is_some_and(|it| it.anonymous),
+        Err(_) => false,
+    };
+    let mut names: Vec<&Name> = record.volumes().collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| is_anonymous(name));
+    names
 }
 
 /// Removes a volume, unless another container uses it.

@@ -88,12 +88,12 @@ pub fn by_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>
     let found = match reference.digest() {
         Some(digest) => {
             let name = reference.with_digest(digest.clone());
-            match by_ref_file(storage, &name)? {
+            match by_exact_name(storage, &name)? {
                 Some(image) => Some(image),
                 None => by_digest(storage, reference, digest)?,
             }
         }
-        None => by_ref_file(storage, &reference.clone().or_latest())?,
+        None => by_exact_name(storage, &reference.clone().or_latest())?,
     };
     Ok(found.map(|image| Image {
         name: Some(reference.clone().or_latest()),
@@ -101,7 +101,8 @@ pub fn by_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>
     }))
 }
 
-fn by_ref_file(storage: &Storage, reference: &Reference) -> Result<Option<Image>> {
+/// The image that has this very name.
+pub(super) fn by_exact_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>> {
     match read_ref(&ref_file(storage, reference))? {
         Some(id) => stored(storage, &id),
         None => Ok(None),

@@ -20,7 +20,9 @@ mod client;
 mod configuration;
 pub mod credentials;
 pub mod policy;
+mod proxy;
 mod search;
+mod tls;
 mod transport;
 mod upload;
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub retry: u32,
     /// None: longer each time.
     pub retry_delay: Option<Duration>,
+    /// How long a registry may be silent.
+    pub silence: Duration,
 }
 
 impl Default for Options {
@@ -60,6 +64,7 @@ impl Default for Options {
             cert_dir: None,
             retry: 3,
             retry_delay: None,
+            silence: Duration::from_secs(60),
         }
     }
 }

@@ -28,6 +28,7 @@
 
 mod acl;
 pub mod compression;
+pub mod diff;
 mod filesystem;
 pub mod gzip;
 pub mod layer;
@@ -46,6 +47,7 @@ use std::path::{Path, PathBuf};
 
 pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
+pub use owners::owner_of;
 pub use staging::Staging;
 pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
 

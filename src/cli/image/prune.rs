@@ -74,7 +74,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     } else {
         "WARNING! This command removes all dangling images.\n"
     };
-    if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
+    if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ")? {
         return Ok(0);
     }
     container::sweep(engine)?;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use super::steps::Steps;
+use crate::cli::Example;
 use crate::cli::args::registry;
-use crate::cli::{Example, at_least};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -64,9 +64,11 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    at_least(1, args.names.len())?;
-    if args.names.len() > 2 {
-        return Err(Error::usage("accepts between 1 and 2 arg(s), received 3"));
+    let count = args.names.len();
+    if !(1..=2).contains(&count) {
+        return Err(Error::usage(format!(
+            "accepts between 1 and 2 arg(s), received {count}"
+        )));
     }
     let options = args.registry.options()?;
     let format = match args.format.as_deref() {

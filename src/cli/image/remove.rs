@@ -237,7 +237,7 @@ fn near(storage: &Storage, text: &str, error: Error) -> Result<Error> {
         near.insert(crate::cli::distance(text, short), short.to_owned());
     }
     Ok(match near.pop_first() {
-        Some((distance, name)) if distance <= 2 && distance < text.len() => {
+        Some((distance, name)) if crate::cli::is_near(text, distance) => {
             error.hint(format!("did you mean {name:?}?"))
         }
         _ => error,
