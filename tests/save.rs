@@ -333,6 +333,8 @@ fn what_is_interrupted_leaves_nothing() {
             }
         }
     }
+    // What a kill left in the store is swept by the next command.
+    world.coracle("rmi -fa").ok();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::assert_snapshot;
 use crate::needs;
-use crate::registry::Registry;
+use crate::world::registry::Registry;
 use crate::world::World;
 
 /// A registry with the index of Docker's first protocol, or with nothing at all;
