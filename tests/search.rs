@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::assert_snapshot;
 use crate::needs;
-use crate::world::registry::Registry;
 use crate::world::World;
+use crate::world::registry::Registry;
 
 /// A registry with the index of Docker's first protocol, or with nothing at all;
 /// gives its name.
