@@ -29,6 +29,7 @@ pub mod explain;
 pub mod export;
 mod files;
 mod host;
+pub mod image_mount;
 mod layers;
 pub mod logs;
 pub mod map;

@@ -392,7 +392,7 @@ fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) ->
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.
-pub(super) fn mount_overlay(
+pub fn mount_overlay(
     storage: &Storage,
     of: &Lower,
     upper: Option<(&Path, &Path)>,
