@@ -162,6 +162,29 @@ pub(super) fn remove_files_with(
     first_error.map_or(Ok(()), Err)
 }
 
+/// As [`remove_files_with`], of a container whose record was lost in a power cut: it was
+/// to go when it ended. Which volumes it had they say themselves.
+pub(super) fn remove_lost(
+    storage: &Storage,
+    id: &ContainerId,
+    delete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let dir = storage.container(id);
+    if !dir.exists() {
+        return Ok(());
+    }
+    for volume in volume::list(storage)? {
+        let note = storage.volume_users(&volume.name).join(id);
+        if std::fs::remove_file(&note).is_ok() && volume.anonymous {
+            remove_unused(storage, &volume.name, delete)?;
+        }
+    }
+    match storage.retire(&dir)? {
+        Some(retired) => delete(retired.path()),
+        None => Ok(()),
+    }
+}
+
 /// The volumes that go with the container if nobody else uses them: as with Podman,
 /// those that are anonymous, whichever container they were made for.
 fn anonymous_volumes<'a>(storage: &Storage, record: &'a Record) -> Vec<&'a Name> {
