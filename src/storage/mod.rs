@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
 pub use staging::Staging;
-pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
+pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at, remove_trees};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};

@@ -23,6 +23,28 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     remove_tree_at(CWD, path)
 }
 
+/// As [`remove_tree`] of each, and what came of it. Of many, several are deleted at once:
+/// a file system that gives freed blocks back to the disk (mount option `discard`) waits
+/// for it at each file.
+pub fn remove_trees(paths: &[&Path]) -> Vec<io::Result<()>> {
+    const AT_ONCE: usize = 8;
+    if paths.len() < AT_ONCE {
+        return paths.iter().map(|path| remove_tree(path)).collect();
+    }
+    let mut removed: Vec<io::Result<()>> = paths.iter().map(|_| Ok(())).collect();
+    let part = paths.len().div_ceil(AT_ONCE);
+    std::thread::scope(|scope| {
+        for (paths, removed) in paths.chunks(part).zip(removed.chunks_mut(part)) {
+            scope.spawn(move || {
+                for (path, removed) in paths.iter().zip(removed) {
+                    *removed = remove_tree(path);
+                }
+            });
+        }
+    });
+    removed
+}
+
 /// As [`remove_tree`], of what `path` is in the folder `dir`.
 pub fn remove_tree_at(dir: impl AsFd, path: &Path) -> io::Result<()> {
     use rustix::io::Errno;

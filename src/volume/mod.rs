@@ -416,7 +416,9 @@ pub fn remove(
             Removed::InUse(users)
         });
     }
-    engine.remove_tree(staging.path())?;
+    let gone = names.iter().map(|name| staging.path().join(name));
+    let gone: Vec<PathBuf> = gone.filter(|path| path.exists()).collect();
+    engine.remove_trees(&gone.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     Ok(results)
 }
 
