@@ -289,7 +289,7 @@ fn named(what: &str, typed: &str) -> Candidates {
     if what.contains("CONTAINER") {
         words.extend(storage.iter().flat_map(|it| containers(it, typed)));
     }
-    if what.contains("IMAGE") {
+    if what.contains("IMAGE") || what.contains("LIST") {
         words.extend(storage.iter().flat_map(images));
     }
     if what.contains("VOLUME") {
@@ -298,7 +298,7 @@ fn named(what: &str, typed: &str) -> Candidates {
     Candidates {
         files: what.contains("SOURCE")
             || words.is_empty()
-                && !["CONTAINER", "IMAGE", "VOLUME", "NAME"]
+                && !["CONTAINER", "IMAGE", "LIST", "VOLUME", "NAME"]
                     .iter()
                     .any(|it| what.contains(it)),
         words,

@@ -6,18 +6,20 @@
 //! building all of them costs more than most commands do.
 
 pub mod args;
+mod changes;
 pub mod completion;
 mod container;
 mod dry_run;
 pub mod help;
 mod image;
 pub mod man;
+mod manifest;
 mod parse;
 pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use parse::distance;
+pub use parse::{distance, is_near};
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -73,6 +75,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
     [
         container::COMMANDS,
         image::COMMANDS,
+        manifest::COMMANDS,
         volume::COMMANDS,
         system::COMMANDS,
     ]
@@ -84,6 +87,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 pub const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("manifest", "Manage manifest lists and image indexes"),
     ("system", "Manage coracle"),
     ("volume", "Manage volumes"),
 ];

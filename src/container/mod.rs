@@ -22,9 +22,12 @@
 pub mod attach;
 mod cgroup;
 pub mod create;
+pub mod diff;
 pub mod exec;
 mod exit;
 pub mod explain;
+pub mod export;
+mod files;
 mod host;
 mod layers;
 pub mod logs;

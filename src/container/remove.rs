@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::storage::{Storage, remove_tree, try_lock_alone};
+use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
 use crate::volume;
 
 /// How `rm` is asked for.
@@ -143,10 +143,15 @@ pub(super) fn remove_files_with(
         }
     }
     let _ = remove_tree(&storage.container_runtime(&record.id));
-    let retired = storage.retire(&storage.container(&record.id))?;
-    let link = storage.names().join(&record.name);
-    if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
-        let _ = std::fs::remove_file(&link);
+    let dir = storage.container(&record.id);
+    // A monitor knows the name that its container was started under.
+    let renamed: Option<Record> = read_json(&dir.join("container.json")).unwrap_or(None);
+    let retired = storage.retire(&dir)?;
+    for name in renamed.iter().map(|it| &it.name).chain([&record.name]) {
+        let link = storage.names().join(name);
+        if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
+            let _ = std::fs::remove_file(&link);
+        }
     }
     // As Podman, the file that says the id of what is gone goes too.
     if let Some(path) = &record.options.cidfile

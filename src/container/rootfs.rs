@@ -167,7 +167,17 @@ fn furnish(
     let missing = host::missing_accounts(engine, record, &accounts)?;
     let mut user = accounts
         .with(&missing)
-        .resolve(&options.user, options.named_groups())?;
+        .resolve(&options.user, options.named_groups())
+        .map_err(|error| {
+            let is_of_groups = accounts.with(&missing).resolve(&options.user, &[]).is_ok();
+            let id = &record.id;
+            match is_of_groups {
+                true => error.tried(format_args!(
+                    "looking up supplemental groups for container {id}"
+                )),
+                false => error,
+            }
+        })?;
     if !options.accounts.writes && user.name.is_none() {
         // As Podman, which finds no home for who is not in passwd.
         user.home = Some(String::new());
@@ -389,15 +399,25 @@ pub(super) fn mount_overlay(
     volatile: bool,
     target: &Path,
 ) -> Result<()> {
-    let mut of = of.clone();
-    // Overlay wants a lower folder, and two where nothing can be written. Only from
-    // the last it is led to a data-only one, which counts.
-    let nothing = empty_layer(storage)?;
-    while of.folders.is_empty() || (upper.is_none() && of.folders.len() + of.data.len() < 2) {
-        of.folders.push(nothing.clone());
-    }
+    let of = enough(storage, of, upper.is_some())?;
     let overlay = overlay(&of, upper, volatile)?;
     mount::attach(&overlay, target).tried(|| format!("mount {}", target.display()))
+}
+
+/// An overlay of `of` that nothing can be written to, mounted nowhere.
+pub(super) fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
+    overlay(&enough(storage, of, false)?, None, false)
+}
+
+/// Overlay wants a lower folder, and two where nothing can be written. Only from the
+/// last it is led to a data-only one, which counts.
+fn enough(storage: &Storage, of: &Lower, is_writable: bool) -> Result<Lower> {
+    let mut of = of.clone();
+    let nothing = empty_layer(storage)?;
+    while of.folders.is_empty() || (!is_writable && of.folders.len() + of.data.len() < 2) {
+        of.folders.push(nothing.clone());
+    }
+    Ok(of)
 }
 
 /// An overlay of `of`; read-only without `upper` and `work`.
@@ -592,6 +612,12 @@ fn tmpfs_source(
         return Ok(None);
     }
     let at = place(runtime, "tmpfs", &mount.destination)?;
+    let has_mode = options.iter().any(|option| option.starts_with("mode="));
+    let mode = match &folder {
+        Some(folder) if !has_mode => Some(rustix::fs::fstat(folder)?.st_mode & 0o7777),
+        _ => None,
+    };
+    let octal = mode.map(|mode| format!("{mode:o}"));
     let pairs: Vec<(&str, Option<&str>)> = spec::tmpfs_options(options)
         .into_iter()
         .map(|option| {
@@ -599,6 +625,7 @@ fn tmpfs_source(
                 .split_once('=')
                 .map_or((option, None), |(key, value)| (key, Some(value)))
         })
+        .chain(octal.iter().map(|mode| ("mode", Some(mode.as_str()))))
         .collect();
     let made = mount::make("tmpfs", &pairs, MountAttrFlags::empty())
         .tried(|| format!("mount a tmpfs for {}", mount.destination.display()))?;
@@ -606,11 +633,7 @@ fn tmpfs_source(
     let Some(folder) = folder else {
         return Ok(Some(at));
     };
-    let has_mode = options.iter().any(|option| option.starts_with("mode="));
-    let mode = match has_mode {
-        true => at.metadata()?.mode(),
-        false => rustix::fs::fstat(&folder)?.st_mode,
-    };
+    let mode = at.metadata()?.mode();
     if copy_up {
         crate::volume::copy_tree(&folder, &at).map_err(|error| {
             let what = format!("fill the tmpfs at {}", mount.destination.display());

@@ -100,6 +100,9 @@ impl Output {
     /// Shows an error: once, here, and nowhere else.
     pub fn error(&mut self, error: &Error) {
         self.notice(format_args!("Error: {error}"));
+        if let Some(line) = error.see_line() {
+            self.notice(format_args!("{line}"));
+        }
         if let Some(hint) = error.hint_line() {
             self.notice(format_args!("Hint: {hint}"));
         }

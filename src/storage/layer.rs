@@ -95,7 +95,7 @@ pub enum Owners {
 pub const OWNER: &str = "user.coracle.owner";
 
 /// What an overlay takes for an opaque folder (`userxattr`).
-pub(super) const OPAQUE: &str = "user.overlay.opaque";
+pub const OPAQUE: &str = "user.overlay.opaque";
 
 /// How many open folders are remembered while unpacking.
 const OPEN_FOLDERS: usize = 256;

@@ -105,6 +105,11 @@ fn restore(file: &OwnedFd, found: &Stat) -> std::io::Result<()> {
     Ok(rustix::fs::removexattr(place, OWNER)?)
 }
 
+/// The owner that the value of [`OWNER`] names.
+pub fn owner_of(value: &[u8]) -> Option<(u32, u32)> {
+    parse(value).map(|(uid, gid, _)| (uid, gid))
+}
+
 /// `UID:GID:MODE`, the mode octal.
 fn parse(value: &[u8]) -> Option<(u32, u32, u32)> {
     let mut parts = str::from_utf8(value).ok()?.split(':');

@@ -279,28 +279,81 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
+    let entered = |parent: &OwnedFd| match map {
+        Some(map) => enter(proof, map, parent),
+        None => {
+            process::die_with_parent(libc::SIGKILL);
+            Ok(())
+        }
+    };
+    let pending = begin(proof, entered, work)?;
+    if let Some(map) = map {
+        lend_map(&pending, map)?;
+    }
+    pending.finish()
+}
+
+/// Begins what [`in_child`] does, and does not wait for it to end.
+pub fn begin_in_child<T, F>(proof: SoleThread, map: &IdMap, work: F) -> Result<Pending<T>>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let pending = begin(proof, |parent| enter(proof, map, parent), work)?;
+    lend_map(&pending, map)?;
+    Ok(pending)
+}
+
+/// A child that is at work. Dropped before its end, it is killed.
+pub struct Pending<T> {
+    child: crate::sys::Process,
+    socket: OwnedFd,
+    is_done: bool,
+    result: std::marker::PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Pending<T> {
+    /// Waits for its end and gives back what its work came to.
+    pub fn finish(mut self) -> Result<T> {
+        let report = heard(&self.socket, Vec::new());
+        let _ = self.child.reap();
+        self.is_done = true;
+        match report? {
+            Report::Done(value) => Ok(value),
+            Report::Failed(error) => Err(error),
+        }
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let _ = self.child.signal(libc::SIGKILL);
+            let _ = self.child.reap();
+        }
+    }
+}
+
+/// Forks a child that does `work` once it has `entered` where it is to be done.
+fn begin<T, F, E>(proof: SoleThread, entered: E, work: F) -> Result<Pending<T>>
+where
+    T: Serialize,
+    F: FnOnce() -> Result<T>,
+    E: FnOnce(&OwnedFd) -> Result<()>,
+{
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
         Fork::Child => {
             drop(ours);
-            let entered = match map {
-                Some(map) => enter(proof, map, &theirs),
-                None => {
-                    process::die_with_parent(libc::SIGKILL);
-                    Ok(())
-                }
-            };
+            let entered = entered(&theirs);
             report(&theirs, entered.and_then(|()| work()))
         }
-        Fork::Parent(child) => {
-            drop(theirs);
-            let result = serve(&child, map, &ours);
-            let _ = child.reap();
-            match result? {
-                Report::Done(value) => Ok(value),
-                Report::Failed(error) => Err(error),
-            }
-        }
+        Fork::Parent(child) => Ok(Pending {
+            child,
+            socket: ours,
+            is_done: false,
+            result: std::marker::PhantomData,
+        }),
     }
 }
 
@@ -312,31 +365,30 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
-    let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
-    match process::fork(proof)? {
-        Fork::Child => {
-            drop(ours);
-            process::die_with_parent(libc::SIGKILL);
-            let joined = process::hide()
-                .and_then(|()| {
-                    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
-                    process::join_namespaces(proof, of, flags)
-                })
-                .tried(|| "join the container's namespaces");
-            // New rights have cleared it (prctl(2)).
-            process::die_with_parent(libc::SIGKILL);
-            report(&theirs, joined.and_then(|()| work()))
-        }
-        Fork::Parent(child) => {
-            drop(theirs);
-            let result = heard(&ours, Vec::new());
-            let _ = child.reap();
-            match result? {
-                Report::Done(value) => Ok(value),
-                Report::Failed(error) => Err(error),
-            }
-        }
-    }
+    begin_beside(proof, of, work)?.finish()
+}
+
+/// Begins what [`in_child_beside`] does, and does not wait for it to end.
+pub fn begin_beside<T, F>(
+    proof: SoleThread,
+    of: &crate::sys::Process,
+    work: F,
+) -> Result<Pending<T>>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let joined = |_: &OwnedFd| {
+        process::die_with_parent(libc::SIGKILL);
+        let joined = process::hide().and_then(|()| {
+            let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+            process::join_namespaces(proof, of, flags)
+        });
+        // New rights have cleared it (prctl(2)).
+        process::die_with_parent(libc::SIGKILL);
+        joined.tried(|| "join the container's namespaces")
+    };
+    begin(proof, joined, work)
 }
 
 /// Ends the child with what its work came to.
@@ -366,21 +418,19 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
     unshare_mounts(proof)
 }
 
-fn serve<T: DeserializeOwned>(
-    child: &crate::sys::Process,
-    map: Option<&IdMap>,
-    socket: &OwnedFd,
-) -> Result<Report<T>> {
-    let (message, _) = socket::receive(socket)?;
-    let (b"map", Some(map)) = (&*message, map) else {
-        return heard(socket, message);
-    };
-    if let Err(error) = write_map(child.pid(), map) {
-        let _ = child.signal(libc::SIGKILL);
-        return Err(error);
+/// Writes the map of a child that has just made its namespace.
+fn lend_map<T>(pending: &Pending<T>, map: &IdMap) -> Result<()> {
+    let (message, _) = socket::receive(&pending.socket)?;
+    if &*message != b"map" {
+        // It could not make one: what it says instead is its report.
+        return match heard::<serde::de::IgnoredAny>(&pending.socket, message)? {
+            Report::Failed(error) => Err(error),
+            Report::Done(_) => Err(Error::other("the child did not ask for its id map")),
+        };
     }
-    socket::send(std::os::fd::AsFd::as_fd(socket), b"mapped", &[])?;
-    heard(socket, Vec::new())
+    write_map(pending.child.pid(), map)?;
+    socket::send(std::os::fd::AsFd::as_fd(&pending.socket), b"mapped", &[])?;
+    Ok(())
 }
 
 /// The child's report, of which `bytes` have come.

@@ -24,6 +24,10 @@ pub struct IdMap {
 }
 
 impl IdMap {
+    /// Where ids stand that are not in the container ([`IdMap::and_rest`]): beyond all
+    /// that `--user` takes.
+    pub const BESIDE: u32 = 1 << 31;
+
     /// Only the caller, as root.
     pub fn single(uid: u32, gid: u32) -> Self {
         let one = |outside| {
@@ -94,9 +98,6 @@ impl IdMap {
     }
 }
 
-/// Where ids stand that are not in the container: beyond all that `--user` takes.
-const BESIDE: u32 = 1 << 31;
-
 fn and_rest(ranges: &[IdRange], base: &[IdRange]) -> Vec<IdRange> {
     let mut left: Vec<(u32, u32)> = base.iter().map(|it| (it.outside, it.count)).collect();
     for range in ranges {
@@ -108,7 +109,7 @@ fn and_rest(ranges: &[IdRange], base: &[IdRange]) -> Vec<IdRange> {
     let ends = ranges
         .iter()
         .map(|range| range.inside.saturating_add(range.count));
-    let mut inside = ends.max().unwrap_or(0).max(BESIDE);
+    let mut inside = ends.max().unwrap_or(0).max(IdMap::BESIDE);
     let mut all = ranges.to_vec();
     for (outside, count) in left {
         if inside.checked_add(count).is_none() {
@@ -213,8 +214,8 @@ mod tests {
             beside.uids,
             [
                 range(0, 100_000, 1000),
-                range(BESIDE, 1001, 1),
-                range(BESIDE + 1, 101_000, 64_536)
+                range(IdMap::BESIDE, 1001, 1),
+                range(IdMap::BESIDE + 1, 101_000, 64_536)
             ]
         );
         assert_eq!(beside.gids, base().gids);

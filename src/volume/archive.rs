@@ -23,7 +23,7 @@ use super::{DATA, Volume, Watch};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::storage::compression;
-use crate::storage::layer::clean;
+use crate::storage::layer::{self, clean};
 use crate::storage::pack::Writer;
 use crate::storage::tar::{Entry, Kind, MAX_PIECES, Pieces, Reader, Sparse};
 use crate::storage::walk::{self, Found, Step, Walk, open_root};
@@ -64,35 +64,43 @@ pub fn export(
     let _held = super::hold(&engine.storage, &volume.name)?;
     engine.in_namespace(|| {
         let data = open()?;
-        let has_left = Cell::new(false);
-        let out = Pipe {
-            out,
-            has_left: &has_left,
-        };
-        let out = io::BufWriter::with_capacity(1 << 18, out);
-        let packed = match compression {
-            Compression::None => pack(data, out, watch).and_then(|mut out| Ok(out.flush()?)),
-            Compression::Gzip => {
-                let level = flate2::Compression::default();
-                let out = flate2::write::GzEncoder::new(out, level);
-                pack(data, out, watch).and_then(|out| Ok(out.finish()?.flush()?))
+        Pipe::write(out, |pipe| {
+            let out = io::BufWriter::with_capacity(1 << 18, pipe);
+            match compression {
+                Compression::None => pack(data, out, watch).and_then(|mut out| Ok(out.flush()?)),
+                Compression::Gzip => {
+                    let level = flate2::Compression::default();
+                    let out = flate2::write::GzEncoder::new(out, level);
+                    pack(data, out, watch).and_then(|out| Ok(out.finish()?.flush()?))
+                }
+                Compression::Zstd => {
+                    let out = zstd::stream::Encoder::new(out, 3)?;
+                    pack(data, out, watch).and_then(|out| Ok(out.finish()?.flush()?))
+                }
             }
-            Compression::Zstd => {
-                let out = zstd::stream::Encoder::new(out, 3)?;
-                pack(data, out, watch).and_then(|out| Ok(out.finish()?.flush()?))
-            }
-        };
-        match has_left.get() {
-            true => Ok(()),
-            false => packed,
-        }
+        })
     })
 }
 
 /// A pipe that remembers whether its reader has left.
-struct Pipe<'a> {
+pub struct Pipe<'a> {
     out: &'a File,
     has_left: &'a Cell<bool>,
+}
+
+impl Pipe<'_> {
+    /// Does `work`, which writes to `out`; that nobody reads any more is no error of it.
+    pub fn write(out: &File, work: impl FnOnce(Pipe<'_>) -> Result<()>) -> Result<()> {
+        let has_left = Cell::new(false);
+        let written = work(Pipe {
+            out,
+            has_left: &has_left,
+        });
+        match has_left.get() {
+            true => Ok(()),
+            false => written,
+        }
+    }
 }
 
 impl Write for Pipe<'_> {
@@ -113,13 +121,47 @@ impl Write for Pipe<'_> {
 /// The global comment: owner and mode (octal) of the root.
 const ROOT: &str = "coracle volume root ";
 
-/// Writes the archive of what lies in the folder `root`.
+/// Writes the archive of a volume whose files lie in the folder `root`.
 fn pack<W: Write>(root: OwnedFd, out: W, watch: &dyn Watch) -> Result<W> {
     let stat = rustix::fs::fstat(&root)?;
     let mut writer = Writer::new(out);
     let mode = stat.st_mode & 0o7777;
     writer.comment(&format!("{ROOT}{}:{}:{mode:o}", stat.st_uid, stat.st_gid))?;
+    let packing = Packing {
+        dress: &|_| Ok(()),
+        marks: Marks::Kept,
+        holes: true,
+        watch,
+    };
+    pack_into(root, &mut writer, b"", &packing)?;
+    Ok(writer.finish()?)
+}
+
+/// How a tree is written to an archive.
+pub struct Packing<'a> {
+    /// Changes an entry on its way, its owner above all.
+    pub dress: &'a dyn Fn(&mut Entry) -> Result<()>,
+    /// What becomes of an overlay's marks: left, they are written as an image's layer
+    /// has them (image-spec, whiteouts).
+    pub marks: Marks,
+    /// Large holes are left out, which not every reader knows.
+    pub holes: bool,
+    pub watch: &'a dyn Watch,
+}
+
+/// Writes what lies in the folder `root` to an archive, each path behind `prefix`.
+pub fn pack_into<W: Write>(
+    root: OwnedFd,
+    writer: &mut Writer<W>,
+    prefix: &[u8],
+    packing: &Packing<'_>,
+) -> Result<()> {
     let mut walk = Walk::new(root)?;
+    let mut packer = Packer {
+        writer,
+        prefix,
+        packing,
+    };
     let mut names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
     while let Some(step) = walk.step()? {
         let found = match step {
@@ -128,76 +170,116 @@ fn pack<W: Write>(root: OwnedFd, out: W, watch: &dyn Watch) -> Result<W> {
         };
         let first = match found.stat.st_nlink > 1 && found.kind() != FileType::Directory {
             true => {
-                let path = walk.path().as_os_str().as_bytes().to_vec();
+                let path = packer.path(walk.path());
                 let id = (found.stat.st_dev, found.stat.st_ino);
                 let first = names.entry(id).or_insert_with(|| path.clone());
                 (*first != path).then(|| first.clone())
             }
             false => None,
         };
-        pack_one(&mut writer, &walk, &found, first, watch).tried(|| shown(walk.path()))?;
+        packer
+            .one(&walk, &found, first)
+            .tried(|| shown(walk.path()))?;
     }
-    Ok(writer.finish()?)
+    Ok(())
 }
 
-fn pack_one<W: Write>(
-    writer: &mut Writer<W>,
-    walk: &Walk,
-    found: &Found,
-    first: Option<Vec<u8>>,
-    watch: &dyn Watch,
-) -> Result<()> {
-    let mut entry = entry(walk.path(), &found.stat);
-    if let Some(first) = first {
-        entry.kind = Kind::HardLink;
-        entry.link = first;
-        return Ok(writer.entry(&entry)?);
+struct Packer<'a, W> {
+    writer: &'a mut Writer<W>,
+    prefix: &'a [u8],
+    packing: &'a Packing<'a>,
+}
+
+impl<W: Write> Packer<'_, W> {
+    fn path(&self, path: &Path) -> Vec<u8> {
+        [self.prefix, path.as_os_str().as_bytes()].concat()
     }
-    match found.kind() {
-        FileType::Directory => {
-            entry.kind = Kind::Folder;
-            entry.path.push(b'/');
-            entry.xattrs = attributes(walk.folder())?;
-            Ok(writer.entry(&entry)?)
+
+    fn entry(&self, path: &Path, stat: &Stat) -> Entry {
+        entry(&self.path(path), stat)
+    }
+
+    fn write(&mut self, mut entry: Entry) -> Result<()> {
+        (self.packing.dress)(&mut entry)?;
+        Ok(self.writer.entry(&entry)?)
+    }
+
+    fn one(&mut self, walk: &Walk, found: &Found, first: Option<Vec<u8>>) -> Result<()> {
+        let is_layer = self.packing.marks == Marks::Left;
+        let mut entry = self.entry(walk.path(), &found.stat);
+        // An overlay's whiteout; not of the layer itself it is one in the storage of
+        // containers within a container.
+        let is_whiteout = found.kind() == FileType::CharacterDevice && found.stat.st_rdev == 0;
+        if let Some(first) = first
+            && !(is_whiteout && is_layer)
+        {
+            entry.kind = Kind::HardLink;
+            entry.link = first;
+            return self.write(entry);
         }
-        FileType::RegularFile => {
-            let file = match walk::open(walk.folder(), &found.name, OFlags::NONBLOCK) {
-                Err(Errno::NOENT) => return Ok(()),
-                file => file?,
-            };
-            // It may have been exchanged since it was looked at.
-            let stat = rustix::fs::fstat(&file)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                return Err(Error::other("it changed while it was read"));
+        match found.kind() {
+            FileType::Directory => {
+                entry.kind = Kind::Folder;
+                entry.path.push(b'/');
+                entry.xattrs = attributes(walk.folder())?;
+                let mut opaque = None;
+                if is_layer {
+                    let is_opaque =
+                        |(name, value): &(String, Vec<u8>)| name == layer::OPAQUE && value == b"y";
+                    opaque = entry.xattrs.iter().any(is_opaque).then(|| {
+                        let mut mark = self.entry(walk.path(), &found.stat);
+                        mark.path.extend(b"/.wh..wh..opq");
+                        mark.mode = 0;
+                        mark
+                    });
+                }
+                self.write(entry)?;
+                opaque.map_or(Ok(()), |mark| self.write(mark))
             }
-            entry = self::entry(walk.path(), &stat);
-            entry.xattrs = attributes(&file)?;
-            pack_file(writer, entry, File::from(file), &stat, watch)
+            FileType::RegularFile => {
+                let file = match walk::open(walk.folder(), &found.name, OFlags::NONBLOCK) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    file => file?,
+                };
+                // It may have been exchanged since it was looked at.
+                let stat = rustix::fs::fstat(&file)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                    return Err(Error::other("it changed while it was read"));
+                }
+                let entry = self.entry(walk.path(), &stat);
+                pack_file(self.writer, entry, File::from(file), &stat, self.packing)
+            }
+            FileType::Symlink => {
+                let to = rustix::fs::readlinkat(walk.folder(), &found.name, Vec::new())?;
+                entry.kind = Kind::Symlink;
+                entry.link = to.into_bytes();
+                self.write(entry)
+            }
+            FileType::Fifo => {
+                entry.kind = Kind::Fifo;
+                self.write(entry)
+            }
+            FileType::CharacterDevice if is_whiteout && is_layer => {
+                let name = found.name.to_bytes();
+                entry.path.truncate(entry.path.len() - name.len());
+                entry.path.extend([b".wh.", name].concat());
+                entry.mode = 0;
+                self.write(entry)
+            }
+            FileType::CharacterDevice if is_whiteout => {
+                entry.kind = Kind::CharDevice;
+                self.write(entry)
+            }
+            // A tar has no sockets, and they are worth nothing without who listens.
+            _ => Ok(()),
         }
-        FileType::Symlink => {
-            let to = rustix::fs::readlinkat(walk.folder(), &found.name, Vec::new())?;
-            entry.kind = Kind::Symlink;
-            entry.link = to.into_bytes();
-            Ok(writer.entry(&entry)?)
-        }
-        FileType::Fifo => {
-            entry.kind = Kind::Fifo;
-            Ok(writer.entry(&entry)?)
-        }
-        // An overlay's whiteout, in the storage of containers within a container.
-        FileType::CharacterDevice if found.stat.st_rdev == 0 => {
-            entry.kind = Kind::CharDevice;
-            Ok(writer.entry(&entry)?)
-        }
-        // A tar has no sockets, and they are worth nothing without who listens.
-        _ => Ok(()),
     }
 }
 
-fn entry(path: &Path, stat: &Stat) -> Entry {
+fn entry(path: &[u8], stat: &Stat) -> Entry {
     Entry {
         kind: Kind::File,
-        path: path.as_os_str().as_bytes().to_vec(),
+        path: path.to_vec(),
         link: Vec::new(),
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
@@ -213,15 +295,19 @@ fn entry(path: &Path, stat: &Stat) -> Entry {
 /// Holes of less are written as zeros: not every reader knows of holes.
 const WORTH: u64 = 1 << 20;
 
-fn pack_file<W: Write>(
+/// Writes a file, its attributes too.
+pub fn pack_file<W: Write>(
     writer: &mut Writer<W>,
     mut entry: Entry,
-    mut file: File,
+    file: File,
     stat: &Stat,
-    watch: &dyn Watch,
+    packing: &Packing<'_>,
 ) -> Result<()> {
+    let file = OwnedFd::from(file);
+    entry.xattrs = attributes(&file)?;
+    let mut file = File::from(file);
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let pieces = match size.saturating_sub(used(stat)) >= WORTH {
+    let pieces = match packing.holes && size.saturating_sub(used(stat)) >= WORTH {
         true => pieces(&file, size)?,
         false => vec![(0, size)],
     };
@@ -232,6 +318,7 @@ fn pack_file<W: Write>(
             map: Some(pieces.clone()),
         });
     }
+    (packing.dress)(&mut entry)?;
     writer.entry(&entry)?;
     for (offset, length) in pieces {
         file.seek(io::SeekFrom::Start(offset))?;
@@ -240,7 +327,7 @@ fn pack_file<W: Write>(
             let stride = (length - at).min(16 << 20);
             writer.copy(&mut file, stride)?;
             at += stride;
-            watch.advance(stride);
+            packing.watch.advance(stride);
         }
     }
     Ok(())

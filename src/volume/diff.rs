@@ -6,21 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, OFlags, Stat};
-use serde::{Deserialize, Serialize};
 
 use super::copy::each_attribute;
 use super::{DATA, SNAPSHOTS, Snapshot, Volume};
 use crate::engine::Engine;
 use crate::error::{Context, Result};
+use crate::storage::diff::Change;
 use crate::storage::walk::{self, Found, Step, Walk, open_root};
-
-/// One path that is not what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    Added(Vec<u8>),
-    Changed(Vec<u8>),
-    Deleted(Vec<u8>),
-}
 
 /// Compares the volume with the snapshot: kind, owner, mode, size, time of the last
 /// change, link, extended attributes, and with `contents` the bytes of files for which

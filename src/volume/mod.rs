@@ -44,11 +44,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::{Compression, export, import};
+pub use archive::{Compression, Packing, Pipe, export, import, pack_file, pack_into};
 pub use backing::{Backing, Parsed, parse_options};
-pub use copy::Copied;
+pub use copy::{Copied, Marks};
 pub use copy::{is_empty as is_empty_folder, tree as copy_tree};
-pub use diff::{Change, diff};
+pub use diff::diff;
 pub use fill::{First, fill};
 pub use size::{Usage, last_change, snapshot_sizes, usage};
 pub use snapshot::{

@@ -30,6 +30,7 @@ pub mod security;
 pub mod select;
 pub mod size;
 pub mod streams;
+pub mod target;
 pub mod userns;
 
 pub use streams::detach_keys;

@@ -4,9 +4,11 @@ use super::{Command, command};
 
 mod attach;
 mod create;
+mod diff;
 mod exec;
 mod exists;
 mod explain;
+mod export;
 mod init;
 mod inspect;
 mod inspected;
@@ -31,9 +33,13 @@ mod wait;
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
     command!(create, "container create", "create"),
+    diff::DIFF,
+    diff::CONTAINER_DIFF,
+    diff::IMAGE_DIFF,
     command!(exec, "container exec", "exec"),
     command!(exists, "container exists"),
     command!(explain, "explain", "container explain"),
+    command!(export, "container export", "export"),
     command!(init, "container init", "init"),
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use clap::builder::PossibleValue;
 
 use crate::cli::Example;
-use crate::cli::args::filter;
+use crate::cli::args::{filter, number};
 use crate::container::options::{Mount, MountKind};
 use crate::container::{self, Container, State};
 use crate::engine::Engine;
@@ -76,7 +76,7 @@ pub struct Args {
     sync: bool,
 
     /// Print the list again every so many seconds
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = number::unsigned_32)]
     watch: Option<u32>,
 
     #[arg(hide = true)]

@@ -110,7 +110,7 @@ pub fn unused(
     let storage = &engine.storage;
     let used = used(storage, going)?;
     let names = image::names(storage)?;
-    let mut images = image::list(storage)?;
+    let mut images = image::lists::all(storage)?;
     images.retain(|image| {
         let own: Vec<_> = names
             .iter()

@@ -1,8 +1,8 @@
-use crate::cli::Example;
+use crate::cli::{Example, changes};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::output::{Output, json};
-use crate::volume::{self, Change};
+use crate::output::Output;
+use crate::volume;
 
 /// Show what has changed in a volume since a snapshot
 ///
@@ -30,15 +30,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let storage = &engine.storage;
-    let is_json = match args.format.as_deref() {
-        None => false,
-        Some("json") => true,
-        Some(_) => {
-            return Err(Error::usage(
-                "only supported value for '--format' is 'json'",
-            ));
-        }
-    };
+    let is_json = changes::is_json(args.format.as_deref())?;
     let (volume, snapshot) = match args.names.as_slice() {
         [text] => (volume::find(storage, text)?, None),
         [text, snapshot] => (volume::find(storage, text)?, Some(snapshot)),
@@ -55,39 +47,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             .pop()
             .ok_or_else(|| volume::no_snapshot(&volume.name, None, &[]))?,
     };
-    let changes = volume::diff(engine, &volume, &snapshot, args.contents)?;
-    if is_json {
-        output.line(json::list(&as_json(&changes))?);
-        return Ok(0);
-    }
-    for change in &changes {
-        let (word, path) = parts(change);
-        output.line(format_args!("{word} {}", String::from_utf8_lossy(path)));
-    }
+    let all = volume::diff(engine, &volume, &snapshot, args.contents)?;
+    changes::print(&all, is_json, output)?;
     Ok(0)
-}
-
-fn parts(change: &Change) -> (char, &[u8]) {
-    match change {
-        Change::Added(path) => ('A', path),
-        Change::Changed(path) => ('C', path),
-        Change::Deleted(path) => ('D', path),
-    }
-}
-
-/// As `podman diff` has it: a list for each kind that there is.
-fn as_json(changes: &[Change]) -> serde_json::Value {
-    let mut all = serde_json::Map::new();
-    for (key, wanted) in [("changed", 'C'), ("added", 'A'), ("deleted", 'D')] {
-        let paths: Vec<String> = changes
-            .iter()
-            .map(parts)
-            .filter(|(word, _)| *word == wanted)
-            .map(|(_, path)| String::from_utf8_lossy(path).into_owned())
-            .collect();
-        if !paths.is_empty() {
-            all.insert(key.to_owned(), paths.into());
-        }
-    }
-    all.into()
 }

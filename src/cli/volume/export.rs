@@ -1,9 +1,10 @@
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::named;
+use crate::cli::args::target::Target;
 use crate::cli::{Example, exactly};
 use crate::container::volumes;
 use crate::engine::Engine;
@@ -70,7 +71,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             volume::export(engine, &volume, open, &out, Compression::None, &()).tried(tried)?;
         }
         Some(path) => {
-            let target = Target::open(path)?;
+            let target = Target::open(path, |path, words| {
+                let shown = path.to_string_lossy();
+                format!("unable to create target file path {shown:?}: open {shown}: {words}")
+            })?;
             let compression = Compression::of(path);
             volume::export(engine, &volume, open, &target.file, compression, &progress)
                 .tried(tried)?;
@@ -78,67 +82,4 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// The file that an archive is written to: beside the one asked for, so that nobody
-/// finds half of it there.
-struct Target<'a> {
-    path: &'a Path,
-    beside: Option<PathBuf>,
-    file: File,
-}
-
-impl<'a> Target<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
-        let tried = |error: std::io::Error| {
-            let (shown, words) = (path.display(), crate::cli::args::host::words(&error));
-            Error::other(format!(
-                "unable to create target file path {:?}: open {shown}: {words}",
-                path.to_string_lossy()
-            ))
-        };
-        let is_plain = match std::fs::symlink_metadata(path) {
-            Ok(found) => found.is_file(),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        };
-        let name = path.file_name().filter(|_| is_plain);
-        if let Some(name) = name {
-            let mut beside = std::ffi::OsString::from(".");
-            beside.push(name);
-            beside.push(format!(".{}", crate::id::random_hex::<4>()));
-            let beside = path.with_file_name(beside);
-            match File::options().write(true).create_new(true).open(&beside) {
-                Ok(file) => {
-                    let beside = Some(beside);
-                    return Ok(Self { path, beside, file });
-                }
-                // The folder may not be ours, and the file be.
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-                Err(error) => return Err(tried(error)),
-            }
-        }
-        let file = File::create(path).map_err(tried)?;
-        Ok(Self {
-            path,
-            beside: None,
-            file,
-        })
-    }
-
-    fn finish(mut self) -> std::io::Result<()> {
-        if let Some(beside) = &self.beside {
-            self.file.sync_data()?;
-            std::fs::rename(beside, self.path)?;
-            self.beside = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Target<'_> {
-    fn drop(&mut self) {
-        if let Some(beside) = &self.beside {
-            let _ = std::fs::remove_file(beside);
-        }
-    }
 }

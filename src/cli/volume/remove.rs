@@ -200,7 +200,7 @@ fn near(storage: &crate::storage::Storage, text: &str, error: Error) -> Result<E
         .iter()
         .map(|name| (crate::cli::distance(text, name), name))
         .min()
-        .filter(|(distance, _)| *distance <= 2 && *distance < text.len());
+        .filter(|(distance, _)| crate::cli::is_near(text, *distance));
     Ok(match nearest {
         Some((_, name)) if error.kind() == Kind::NotFound => {
             error.hint(format!("did you mean {name:?}?"))
