@@ -119,7 +119,13 @@ fn main_page() -> String {
             let _ = writeln!(page, ".TP\n{}\n{}", bold(word), prose(means));
         }
     }
-    page.push_str(".SH SEE ALSO\n\\fBnewuidmap\\fP(1), \\fBpasta\\fP(1), \\fBsubuid\\fP(5), \\fBuser_namespaces\\fP(7)\n");
+    page.push_str(".SH SEE ALSO\n");
+    for ours in ["volumes", "ownership", "migrating"] {
+        let _ = write!(page, "\\fBcoracle\\-{ours}\\fP(7), ");
+    }
+    page.push_str(
+        "\\fBnewuidmap\\fP(1), \\fBpasta\\fP(1), \\fBsubuid\\fP(5), \\fBuser_namespaces\\fP(7)\n",
+    );
     page
 }
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
-use super::{Container, Record, Seat, State, status_of, stop};
+use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
-use crate::monitor::protocol::{Event, Request, hear, say};
+use crate::monitor::protocol::Request;
 use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
 use crate::volume;
 
@@ -55,11 +55,11 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
     }
     if container.status.monitor.is_some() {
         let volumes = how.volumes || record.options.remove;
-        if ask_monitor(engine, container, how.timeout, volumes)? {
+        let timeout = how.timeout;
+        stop::end(engine, container, &Request::Remove { timeout, volumes })?;
+        if !engine.storage.container(&record.id).exists() {
             return Ok(());
         }
-        stop::kill_leftovers(&status_of(&engine.storage, &record.id)?);
-        Seat::wait_until_free(&engine.storage, &record.id)?;
     }
     let Some(seat) = Seat::take(&engine.storage, &record.id)? else {
         return Err(Error::new(
@@ -90,29 +90,6 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
         }
     }
     Ok(found)
-}
-
-/// Has the monitor end its container and remove it. Whether it did.
-fn ask_monitor(
-    engine: &Engine,
-    container: &Container,
-    timeout: Option<u32>,
-    volumes: bool,
-) -> Result<bool> {
-    let Some(control) = stop::control(engine, container)? else {
-        return Ok(false);
-    };
-    if say(&control, &Request::Remove { timeout, volumes }, &[]).is_err() {
-        return Ok(false);
-    }
-    loop {
-        match hear::<Event>(&control) {
-            Ok(Some((Event::Failed(error), _))) => return Err(error),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
-        }
-    }
-    Ok(!engine.storage.container(&container.record.id).exists())
 }
 
 /// Removes what a container is made of, by a process that may touch files of all
