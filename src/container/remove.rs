@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::Request;
-use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
+use crate::storage::{Storage, read_json, remove_retired, remove_tree, try_lock_alone};
 use crate::volume;
 
 /// How `rm` is asked for.
@@ -96,7 +96,7 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
 /// its ids.
 pub(super) fn remove_files(storage: &Storage, record: &Record, volumes: bool) -> Result<()> {
     remove_files_with(storage, record, volumes, &|path| {
-        remove_tree(path).tried(|| format!("remove {}", path.display()))
+        remove_retired(path).tried(|| format!("remove {}", path.display()))
     })
 }
 

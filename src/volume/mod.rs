@@ -519,9 +519,10 @@ mod tests {
             find(&storage, "a").unwrap_err().to_string(),
             "more than one result for volume name a: volume already exists"
         );
-        for none in ["", "x", "../b1", "b1/"] {
+        for none in ["x", "../b1", "b1/"] {
             assert_eq!(find(&storage, none).unwrap_err().kind(), Kind::NotFound);
         }
+        assert_eq!(find(&storage, "").unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]
