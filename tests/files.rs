@@ -5,7 +5,7 @@ use crate::world::World;
 
 /// What `tar -tv` says of a container's export, but for what images are made with.
 fn exported(world: &World, name: &str) -> String {
-    let line = format!("coracle export {name} | tar --numeric-owner -tv --full-time | sort -k6");
+    let line = format!("coracle export {name} | tar --numeric-owner -tv --full-time | sort -b -k6");
     world.shell(&line).stdout()
 }
 
