@@ -64,19 +64,28 @@ impl Files {
         self.upper.exists().then_some(&*self.upper)
     }
 
+    /// What the container's overlay is mounted of, beneath its own layer.
+    pub fn lower(&self) -> &Lower {
+        &self.lower
+    }
+
     /// The whole tree. In the namespace.
     pub fn root(&self, storage: &Storage) -> Result<OwnedFd> {
         let mounted = match &self.live {
             Some(live) => live.try_clone()?,
-            None => {
-                let mut lower = self.lower.clone();
-                if let Some(upper) = self.upper() {
-                    lower.folders.insert(0, upper.to_owned());
-                }
-                rootfs::read_only(storage, &lower)?
-            }
+            None => self.overlay(storage)?,
         };
         Ok(walk::open(&mounted, c".", OFlags::DIRECTORY)?)
+    }
+
+    /// An overlay of what a container that does not run has, mounted nowhere. In the
+    /// namespace.
+    pub fn overlay(&self, storage: &Storage) -> Result<mount::Detached> {
+        let mut lower = self.lower.clone();
+        if let Some(upper) = self.upper() {
+            lower.folders.insert(0, upper.to_owned());
+        }
+        rootfs::read_only(storage, &lower)
     }
 }
 
