@@ -63,7 +63,7 @@ impl World {
         let way = match (container.entrance(), access) {
             (Some(process), _) => Way::Beside(process),
             (None, Access::Read) => Way::Apart,
-            (None, Access::Write) => match Seat::take(&engine.storage, &record.id)? {
+            (None, Access::Write) => match Seat::take_for_files(&engine.storage, &record.id)? {
                 Some(taken) => {
                     seat = Some(taken);
                     Way::Apart
