@@ -36,6 +36,8 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    /// A line of Podman's about where to read on, as it is.
+    see: Option<String>,
 }
 
 /// `Result` with our `Error`.
@@ -48,6 +50,7 @@ impl Error {
             kind,
             message: message.into(),
             hint: None,
+            see: None,
         }
     }
 
@@ -88,6 +91,13 @@ impl Error {
         self
     }
 
+    /// The same error with a line of Podman's about where to read on.
+    #[must_use]
+    pub fn see(mut self, line: impl Into<String>) -> Self {
+        self.see = Some(line.into());
+        self
+    }
+
     /// The same error as another kind.
     #[must_use]
     pub fn kind_is(mut self, kind: Kind) -> Self {
@@ -97,6 +107,11 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Where to read on, if Podman says it.
+    pub fn see_line(&self) -> Option<&str> {
+        self.see.as_deref()
     }
 
     /// What the user can do, if we know.

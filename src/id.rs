@@ -184,6 +184,12 @@ fn name(text: &str) -> Result<()> {
         .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
     if first && rest && bytes.len() <= 255 {
         Ok(())
+    } else if first && rest {
+        Err(Error::usage(format!(
+            "name {}… of {} characters: file name too long",
+            &text[..20],
+            bytes.len()
+        )))
     } else {
         // Podman's words (libpod/define/errors.go, ErrInvalidArg with RegexError).
         Err(Error::usage(

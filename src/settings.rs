@@ -158,6 +158,8 @@ pub struct Configuration {
     pub userns: Option<String>,
     /// `[coracle] ownership`: `default` or `podman`.
     pub ownership: Option<String>,
+    /// `[engine] multi_image_archive`
+    pub multi_image_archive: bool,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -165,12 +167,19 @@ struct ConfigurationFile {
     #[serde(default)]
     containers: ContainersSection,
     #[serde(default)]
+    engine: EngineSection,
+    #[serde(default)]
     coracle: CoracleSection,
 }
 
 #[derive(serde::Deserialize, Default)]
 struct ContainersSection {
     userns: Option<String>,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct EngineSection {
+    multi_image_archive: Option<bool>,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -223,6 +232,9 @@ impl Configuration {
             toml::from_str(text).map_err(|error| Error::other(error.message().to_owned()))?;
         if let Some(userns) = file.containers.userns {
             self.userns = Some(userns);
+        }
+        if let Some(multi) = file.engine.multi_image_archive {
+            self.multi_image_archive = multi;
         }
         if let Some(ownership) = file.coracle.ownership {
             self.ownership = Some(ownership);

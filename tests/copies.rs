@@ -148,6 +148,18 @@ fn a_broken_archive_changes_nothing() {
     let done = world.shell("coracle volume import v - <cut.tar").fails(125);
     done.says("unexpected EOF");
     assert_eq!(listing(&world, "v"), before);
+    // Or whose fault shows only as it is unpacked.
+    world.file("z/late", "x");
+    world
+        .shell("cp whole.tar late.tar && tar -C z --owner 99999999 -rf late.tar late")
+        .ok();
+    if world.needs(crate::world::Need::Subuids) {
+        for line in ["import v late.tar", "import v - <late.tar"] {
+            let done = world.shell(&format!("coracle volume {line}")).fails(125);
+            done.says("late: chown to 99999999");
+            assert_eq!(listing(&world, "v"), before);
+        }
+    }
     world
         .shell("cat whole.tar | coracle volume import v -")
         .ok();

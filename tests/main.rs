@@ -4,6 +4,7 @@
 mod world;
 
 mod cgroups;
+mod compat;
 mod completion;
 mod copies;
 mod crash;
@@ -18,10 +19,12 @@ mod give;
 mod images;
 mod layers;
 mod look;
+mod manifest;
 mod network;
 mod refused;
 mod registry;
 mod run;
+mod save;
 mod shifted;
 mod single;
 mod states;
@@ -30,6 +33,7 @@ mod unshare;
 mod usage;
 mod userns;
 mod volumes;
+mod wire;
 
 /// `autotests` is off, so a file that is not named above would never run.
 #[test]
@@ -48,4 +52,11 @@ fn every_file_here_is_part_of_this_binary() {
             );
         }
     }
+}
+
+/// A person downloads it, and every monitor maps it. A build for debugging is larger.
+#[test]
+fn the_program_is_small() {
+    let size = std::fs::metadata(world::binary()).unwrap().len();
+    assert!(cfg!(debug_assertions) || size <= 15_000_000, "{size} bytes");
 }

@@ -20,6 +20,7 @@ fn a_command_that_is_none_is_named() {
     assert_snapshot!(world.coracle("unshar true"), @"
     --- stderr
     Error: unrecognized command `coracle unshar`
+    Try 'coracle --help' for more information
     Hint: did you mean `coracle unshare`?
     --- exit 125
     ");

@@ -376,6 +376,8 @@ fn subpaths_stay_within_the_volume() {
     assert!(run("../..").stdout().contains("sub"));
     run("nosuch").fails(127);
     assert!(run("out").stdout().contains("sub"));
+    assert!(run("/").stdout().contains("sub"));
+    assert_eq!(run("/sub").stdout(), "f");
     world.coracle("volume rm v").ok();
 }
 
@@ -456,6 +458,72 @@ fn what_people_do_with_volumes() {
 }
 
 #[test]
+fn the_articles_commands_as_they_are_written() {
+    let world = World::new();
+    for need in [
+        crate::world::Need::Subuids,
+        crate::world::Need::Pasta,
+        crate::world::Need::Tun,
+    ] {
+        if !world.needs(need) {
+            return;
+        }
+    }
+    // The images of the articles, made of ours: python with bash, and a notebook whose
+    // user is not root and owns nothing but a home.
+    std::fs::write(world.home().join("python.tar"), crate::world::layer()).unwrap();
+    world.file("tree/bin/bash", b"#!/bin/sh\nexec sh \"$@\"\n");
+    let notebook = r#"CMD ["sh", "-c", "cd ~/data && cat input.csv && echo note >note.ipynb && echo ready && read line && cat note.ipynb"]"#;
+    world.file("notebook", notebook);
+    world
+        .shell("chmod 755 tree/bin/bash && tar -C tree -rf python.tar bin/bash && coracle import -q python.tar docker.io/library/python:3.10")
+        .ok();
+    world
+        .shell("mkdir -p tree/home/jovyan && chmod 775 tree/home/jovyan && tar -C tree --owner 1000 --group 100 -rf python.tar home/jovyan")
+        .ok();
+    world
+        .shell(r#"coracle import -q -c 'USER 1000:100' -c 'WORKDIR /home/jovyan' -c 'ENV HOME=/home/jovyan' -c "$(cat notebook)" python.tar docker.io/jupyter/scipy-notebook:latest"#)
+        .ok();
+    world
+        .coracle("tag IMAGE docker.io/library/alpine:latest")
+        .ok();
+
+    // One wants files of theirs in a notebook, and those of the notebook outside.
+    let input = world.file("projects/data/input.csv", "1,2\n");
+    let run = |port: u16| {
+        format!(
+            "coracle run -it --rm -p {port}:8888 -v ~/projects/data:/home/jovyan/data jupyter/scipy-notebook"
+        )
+    };
+    // Another run of the tests may have the port.
+    let free = |port| std::net::TcpListener::bind(("0.0.0.0", port));
+    let port = match free(8888).or_else(|_| free(0)) {
+        Ok(free) => free.local_addr().unwrap().port(),
+        Err(error) => panic!("{error}"),
+    };
+    let mut notebook = world.shell(&run(port)).terminal();
+    notebook.shows("1,2").shows("ready");
+    let note = input.with_file_name("note.ipynb");
+    assert_eq!(
+        note.metadata().unwrap().uid(),
+        rustix::process::getuid().as_raw()
+    );
+    std::fs::write(&note, "edited outside\n").unwrap();
+    notebook.types("\r").shows("edited outside");
+    assert_eq!(notebook.wait().0, 0);
+
+    // The other wants results that stay when the container goes.
+    world.shell("coracle volume create model_output").ok();
+    world
+        .shell(r#"coracle run --rm -v model_output:/app/output python:3.10 bash -c "echo done > /app/output/log.txt""#)
+        .ok();
+    let read = "coracle run --rm -v model_output:/data alpine cat /data/log.txt";
+    assert_eq!(world.shell(read).stdout(), "done");
+    assert_eq!(world.coracle("ps -aq").stdout(), "");
+    world.coracle("volume rm model_output").ok();
+}
+
+#[test]
 fn the_examples_of_the_man_pages_run() {
     let world = World::empty();
     let mut wrong = Vec::new();
@@ -486,7 +554,8 @@ fn the_examples_of_the_man_pages_run() {
                     world.coracle(&export).ok();
                 }
             }
-            let done = world.shell(example.line).run();
+            // Some ask.
+            let done = world.shell(example.line).stdin("y\n").run();
             if done.code != 0 {
                 wrong.push(format!(
                     "`{}` left with {}: {}",
@@ -1009,6 +1078,14 @@ fn anonymous_volumes_go_and_stay_as_with_podman() {
         &["create --name c -v /a -v x:rel IMAGE true"],
         0,
     );
+    // By who uses it last, whoever it was made for.
+    world.coracle(create).ok();
+    let name = world.coracle("volume ls -q").stdout();
+    let other = format!("create --name d -v {name}:/a IMAGE true");
+    world.coracle(&other).ok();
+    world.coracle("rm -v c").ok();
+    assert_eq!(store::anonymous_volumes(&world), [name]);
+    left("the last", &["rm -v d"], 0);
     left("a name in use", &["create --name c IMAGE", create], 0);
     left(
         "a failed run",
@@ -1047,4 +1124,115 @@ fn the_hosts_dev_may_be_the_containers() {
     let mut names = crate::world::names(&dev);
     names.sort();
     assert_eq!(names, ["file", "shm"]);
+}
+
+#[test]
+fn an_empty_volume_belongs_to_who_uses_it() {
+    let world = World::new();
+    needs!(world, Subuids);
+    let owner = |flags: &str| inside(&world, flags, "stat -c '%u:%g %a' /new");
+    assert_eq!(owner("-u 33 -v v:/new IMAGE"), "33:0 755\n");
+    assert_eq!(owner("-u 44:55 -v v:/new IMAGE"), "44:55 755\n");
+    inside(&world, "-u 44:55 -v v:/new IMAGE", "chmod 700 /new");
+    assert_eq!(owner("-v v:/new IMAGE"), "0:0 700\n");
+    let needs = |format: &str| {
+        let inspect = world.coracle("volume inspect v --format");
+        inspect.arg(format).stdout()
+    };
+    assert_eq!(needs("{{.NeedsChown}} {{.NeedsCopyUp}}"), "true true");
+    inside(&world, "-u 0 -v v:/new IMAGE", "touch /new/file");
+    assert_eq!(owner("-u 33 -v v:/new IMAGE"), "0:0 700\n");
+    assert_eq!(needs("{{.NeedsChown}} {{.NeedsCopyUp}}"), "false true");
+    // Whose it is may be said once and for all.
+    world.coracle("volume create --uid 5 --gid 6 given").ok();
+    assert_eq!(owner("-u 33 -v given:/new IMAGE"), "5:6 755\n");
+    world.coracle("volume rm -a").ok();
+}
+
+#[test]
+fn owners_and_limits_that_cannot_be_are_refused() {
+    let world = World::empty();
+    let refused = |line: &str, words: &str| {
+        world.coracle(line).fails(125).says(words);
+    };
+    if world.needs(crate::world::Need::Subuids) {
+        for id in ["--uid 99999999", "--gid -2", "--opt o=uid=99999999"] {
+            refused(
+                &format!("volume create {id} v"),
+                "potentially insufficient UIDs or GIDs",
+            );
+        }
+    }
+    world.coracle("volume create --uid -1 v").ok();
+    for (options, words) in [
+        ("size=1G", "Filesystem does not support Project Quota"),
+        ("inodes=5", "Filesystem does not support Project Quota"),
+        ("noquota,size=1G", "cannot be used without quota"),
+        (
+            "size=x",
+            "cannot convert size x to integer: invalid size: 'x'",
+        ),
+    ] {
+        refused(&format!("volume create --opt o={options} w"), words);
+    }
+    let long = "n".repeat(256);
+    refused(&format!("volume create {long}"), "file name too long");
+    for command in ["inspect", "exists", "rm", "export", "mount"] {
+        let line = format!("volume {command} ''");
+        let done = world.shell(&format!("coracle {line}")).fails(125);
+        if command != "mount" {
+            done.says("name or ID cannot be empty");
+        }
+    }
+    for name in ["..", ".", "../x", "a/b", "/x", "-x", "a b", "a\nb", "ä"] {
+        let create = world.coracle("volume create --").arg(name);
+        create.fails(125).says("names must match");
+    }
+    world.coracle("volume create two").ok();
+    let twice = world.coracle("volume rm two two").fails(1);
+    assert_eq!(twice.stdout(), "two\n");
+    assert_eq!(world.coracle("volume ls -q").stdout(), "v");
+    // No answer is no yes.
+    world.coracle("volume create anonymous").ok();
+    refused("container prune", "EOF");
+    world.coracle("volume rm -a").ok();
+}
+
+#[test]
+fn idmap_is_what_is_so_by_default() {
+    let world = World::new();
+    needs!(world, Subuids);
+    world.folder("mine");
+    let owner = |flags: &str| {
+        let line = format!("run --rm --network=none {flags} IMAGE stat -c %u:%g /m");
+        world.coracle(&line)
+    };
+    assert_eq!(owner("-v ./mine:/m:idmap").stdout(), "0:0");
+    assert_eq!(
+        owner("-u 1000 --mount type=bind,src=./mine,dst=/m,idmap").stdout(),
+        "0:0"
+    );
+    // That is not the caller's ids under another name, which the kernel refuses us.
+    owner("--userns=keep-id -v ./mine:/m:idmap")
+        .fails(125)
+        .says("idmap");
+    owner("-v ./mine:/m:idmap=uids=0-1-10")
+        .fails(125)
+        .says("idmap");
+}
+
+#[test]
+fn a_link_that_goes_round_is_not_mounted_on() {
+    let world = World::new();
+    std::fs::write(world.home().join("round.tar"), crate::world::layer()).unwrap();
+    world
+        .shell("ln -s two one; ln -s one two; tar -rf round.tar one two; coracle import -q round.tar round")
+        .ok();
+    for flags in ["-v v:/one", "-v ./:/one", "-v v:/one/beneath"] {
+        world
+            .coracle(&format!("run --rm --network=none {flags} round true"))
+            .fails(126)
+            .says("too many levels of symbolic links");
+    }
+    world.coracle("volume rm -a").run();
 }

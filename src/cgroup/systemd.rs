@@ -535,9 +535,10 @@ mod tests {
         let words = words.to_vec();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut heard = [0; 1024];
-            let length = stream.read(&mut heard).unwrap();
-            assert_eq!(&heard[..length], b"\0AUTH EXTERNAL 31303031\r\n");
+            let mut heard = *b"\0AUTH EXTERNAL 31303031\r\n";
+            heard.fill(0);
+            stream.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"\0AUTH EXTERNAL 31303031\r\n");
             stream.write_all(b"OK 0123\r\n").unwrap();
             stream.write_all(&words).unwrap();
             let mut rest = Vec::new();

@@ -292,7 +292,7 @@ fn named(what: &str, typed: &str) -> Candidates {
     if what.contains("CONTAINER:PATH") {
         words.iter_mut().for_each(|(name, _)| name.push(':'));
     }
-    if what.contains("IMAGE") {
+    if what.contains("IMAGE") || what.contains("LIST") {
         words.extend(storage.iter().flat_map(images));
     }
     if what.contains("VOLUME") {
@@ -301,7 +301,7 @@ fn named(what: &str, typed: &str) -> Candidates {
     Candidates {
         files: what.contains("SOURCE")
             || words.is_empty()
-                && !["CONTAINER", "IMAGE", "VOLUME", "NAME"]
+                && !["CONTAINER", "IMAGE", "LIST", "VOLUME", "NAME"]
                     .iter()
                     .any(|it| what.contains(it)),
         words,

@@ -176,7 +176,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.config/containers/containers.conf",
-        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
+        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, `multi_image_archive` under `[engine]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
     ),
     (
         "/etc/subuid, /etc/subgid",

@@ -13,12 +13,13 @@ mod dry_run;
 pub mod help;
 mod image;
 pub mod man;
+mod manifest;
 mod parse;
 pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use parse::distance;
+pub use parse::{distance, is_near};
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
     [
         container::COMMANDS,
         image::COMMANDS,
+        manifest::COMMANDS,
         volume::COMMANDS,
         system::COMMANDS,
     ]
@@ -85,6 +87,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 pub const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("manifest", "Manage manifest lists and image indexes"),
     ("system", "Manage coracle"),
     ("volume", "Manage volumes"),
 ];

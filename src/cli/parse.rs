@@ -149,17 +149,11 @@ pub fn matches(command: &Command, typed: &str, words: &[OsString]) -> Result<Arg
     if let Some(first) = first_operand(&definition, words) {
         line.insert(first + 1, "--".into());
     }
-    let last = words.last().map(|word| word.to_string_lossy());
     definition
         .try_get_matches_from_mut(line)
         .map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp => Unread::Help,
-            _ => Unread::Wrong(as_podman(
-                &error,
-                &definition,
-                typed,
-                &last.unwrap_or_default(),
-            )),
+            _ => Unread::Wrong(as_podman(&error, &definition, typed, words)),
         })
 }
 
@@ -353,7 +347,7 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                 };
                 if !takes_value(name) {
                     return Err(
-                        Error::usage(format!("unknown flag: {name}")).hint("see `coracle --help`")
+                        Error::usage(format!("unknown flag: {name}")).see("See 'coracle --help'")
                     );
                 }
                 let value = match inline {
@@ -397,28 +391,35 @@ fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
             return help_of(&[group]);
         }
         let what = rest[1].to_string_lossy();
-        return Err(near(
-            &format!("{group} {what}"),
-            Error::usage(format!("unrecognized command `coracle {group} {what}`")),
-        ));
+        return Err(near(group, &format!("{group} {what}")));
     }
-    let error = Error::usage(format!("unrecognized command `coracle {}`", words[0]));
-    Err(near(words[0], error))
+    Err(near("", words[0]))
 }
 
-/// Adds the commands that `typed` may have been meant to be.
-fn near(typed: &str, error: Error) -> Error {
+/// Podman's error for a command of `group` that is none, with the one that may have
+/// been meant.
+fn near(group: &str, typed: &str) -> Error {
+    let error = Error::usage(format!("unrecognized command `coracle {typed}`"));
+    let space = if group.is_empty() { "" } else { " " };
+    let error = error.see(format!(
+        "Try 'coracle {group}{space}--help' for more information"
+    ));
     let mut best: Option<(usize, &str)> = None;
     for name in commands().flat_map(|command| command.names.iter()) {
         let distance = distance(typed, name);
-        if distance <= 2 && best.is_none_or(|(least, _)| distance < least) {
+        if is_near(typed, distance) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, name));
         }
     }
     match best {
         Some((_, name)) => error.hint(format!("did you mean `coracle {name}`?")),
-        None => error.hint("see `coracle --help`"),
+        None => error,
     }
+}
+
+/// Whether what differs in so many letters may be a slip.
+pub fn is_near(typed: &str, distance: usize) -> bool {
+    distance <= 2 && distance * 3 <= typed.len().max(3)
 }
 
 /// How many letters must change to make `a` of `b` (Levenshtein).
@@ -441,7 +442,12 @@ pub fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Turns clap's error into pflag's and cobra's words.
-fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, last: &str) -> Error {
+fn as_podman(
+    error: &clap::Error,
+    definition: &clap::Command,
+    command: &str,
+    words: &[OsString],
+) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -459,16 +465,25 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
             Error::usage(format!("unknown flag: {flag}"))
         }
-        ErrorKind::UnknownArgument if argument.starts_with('-') => Error::usage(format!(
-            "unknown shorthand flag: '{}' in {argument}",
-            argument.chars().nth(1).unwrap_or('-')
-        )),
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let letter = argument.chars().nth(1).unwrap_or('-');
+            // pflag shows what is left of the cluster.
+            let rest = words.iter().find_map(|word| {
+                let cluster = word.to_str()?.strip_prefix('-')?;
+                let at = cluster.find(letter)?;
+                (!cluster.starts_with('-')).then(|| format!("-{}", &cluster[at..]))
+            });
+            let rest = rest.unwrap_or(argument);
+            Error::usage(format!("unknown shorthand flag: '{letter}' in {rest}"))
+        }
         // A command without operands was given one.
         ErrorKind::UnknownArgument if definition.get_positionals().next().is_none() => {
             return Error::usage(format!("`coracle {command}` takes no arguments"));
         }
         ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_empty() => {
             // Only the last word can be a flag that lacks its value.
+            let last = words.last().map(|word| word.to_string_lossy());
+            let last = last.unwrap_or_default();
             let letter = last.chars().next_back().filter(|_| !last.starts_with("--"));
             match letter {
                 Some(letter) => {
@@ -503,7 +518,7 @@ fn as_podman(error: &clap::Error, definition: &clap::Command, command: &str, las
                 .to_owned(),
         ),
     };
-    error.hint(format!("see `coracle {command} --help`"))
+    error.see(format!("See 'coracle {command} --help'"))
 }
 
 /// Rust's words for what is no number, in those of Go's strconv.

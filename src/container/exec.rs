@@ -4,16 +4,18 @@
 //! process there, and carries its streams: no monitor, no second program. A
 //! detached one is left to a fork that waits for it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use super::attach::{Carrier, Outcome, Peer, Wanted, pipes};
+use super::attach::{Carrier, Outcome, Peer, Pipes, Wanted, pipes};
 use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
 use super::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
+use crate::monitor;
+use crate::monitor::protocol::{hear, say};
 use crate::network::NetworkMode;
 use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
@@ -40,6 +42,56 @@ pub struct Exec {
 
 /// Runs it and gives its exit code; 0 at once if detached.
 pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outcome> {
+    if exec.detach {
+        return leave_to_a_fork(engine, container, exec);
+    }
+    let (joined, ours) = begin(engine, container, exec)?;
+    let runtime::Joined { process, master } = joined;
+    match master {
+        None => Carrier::new(Peer::Child(process, None), ours, &exec.wanted)?.carry(),
+        Some(master) => {
+            let ours = ours.through(&master)?;
+            Carrier::new(Peer::Child(process, Some(master)), ours, &exec.wanted)?.carry()
+        }
+    }
+}
+
+/// Starts it in a fork of ours that stays until it ends: who has no parent outside is
+/// the container's init's to reap, and few inits do.
+fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outcome> {
+    let keeper = monitor::spawn(engine.thread, &exec.preserved, |control| {
+        let begun = begin(engine, container, exec);
+        let (said, joined) = match begun {
+            Ok((joined, _)) => (Ok(()), Some(joined)),
+            Err(error) => (Err(error), None),
+        };
+        let said: Result<()> = said;
+        let _ = say(&control, &said, &[]);
+        drop(control);
+        let Some(joined) = joined else {
+            return;
+        };
+        let master = joined.master.as_ref();
+        let mut kept = vec![joined.process.as_fd().as_raw_fd()];
+        kept.extend(master.map(AsRawFd::as_raw_fd));
+        kept.sort_unstable();
+        process::close_all_but(&kept);
+        // What it prints on its terminal goes nowhere, and must not stop it.
+        let mut unread = [0; 4096];
+        if let Some(master) = master {
+            while rustix::io::read(master, &mut unread).is_ok_and(|length| length > 0) {}
+        }
+        let _ = joined.process.reap();
+    })?;
+    match hear::<Result<()>>(&keeper.control)? {
+        Some((begun, _)) => begun.map(|()| Outcome::Exited(0)),
+        None => Err(Error::other("exec ended before its command began")),
+    }
+}
+
+/// Starts it: the process, and our ends of its streams. What does so has joined the
+/// container's namespaces afterwards.
+fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime::Joined, Pipes)> {
     let record = &container.record;
     let improper = || {
         Error::new(
@@ -107,17 +159,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
             entrance,
         )?,
     )?;
-    if exec.detach {
-        return Ok(Outcome::Exited(0));
-    }
-    let runtime::Joined { process, master } = joined;
-    match master {
-        None => Carrier::new(Peer::Child(process, None), ours, &exec.wanted)?.carry(),
-        Some(master) => {
-            let ours = ours.through(&master)?;
-            Carrier::new(Peer::Child(process, Some(master)), ours, &exec.wanted)?.carry()
-        }
-    }
+    Ok((joined, ours))
 }
 
 /// The namespaces the container does not share with the host.
@@ -178,16 +220,16 @@ fn plan(
 
 /// The container's own environment, then what `exec` adds to it.
 fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
-    let mut options = record.options.clone();
-    options.tty |= exec.wanted.tty;
-    let mut all = spec::environment(
-        &options,
-        &super::host::hostname(record),
-        user.home.as_deref(),
-    );
-    // Podman gives it to the first program alone.
-    if !options.env.iter().any(|it| it.starts_with("HOSTNAME=")) {
+    let options = &record.options;
+    let hostname = super::host::hostname(record);
+    let mut all = spec::environment(options, &hostname, user.home.as_deref());
+    let has = |name: &str| options.env.iter().any(|it| it.starts_with(name));
+    // Podman gives the name it made up to the first program alone.
+    if options.hostname.is_none() && !has("HOSTNAME=") {
         all.retain(|it| !it.starts_with("HOSTNAME="));
+    }
+    if exec.wanted.tty && !has("TERM=") {
+        all.push("TERM=xterm".to_owned());
     }
     for variable in &exec.env {
         let key = variable.split('=').next().unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::options::{MountKind, Options};
+use super::options::{Mount, MountKind, Options, no_idmap};
 use super::{Record, list};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -41,6 +41,15 @@ impl Chosen {
 /// The map for `options`, of a container of `image`. With `keep-id` the caller is
 /// the container's user too, where neither flag nor image names one.
 pub fn choose(engine: &Engine, image: &Image, options: &mut Options) -> Result<Chosen> {
+    let chosen = chosen(engine, image, options)?;
+    // With the default map `idmap` asks for what is so anyway, as with Podman.
+    match chosen.map.is_some() && options.mounts.iter().any(Mount::is_idmapped) {
+        true => Err(no_idmap()),
+        false => Ok(chosen),
+    }
+}
+
+fn chosen(engine: &Engine, image: &Image, options: &mut Options) -> Result<Chosen> {
     let base = engine.default_map();
     if let Some(neighbour) = options.neighbours().next() {
         return joined(engine, options, neighbour);
@@ -119,6 +128,10 @@ fn joined(engine: &Engine, options: &Options, neighbour: &str) -> Result<Chosen>
 /// Where the container's user is not root and a folder of the caller's is mounted,
 /// that user is the caller.
 fn by_ownership(engine: &Engine, image: &Image, options: &Options) -> Result<Chosen> {
+    // Who says so wants the ids that containers have by default.
+    if options.mounts.iter().any(Mount::is_idmapped) {
+        return Ok(Chosen::default());
+    }
     let caller = engine.settings.uid;
     // Where there is one id alone, it is the user's, or there could be no such user;
     // and all files are of that id, under whatever map they were written.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
+use crate::error::Error;
 use crate::id::{ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 use crate::userns;
@@ -144,6 +145,19 @@ pub struct Mount {
     pub chown: bool,
     /// A path within a volume or image.
     pub subpath: Option<PathBuf>,
+}
+
+impl Mount {
+    /// `idmap`: its files are to have the ids they have under the default id map.
+    pub fn is_idmapped(&self) -> bool {
+        self.options.iter().any(|word| word == "idmap")
+    }
+}
+
+/// Why a mount cannot have an id map of its own.
+pub fn no_idmap() -> Error {
+    Error::unsupported("mount option idmap beside other ids than the default ones")
+        .hint("the kernel refuses idmapped mounts of most file systems to an unprivileged user")
 }
 
 /// What is mounted.

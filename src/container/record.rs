@@ -42,19 +42,4 @@ impl Record {
                 _ => None,
             })
     }
-
-    /// The volumes made for it alone, which go with it.
-    pub fn anonymous_volumes(&self) -> impl Iterator<Item = &Name> {
-        self.options
-            .mounts
-            .iter()
-            .filter_map(|mount| match &mount.kind {
-                MountKind::Volume {
-                    name,
-                    anonymous: true,
-                    ..
-                } => Some(name),
-                _ => None,
-            })
-    }
 }

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
-use super::{Container, Record, Seat, State, status_of, stop};
+use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
-use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::storage::{Storage, remove_tree, try_lock_alone};
+use crate::monitor::protocol::Request;
+use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
+use crate::volume;
 
 /// How `rm` is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,11 +55,11 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
     }
     if container.status.monitor.is_some() {
         let volumes = how.volumes || record.options.remove;
-        if ask_monitor(engine, container, how.timeout, volumes)? {
+        let timeout = how.timeout;
+        stop::end(engine, container, &Request::Remove { timeout, volumes })?;
+        if !engine.storage.container(&record.id).exists() {
             return Ok(());
         }
-        stop::kill_leftovers(&status_of(&engine.storage, &record.id)?);
-        Seat::wait_until_free(&engine.storage, &record.id)?;
     }
     let Some(seat) = Seat::take(&engine.storage, &record.id)? else {
         return Err(Error::new(
@@ -91,29 +92,6 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
     Ok(found)
 }
 
-/// Has the monitor end its container and remove it. Whether it did.
-fn ask_monitor(
-    engine: &Engine,
-    container: &Container,
-    timeout: Option<u32>,
-    volumes: bool,
-) -> Result<bool> {
-    let Some(control) = stop::control(engine, container)? else {
-        return Ok(false);
-    };
-    if say(&control, &Request::Remove { timeout, volumes }, &[]).is_err() {
-        return Ok(false);
-    }
-    loop {
-        match hear::<Event>(&control) {
-            Ok(Some((Event::Failed(error), _))) => return Err(error),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
-        }
-    }
-    Ok(!engine.storage.container(&container.record.id).exists())
-}
-
 /// Removes what a container is made of, by a process that may touch files of all
 /// its ids.
 pub(super) fn remove_files(storage: &Storage, record: &Record, volumes: bool) -> Result<()> {
@@ -135,17 +113,22 @@ pub(super) fn remove_files_with(
         let _ = std::fs::remove_file(storage.volume_users(name).join(&record.id));
     }
     if volumes {
-        for name in record.anonymous_volumes() {
+        for name in anonymous_volumes(storage, record) {
             if let Err(error) = remove_unused(storage, name, delete) {
                 first_error.get_or_insert(error);
             }
         }
     }
     let _ = remove_tree(&storage.container_runtime(&record.id));
-    let retired = storage.retire(&storage.container(&record.id))?;
-    let link = storage.names().join(&record.name);
-    if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
-        let _ = std::fs::remove_file(&link);
+    let dir = storage.container(&record.id);
+    // A monitor knows the name that its container was started under.
+    let renamed: Option<Record> = read_json(&dir.join("container.json")).unwrap_or(None);
+    let retired = storage.retire(&dir)?;
+    for name in renamed.iter().map(|it| &it.name).chain([&record.name]) {
+        let link = storage.names().join(name);
+        if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
+            let _ = std::fs::remove_file(&link);
+        }
     }
     // As Podman, the file that says the id of what is gone goes too.
     if let Some(path) = &record.options.cidfile
@@ -159,6 +142,20 @@ pub(super) fn remove_files_with(
         first_error.get_or_insert(error);
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// The volumes that go with the container if nobody else uses them: as with Podman,
+/// those that are anonymous, whichever container they were made for.
+fn anonymous_volumes<'a>(storage: &Storage, record: &'a Record) -> Vec<&'a Name> {
+    let is_anonymous = |name: &Name| match volume::load(storage, name) {
+        Ok(found) => found.is_some_and(|it| it.anonymous),
+        Err(_) => false,
+    };
+    let mut names: Vec<&Name> = record.volumes().collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| is_anonymous(name));
+    names
 }
 
 /// Removes a volume, unless another container uses it.

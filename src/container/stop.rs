@@ -24,17 +24,36 @@ pub fn stop(
     if container.status.monitor.is_none() {
         return Ok(());
     }
+    end(engine, container, &Request::Stop { signal, timeout })
+}
+
+/// Has the monitor end its container by `request`, and waits until it has.
+pub(super) fn end(engine: &Engine, container: &Container, request: &Request) -> Result<()> {
     let id = &container.record.id;
-    match control(engine, container)? {
-        Some(control) => {
-            if say(&control, &Request::Stop { signal, timeout }, &[]).is_ok() {
-                while let Ok(Some(_)) = hear::<Event>(&control) {}
+    loop {
+        let Some(control) = control(engine, container)? else {
+            kill_leftovers(&status_of(&engine.storage, id)?);
+            return Seat::wait_until_free(&engine.storage, id);
+        };
+        if say(&control, request, &[]).is_ok() {
+            while let Ok(Some((event, _))) = hear::<Event>(&control) {
+                // What it could not start is at its end, too.
+                if let (Event::Failed(error), Request::Remove { .. }) = (event, request) {
+                    return Err(error);
+                }
             }
         }
-        None => kill_leftovers(&status_of(&engine.storage, id)?),
+        // One that was just about to start its container again has not heard it.
+        let status = status_of(&engine.storage, id)?;
+        let monitor = status.monitor.and_then(|pid| Process::open(pid).ok());
+        if monitor.is_none_or(|it| it.wait_ended(Some(SETTLING)).unwrap_or(true)) {
+            return Seat::wait_until_free(&engine.storage, id);
+        }
     }
-    Seat::wait_until_free(&engine.storage, id)
 }
+
+/// What a monitor that has heard a request to end takes after its last word.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// How long a monitor may take from its seat to its socket.
 const BEGINNING: Duration = Duration::from_secs(5);

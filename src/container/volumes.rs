@@ -92,11 +92,11 @@ fn fill(
     owner: (u32, u32),
 ) -> Result<()> {
     let is_used = !volume.is_unused(storage);
-    if is_used && (!copy || !volume.needs_copy_up(storage)) {
+    if is_used && !volume.needs_copy_up(storage) {
         return Ok(());
     }
     let folder = image_folder(rootfs, &mount.destination);
-    if is_used && folder.is_none() {
+    if is_used && (!copy || folder.is_none()) && !volume.needs_owner(storage) {
         return Ok(());
     }
     let durable = match record.options.remove && volume.anonymous {
@@ -368,6 +368,12 @@ pub fn mount(storage: &Storage, volume: &Volume) -> Result<PathBuf> {
         attach_plain(storage, volume, &at)?;
     }
     Ok(at)
+}
+
+/// Whether [`mount`] has mounted a volume in this mount namespace.
+pub fn is_mounted(storage: &Storage, volume: &Volume) -> bool {
+    let at = volume::mountpoint(storage, &volume.name);
+    !volume.is_plain() && is_mount_point(&at).unwrap_or(false)
 }
 
 /// Takes away what [`mount`] mounted in this mount namespace.

@@ -93,6 +93,8 @@ pub enum Step {
     Begun,
     /// A short name was resolved, in Podman's words.
     Resolved(String),
+    /// What is done with a list, in Podman's words.
+    Line(String),
     /// A name is asked for in a registry.
     Trying(String),
     /// The digest of a layer, as it is sent.

@@ -16,14 +16,14 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     let local = text.strip_prefix("containers-storage:").unwrap_or(text);
     if let Some(hex) = local.strip_prefix("sha256:") {
         return match hex.parse::<ImageId>() {
-            Ok(id) => by_id(storage, &id)?.ok_or_else(|| no_such(text)),
+            Ok(id) => stored(storage, &id)?.ok_or_else(|| no_such(text)),
             Err(_) => Err(Error::usage(format!(
                 "{text}: invalid format: no 64-byte hexadecimal value"
             ))),
         };
     }
     if let Ok(id) = local.parse::<ImageId>() {
-        return by_id(storage, &id)?.ok_or_else(|| no_such(text));
+        return stored(storage, &id)?.ok_or_else(|| no_such(text));
     }
     reference::check(local).tried(|| format!("parsing reference {text:?}"))?;
     for reference in candidates(local).into_iter().flatten() {
@@ -40,6 +40,43 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     }
 }
 
+/// What `text` names, by its id, be it an image or a list; by a digest only images
+/// are named. The order is that of [`find`].
+pub(super) fn locate(
+    storage: &Storage,
+    text: &str,
+) -> Result<Option<(ImageId, Option<Reference>)>> {
+    let local = text.strip_prefix("containers-storage:").unwrap_or(text);
+    let hex = local.strip_prefix("sha256:").unwrap_or(local);
+    if let Ok(id) = hex.parse::<ImageId>() {
+        return Ok(storage.image(&id).exists().then_some((id, None)));
+    }
+    reference::check(local).tried(|| format!("parsing reference {text:?}"))?;
+    for reference in candidates(local).into_iter().flatten() {
+        let reference = reference.or_latest();
+        if reference.digest().is_none()
+            && let Some(id) = read_ref(&ref_file(storage, &reference))?
+        {
+            return Ok(Some((id, Some(reference))));
+        }
+    }
+    if let Some(id) = id_by_prefix(storage, local)? {
+        return Ok(Some((id, None)));
+    }
+    Ok(match by_last_components(storage, local) {
+        Ok(found) => found.map(|image| (image.id, image.name)),
+        Err(_) => None,
+    })
+}
+
+/// The image of `id`, or that of the list `id` for this machine.
+fn stored(storage: &Storage, id: &ImageId) -> Result<Option<Image>> {
+    match by_id(storage, id)? {
+        Some(image) => Ok(Some(image)),
+        None => super::lists::chosen(storage, id),
+    }
+}
+
 /// The image of `id`.
 pub fn by_id(storage: &Storage, id: &ImageId) -> Result<Option<Image>> {
     read_json(&storage.image(id).join("image.json"))
@@ -51,12 +88,12 @@ pub fn by_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>
     let found = match reference.digest() {
         Some(digest) => {
             let name = reference.with_digest(digest.clone());
-            match by_ref_file(storage, &name)? {
+            match by_exact_name(storage, &name)? {
                 Some(image) => Some(image),
                 None => by_digest(storage, reference, digest)?,
             }
         }
-        None => by_ref_file(storage, &reference.clone().or_latest())?,
+        None => by_exact_name(storage, &reference.clone().or_latest())?,
     };
     Ok(found.map(|image| Image {
         name: Some(reference.clone().or_latest()),
@@ -64,9 +101,10 @@ pub fn by_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>
     }))
 }
 
-fn by_ref_file(storage: &Storage, reference: &Reference) -> Result<Option<Image>> {
+/// The image that has this very name.
+pub(super) fn by_exact_name(storage: &Storage, reference: &Reference) -> Result<Option<Image>> {
     match read_ref(&ref_file(storage, reference))? {
-        Some(id) => by_id(storage, &id),
+        Some(id) => stored(storage, &id),
         None => Ok(None),
     }
 }
@@ -99,6 +137,13 @@ fn candidates(text: &str) -> Vec<Result<Reference>> {
 
 /// The one image whose id begins so.
 fn by_prefix(storage: &Storage, text: &str) -> Result<Option<Image>> {
+    match id_by_prefix(storage, text)? {
+        Some(id) => stored(storage, &id),
+        None => Ok(None),
+    }
+}
+
+fn id_by_prefix(storage: &Storage, text: &str) -> Result<Option<ImageId>> {
     if text.is_empty() || !crate::id::is_hex(text) {
         return Ok(None);
     }
@@ -108,10 +153,7 @@ fn by_prefix(storage: &Storage, text: &str) -> Result<Option<Image>> {
             return Ok(None);
         }
     }
-    match found.map(|id| id.parse::<ImageId>()) {
-        Some(Ok(id)) => by_id(storage, &id),
-        _ => Ok(None),
-    }
+    Ok(found.and_then(|id| id.parse().ok()))
 }
 
 fn by_last_components(storage: &Storage, text: &str) -> Result<Option<Image>> {

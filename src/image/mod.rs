@@ -5,7 +5,8 @@
 //!   image.json          all that `run` needs (an [`Image`]); written once
 //!   config.json         the config, exact bytes: the id is their digest
 //!   manifest-<hex>      the manifest it came with, exact bytes
-//! refs/<host>/<path…>/:<tag>      the id of an image
+//! images/<list id>/list.json    a manifest list ([`lists`])
+//! refs/<host>/<path…>/:<tag>      the id of an image or a list
 //! refs/<host>/<path…>/@sha256:…   the same, for a name with a digest
 //! ```
 //!
@@ -29,14 +30,17 @@ mod config;
 mod find;
 mod import;
 mod instruction;
+pub mod lists;
 mod load;
 pub mod manifest;
 mod name;
 mod platform;
 mod pull;
 mod push;
+mod push_list;
 mod reference;
 mod remove;
+mod save;
 mod shift;
 
 pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
@@ -51,8 +55,10 @@ pub use name::{tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
+pub use push_list::{PushList, push_list};
 pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
+pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
 pub use shift::{Progress, ensure as ensure_shifted};
 
 use jiff::Timestamp;
@@ -132,12 +138,17 @@ impl Image {
         }
         let lock = crate::storage::lock_shared(&dir)?;
         // Removed between the opening and the lock: the lock is of nothing.
-        if dir.join("image.json").exists() {
+        if is_whole(&dir) {
             Ok(lock)
         } else {
             Err(gone())
         }
     }
+}
+
+/// Whether what is of the folder is an image or a list, and not on its way out.
+fn is_whole(dir: &std::path::Path) -> bool {
+    dir.join("image.json").exists() || dir.join("list.json").exists()
 }
 
 /// Podman's words for an image that is not there.

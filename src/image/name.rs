@@ -96,6 +96,14 @@ pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> R
     Ok(())
 }
 
+/// Makes a name that is there the one given last; where that fails, it is not.
+pub(super) fn touch(storage: &Storage, reference: &Reference) {
+    let file = File::options()
+        .write(true)
+        .open(ref_file(storage, reference));
+    let _ = file.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+}
+
 /// Takes the name `reference` from `image`; whether it had it.
 pub fn untag_one(storage: &Storage, image: &Image, reference: &Reference) -> Result<bool> {
     let own = image.names(storage)?.contains(reference);

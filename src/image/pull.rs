@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::add::{GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 use super::manifest::{Descriptor, Index, Manifest, is_index, media_type, read_config};
-use super::{Image, Reference, Wanted, find};
+use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{Digest, ImageId};
 use crate::registry::{self, Access, Client, Endpoint};
+use crate::storage::Locked;
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -169,7 +170,58 @@ fn one(
         "pull",
         found.access.clone(),
     ));
-    take(engine, found, reference, &client, tell).tried(tried)
+    match unchanged(engine, &found, reference).tried(tried)? {
+        Some((image, _lock)) => {
+            tell(Step::Begun);
+            for layer in found.manifest()?.layers {
+                tell(Step::Skipped(layer.digest.into()));
+            }
+            tell(Step::Config(image.id.clone()));
+            tell(Step::Manifest);
+            Ok(image)
+        }
+        None => take(engine, found, reference, &client, tell).tried(tried),
+    }
+}
+
+impl Found {
+    fn manifest(&self) -> Result<Manifest> {
+        let bytes = self.manifest.as_bytes();
+        read_manifest(bytes, &Digest::of(bytes))
+    }
+}
+
+/// The image that has the name, held, if it is the one found and came by the same
+/// manifest: nothing needs to be written, and so nothing waits for the disk.
+fn unchanged(
+    engine: &Engine,
+    found: &Found,
+    reference: &Reference,
+) -> Result<Option<(Image, Locked)>> {
+    let storage = &engine.storage;
+    let Some(image) = find::by_exact_name(storage, reference)? else {
+        return Ok(None);
+    };
+    let same = found.config.is_none()
+        && found.manifest()?.config.digest.hex() == image.id.as_str()
+        && image.digest == Digest::of(found.manifest.as_bytes())
+        && (found.index.as_ref()).is_none_or(|index| image.digests().any(|it| it == index));
+    if !same {
+        return Ok(None);
+    }
+    // Removed just now, it is fetched.
+    let Ok(lock) = image.lock(storage) else {
+        return Ok(None);
+    };
+    let is_whole = (image.layers.iter()).all(|id| storage.layer(id).join("layer.json").exists());
+    if is_whole {
+        name::touch(storage, reference);
+    }
+    let image = Image {
+        name: Some(reference.clone()),
+        ..image
+    };
+    Ok(is_whole.then_some((image, lock)))
 }
 
 /// Asks each endpoint until one has the image.

@@ -105,8 +105,26 @@ struct Found {
     has_config: bool,
 }
 
+/// An image's manifest as the registry has it now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pushed {
+    pub digest: Digest,
+    pub size: u64,
+    pub media_type: String,
+}
+
 /// Sends an image; gives the digest of its manifest there.
 pub fn push(engine: &Engine, push: &Push, tell: &mut dyn FnMut(Step)) -> Result<Digest> {
+    Ok(push_as(engine, push, false, tell)?.digest)
+}
+
+/// Sends an image; `by_digest`, to where the name says, but under no tag.
+pub(super) fn push_as(
+    engine: &Engine,
+    push: &Push,
+    by_digest: bool,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Pushed> {
     let _held = push.image.lock(&engine.storage)?;
     let registries = registry::Registries::read(&engine.settings)?;
     let endpoint = registries.own_endpoint(push.to.domain(), push.to.path())?;
@@ -131,8 +149,10 @@ pub fn push(engine: &Engine, push: &Push, tell: &mut dyn FnMut(Step)) -> Result<
         "pull,push",
         found.access.clone(),
     );
-    let send =
-        |tell: &mut dyn FnMut(Step)| send(engine, push, &client, &found, (&manifest, &bytes), tell);
+    let send = |tell: &mut dyn FnMut(Step)| {
+        let sent = (&manifest, &bytes[..], by_digest);
+        send(engine, push, &client, &found, sent, tell)
+    };
     if found.layers.iter().all(Option::is_some) {
         engine.apart(|| send(tell))
     } else {
@@ -245,9 +265,9 @@ fn send(
     push: &Push,
     client: &Client,
     found: &Found,
-    (manifest, bytes): (&Manifest, &[u8]),
+    (manifest, bytes, by_digest): (&Manifest, &[u8], bool),
     tell: &mut dyn FnMut(Step),
-) -> Result<Digest> {
+) -> Result<Pushed> {
     let layers = send_layers(engine, push, client, found, tell)?;
     let config = push.image.config_bytes(&engine.storage)?;
     if !found.has_config {
@@ -259,6 +279,7 @@ fn send(
     let (bytes, media_type) = written(push, manifest, bytes, &layers, config.len() as u64)?;
     let digest = Digest::of(&bytes);
     let reference = match (push.to.tag(), push.to.digest()) {
+        _ if by_digest => digest.to_string(),
         (None, Some(wanted)) if *wanted != digest => {
             return Err(Error::other(format!(
                 "the manifest's digest would be {digest}, not {wanted}"
@@ -269,7 +290,11 @@ fn send(
     };
     tell(Step::Manifest);
     client.put_manifest(&reference, &media_type, &bytes)?;
-    Ok(digest)
+    Ok(Pushed {
+        digest,
+        size: bytes.len() as u64,
+        media_type,
+    })
 }
 
 fn spool(dir: &Path, name: &str, bytes: &[u8]) -> Result<File> {

@@ -44,7 +44,8 @@ impl Reference {
         };
         let name_end = rest.find([':', '@']).unwrap_or(rest.len());
         let (path, suffix) = rest.split_at(name_end);
-        if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let has_upper_case = path.bytes().any(|byte| byte.is_ascii_uppercase());
+        if has_upper_case && is_path(&path.to_ascii_lowercase()) {
             return Err(Error::usage(format!(
                 "invalid reference format: {UPPER_CASE}"
             )));

@@ -62,7 +62,7 @@ fn lock_alone(storage: &Storage, id: &ImageId) -> Result<Option<Locked>> {
         Err(error) => return Err(error),
     };
     // Removed between the opening and the lock: the lock is of nothing.
-    Ok(dir.join("image.json").exists().then_some(lock))
+    Ok(super::is_whole(&dir).then_some(lock))
 }
 
 /// Deletes every layer that no image has and nobody is about to use.

@@ -228,8 +228,13 @@ fn index(args: &[Value]) -> Called {
                         key.type_name()
                     ))
                 })?;
-                element(&value, at)
-                    .ok_or_else(|| Problem::Failed(format!("index out of range: {at}")))?
+                element(&value, at).ok_or_else(|| {
+                    let kind = match value {
+                        Value::String(text) if !text.is_empty() => "string",
+                        _ => "slice",
+                    };
+                    Problem::Failed(format!("reflect: {kind} index out of range"))
+                })?
             }
             (Value::Map(_) | Value::NilMap, key) => {
                 return Err(Problem::Failed(format!(

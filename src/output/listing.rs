@@ -44,7 +44,7 @@ impl Listing<'_> {
         match self.format {
             None => self.table(output, self.columns, &rows),
             Some(format) => match format.strip_prefix("table ") {
-                Some(columns) => self.table(output, columns, &rows),
+                Some(columns) => self.table(output, &cells(columns), &rows),
                 None => {
                     let shown = parse(self.command, format)?.execute(&rows)?;
                     output.text(&shown);
@@ -82,6 +82,11 @@ pub fn asks_json(format: &str) -> bool {
     inner.is_some_and(|inner| inner.trim() == "json")
 }
 
+/// The columns of a table of the user's: what a space parts is a column, as in Podman.
+fn cells(columns: &str) -> String {
+    columns.replace(' ', "\t")
+}
+
 /// Prints each of `values` by a template, as `inspect --format` does.
 pub fn print_each(
     output: &mut Output,
@@ -93,7 +98,7 @@ pub fn print_each(
     match format.strip_prefix("table ") {
         // There is no header to show.
         Some(columns) => {
-            let shown = parse(command, columns)?.execute(&values)?;
+            let shown = parse(command, &cells(columns))?.execute(&values)?;
             output.text(&table::align(&shown));
         }
         None => output.text(&parse(command, format)?.execute(&values)?),

@@ -24,7 +24,7 @@ pub use progress::Progress;
 
 use std::io::Write;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// stdout and stderr of one command. stdout is buffered until it is dropped.
 pub struct Output {
@@ -80,8 +80,10 @@ impl Output {
 
     /// Asks on the terminal whether to go on; yes needs a `y`. With no terminal
     /// on stdin the answer is read from there all the same, as Podman does.
-    pub fn confirm(&mut self, warning: &str, question: &str) -> bool {
-        self.ask(warning, question) == Some(true)
+    pub fn confirm(&mut self, warning: &str, question: &str) -> Result<bool> {
+        // Podman, in Go's word for an answer that ends before it is one.
+        self.ask(warning, question)
+            .ok_or_else(|| Error::other("EOF"))
     }
 
     /// The same; `None` if there is no answer to read.
@@ -98,6 +100,9 @@ impl Output {
     /// Shows an error: once, here, and nowhere else.
     pub fn error(&mut self, error: &Error) {
         self.notice(format_args!("Error: {error}"));
+        if let Some(line) = error.see_line() {
+            self.notice(format_args!("{line}"));
+        }
         if let Some(hint) = error.hint_line() {
             self.notice(format_args!("Hint: {hint}"));
         }

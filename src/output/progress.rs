@@ -129,9 +129,14 @@ impl Parts {
 
     /// Shows how far they are.
     pub fn show(&mut self, parts: &[Part]) {
-        let rows = rustix::termios::tcgetwinsize(std::io::stderr())
-            .map_or(24, |size| usize::from(size.ws_row))
-            .max(4);
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        let (rows, columns) = size.map_or((0, 0), |size| (size.ws_row, size.ws_col));
+        // A terminal that does not know its size says zero.
+        let known = |given: u16, usual: usize| match given {
+            0 => usual,
+            given => usize::from(given),
+        };
+        let (rows, columns) = (known(rows, 24).max(4), known(columns, 80));
         let seconds = self.begun.elapsed().as_secs_f64();
         // What would scroll away cannot be written again: the last ones are shown.
         let skip = parts.len().saturating_sub(rows - 2);
@@ -140,7 +145,7 @@ impl Parts {
             text.push_str(&format!("\x1b[{}A", self.drawn));
         }
         for part in &parts[skip..] {
-            text.push_str(&format!("\r{}\x1b[K\n", part_line(part, seconds)));
+            text.push_str(&format!("\r{}\x1b[K\n", part_line(part, seconds, columns)));
         }
         self.drawn = parts.len() - skip;
         let mut stderr = std::io::stderr();
@@ -149,27 +154,35 @@ impl Parts {
     }
 }
 
-fn part_line(part: &Part, seconds: f64) -> String {
-    let speed = match seconds > 0.0 {
-        true => format!("{}/s", human::size((part.done as f64 / seconds) as u64, 3)),
-        false => "0B/s".to_owned(),
+/// A line that is wrapped could not be written over: it has fewer than `columns`
+/// characters. The bar gives way.
+fn part_line(part: &Part, seconds: f64, columns: usize) -> String {
+    const SHORTEST: usize = 6;
+    let room = columns.saturating_sub(1);
+    let size = |bytes| human::size(bytes, 3);
+    let line = if part.is_finished {
+        format!("{} done   | {}", part.name, size(part.total))
+    } else if part.done >= part.total {
+        format!("{} unpacking | {}", part.name, size(part.total))
+    } else {
+        let speed = match seconds > 0.0 {
+            true => (part.done as f64 / seconds) as u64,
+            false => 0,
+        };
+        let (done, total, speed) = (size(part.done), size(part.total), size(speed));
+        let bytes = format!("{done} / {total} | {speed}/s");
+        let taken = part.name.len() + bytes.len() + " [] ".len();
+        match room.saturating_sub(taken).min(WIDTH as usize) {
+            width @ SHORTEST.. => {
+                let all = u128::from(part.total.max(1));
+                let filled = (u128::from(part.done) * width as u128 / all) as usize;
+                let (full, empty) = ("=".repeat(filled), "-".repeat(width - filled));
+                format!("{} [{full}{empty}] {bytes}", part.name)
+            }
+            _ => format!("{} {bytes}", part.name),
+        }
     };
-    if part.is_finished {
-        return format!("{} done   | {}", part.name, human::size(part.total, 3));
-    }
-    if part.done >= part.total {
-        return format!("{} unpacking | {}", part.name, human::size(part.total, 3));
-    }
-    let filled =
-        (u128::from(part.done) * u128::from(WIDTH) / u128::from(part.total.max(1))) as usize;
-    format!(
-        "{} [{}{}] {} / {} | {speed}",
-        part.name,
-        "=".repeat(filled),
-        "-".repeat(WIDTH as usize - filled),
-        human::size(part.done, 3),
-        human::size(part.total, 3)
-    )
+    line.chars().take(room).collect()
 }
 
 const WIDTH: u64 = 30;
@@ -217,14 +230,23 @@ mod tests {
             is_finished: false,
         };
         assert_eq!(
-            part_line(&part, 2.0),
+            part_line(&part, 2.0, 80),
             format!(
                 "Copying blob 0123 [{}{}] 500kB / 1MB | 250kB/s",
                 "=".repeat(15),
                 "-".repeat(15)
             )
         );
+        assert_eq!(
+            part_line(&part, 2.0, 49),
+            "Copying blob 0123 [===---] 500kB / 1MB | 250kB/s"
+        );
+        assert_eq!(
+            part_line(&part, 2.0, 45),
+            "Copying blob 0123 500kB / 1MB | 250kB/s"
+        );
+        assert_eq!(part_line(&part, 2.0, 20), "Copying blob 0123 5");
         part.is_finished = true;
-        assert_eq!(part_line(&part, 0.0), "Copying blob 0123 done   | 1MB");
+        assert_eq!(part_line(&part, 0.0, 80), "Copying blob 0123 done   | 1MB");
     }
 }

@@ -310,7 +310,12 @@ impl Client {
         if let Some(transport) = place.get() {
             return Ok(transport);
         }
-        let made = Transport::new(plain, self.endpoint.insecure, &self.certs)?;
+        let made = Transport::new(
+            plain,
+            self.endpoint.insecure,
+            &self.certs,
+            self.options.silence,
+        )?;
         Ok(place.get_or_init(|| made))
     }
 

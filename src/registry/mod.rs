@@ -20,6 +20,8 @@ mod client;
 mod configuration;
 pub mod credentials;
 pub mod policy;
+mod proxy;
+mod tls;
 mod transport;
 mod upload;
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub retry: u32,
     /// None: longer each time.
     pub retry_delay: Option<Duration>,
+    /// How long a registry may be silent.
+    pub silence: Duration,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             cert_dir: None,
             retry: 3,
             retry_delay: None,
+            silence: Duration::from_secs(60),
         }
     }
 }

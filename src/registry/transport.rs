@@ -1,18 +1,22 @@
-//! Requests and answers: TLS as the machine and certs.d say, redirects by our rule.
+//! Requests and answers: through a proxy as the environment says, redirects by our
+//! rule.
 
+use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::http::{Method, Request, Response};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body, SendBody};
+use rustls::ClientConfig;
+use ureq::http::{Method, Request, Response, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
+use ureq::{Agent, Body, Proxy, SendBody};
 
-use crate::error::{Context, Error, Result};
+use super::proxy::Proxies;
+use super::tls::{self, Tls};
+use crate::error::{Error, Result};
 
-/// How long a registry may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(30);
 const REDIRECTS: usize = 5;
 
@@ -36,37 +40,67 @@ pub struct Question<'a> {
     pub authorization: Option<String>,
 }
 
-/// A pool of connections to a registry.
+/// Pools of connections to a registry and to where it redirects.
 pub struct Transport {
-    agent: Agent,
+    /// None: no TLS is spoken, so no certificates are read.
+    tls: Option<Arc<ClientConfig>>,
+    proxies: Proxies,
+    /// By proxy.
+    agents: Mutex<HashMap<Option<String>, Agent>>,
+    silence: Duration,
     insecure: bool,
 }
 
 impl Transport {
-    /// `plain`: no TLS is spoken, so no certificates are read.
-    pub fn new(plain: bool, insecure: bool, certs: &[PathBuf]) -> Result<Self> {
+    pub fn new(plain: bool, insecure: bool, certs: &[PathBuf], silence: Duration) -> Result<Self> {
+        // Only what glibc itself holds: a static program must load no modules.
+        crate::sys::process::resolve_by_files_and_dns();
+        Ok(Self {
+            tls: match plain {
+                true => None,
+                false => Some(tls::configuration(insecure, certs)?),
+            },
+            proxies: Proxies::of_environment()?,
+            agents: Mutex::default(),
+            silence,
+            insecure,
+        })
+    }
+
+    /// The agent for a proxy, or for none.
+    fn agent(&self, proxy: Option<&str>) -> Result<Agent, Failure> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(&proxy.map(str::to_owned)) {
+            return Ok(agent.clone());
+        }
+        let by = match proxy {
+            Some(url) => Some(Proxy::new(url).map_err(|_| {
+                // It may have a password in it.
+                lasting("invalid proxy address in the environment")
+            })?),
+            None => None,
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            .proxy(by)
             .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
+            .timeout_per_read(Some(self.silence))
+            .timeout_per_write(Some(self.silence))
             .max_idle_connections_per_host(8)
             .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .input_buffer_size(256 * 1024)
-            .output_buffer_size(256 * 1024);
-        let config = match plain {
-            true => config,
-            false => config.tls_config(tls(insecure, certs)?),
-        };
-        // Only what glibc itself holds: a static program must load no modules.
-        crate::sys::process::resolve_by_files_and_dns();
-        Ok(Self {
-            agent: config.build().new_agent(),
-            insecure,
-        })
+            .output_buffer_size(256 * 1024)
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(Tls(self.tls.clone()));
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        agents.insert(proxy.map(str::to_owned), agent.clone());
+        Ok(agent)
     }
 
     /// Asks; redirects of what has no body are followed.
@@ -114,9 +148,15 @@ impl Transport {
         let request = request
             .body(body)
             .map_err(|error| lasting(&format!("{url}: {error}")))?;
-        self.agent
+        let proxy = self.proxy(request.uri());
+        self.agent(proxy)?
             .run(request)
-            .map_err(|error| failure(url, &error))
+            .map_err(|error| failure(url, proxy, &error))
+    }
+
+    fn proxy(&self, url: &Uri) -> Option<&str> {
+        self.proxies
+            .find(url.scheme_str()?, url.host()?, url.port_u16())
     }
 }
 
@@ -163,35 +203,39 @@ pub fn joined(from: &str, to: &str) -> Option<String> {
     }
 }
 
-fn failure(url: &str, error: &ureq::Error) -> Failure {
+fn failure(url: &str, proxy: Option<&str>, error: &ureq::Error) -> Failure {
     use std::io::ErrorKind::{ConnectionRefused, InvalidData};
+    // Who it was that was spoken to.
+    let (through, peer) = match proxy {
+        Some(proxy) => ("proxyconnect tcp: ", host(proxy)),
+        None => ("", host(url)),
+    };
     let mut passing = true;
     let words = match error {
         ureq::Error::Io(error) if error.kind() == ConnectionRefused => {
             passing = false;
-            format!(
-                "dial tcp {}: connect: connection refused",
-                origin(url).split("//").last().unwrap_or_default()
-            )
+            format!("{through}dial tcp {peer}: connect: connection refused")
         }
         // What getaddrinfo(3) says, as std passes it on.
-        ureq::Error::Io(error) if error.to_string().contains("lookup address") => format!(
-            "dial tcp: lookup {}: no such host",
-            origin(url).split("//").last().unwrap_or_default()
-        ),
-        ureq::Error::Io(error) => match error.get_ref().map(ToString::to_string) {
-            Some(inner) if error.kind() == InvalidData => {
-                passing = false;
-                tls_words(&inner)
-            }
-            _ => error.to_string(),
-        },
-        ureq::Error::Rustls(error) => {
-            passing = false;
-            tls_words(&error.to_string())
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => {
+            format!("{through}dial tcp: lookup {peer}: no such host")
         }
-        ureq::Error::HostNotFound => "no such host".to_owned(),
+        ureq::Error::Io(error) => match tls::words(error) {
+            Some(words) => {
+                passing = false;
+                words
+            }
+            None => {
+                passing = error.kind() != InvalidData;
+                error.to_string()
+            }
+        },
+        ureq::Error::HostNotFound => format!("{through}dial tcp: lookup {peer}: no such host"),
         ureq::Error::Timeout(_) => "the registry does not answer in time".to_owned(),
+        ureq::Error::ConnectProxyFailed(why) => {
+            passing = false;
+            format!("proxyconnect tcp: {why}")
+        }
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
             passing = false;
             error.to_string()
@@ -201,116 +245,10 @@ fn failure(url: &str, error: &ureq::Error) -> Failure {
     Failure { words, passing }
 }
 
-/// Go's words for what users meet most.
-fn tls_words(inner: &str) -> String {
-    if inner.contains("InvalidContentType") || inner.contains("corrupt message") {
-        "http: server gave HTTP response to HTTPS client".to_owned()
-    } else if inner.contains("UnknownIssuer") {
-        "tls: failed to verify certificate: x509: certificate signed by unknown authority"
-            .to_owned()
-    } else {
-        format!("tls: {inner}")
-    }
-}
-
-fn tls(insecure: bool, certs: &[PathBuf]) -> Result<TlsConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let own = own_certificates(certs)?;
-    let mut roots = if insecure { Vec::new() } else { system_roots() };
-    roots.extend(own.roots);
-    Ok(TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(provider)
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .client_cert(own.client)
-        .disable_verification(insecure)
-        .build())
-}
-
-/// What a folder of certs.d holds (containers-certs.d(5)).
-#[derive(Default)]
-struct Own {
-    roots: Vec<Certificate<'static>>,
-    client: Option<ClientCert>,
-}
-
-fn own_certificates(dirs: &[PathBuf]) -> Result<Own> {
-    let mut own = Own::default();
-    // The first folder that is there counts.
-    let Some(entries) = dirs.iter().find_map(|dir| std::fs::read_dir(dir).ok()) else {
-        return Ok(own);
-    };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    for file in files {
-        match file.extension().and_then(|it| it.to_str()) {
-            Some("crt") => own.roots.extend(pem_file(&file)?.0),
-            Some("cert") => {
-                let (chain, _) = pem_file(&file)?;
-                let key = file.with_extension("key");
-                let (_, key) = pem_file(&key)?;
-                let key = key.ok_or_else(|| {
-                    Error::other(format!("{} has no private key", file.display()))
-                })?;
-                own.client = Some(ClientCert::new_with_certs(&chain, key));
-            }
-            _ => {}
-        }
-    }
-    Ok(own)
-}
-
-type Pem = (Vec<Certificate<'static>>, Option<PrivateKey<'static>>);
-
-fn pem_file(path: &Path) -> Result<Pem> {
-    let bytes = std::fs::read(path).tried(|| format!("read {}", path.display()))?;
-    Ok(pem(&bytes))
-}
-
-fn pem(bytes: &[u8]) -> Pem {
-    let (mut certificates, mut key) = (Vec::new(), None);
-    for item in ureq::tls::parse_pem(bytes).flatten() {
-        match item {
-            PemItem::Certificate(it) => certificates.push(it),
-            PemItem::PrivateKey(it) => key = Some(it),
-            _ => {}
-        }
-    }
-    (certificates, key)
-}
-
-/// Where distributions keep what they trust.
-const BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-fn system_roots() -> Vec<Certificate<'static>> {
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let usual = BUNDLES.iter().map(PathBuf::from);
-    let files: Vec<PathBuf> = match named {
-        Some(file) => vec![file],
-        None => usual.collect(),
-    };
-    let mut roots = files
-        .iter()
-        .find_map(|file| std::fs::read(file).ok())
-        .map(|bytes| pem(&bytes).0)
-        .unwrap_or_default();
-    if let Some(dirs) = std::env::var_os("SSL_CERT_DIR") {
-        for dir in std::env::split_paths(&dirs) {
-            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-                if let Ok(bytes) = std::fs::read(entry.path()) {
-                    roots.extend(pem(&bytes).0);
-                }
-            }
-        }
-    }
-    roots
+/// `host[:port]` of a URL, without who goes there.
+fn host(url: &str) -> &str {
+    let host = origin(url).split("//").last().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default()
 }
 
 #[cfg(test)]

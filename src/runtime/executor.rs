@@ -326,12 +326,13 @@ pub(super) fn find_program(name: &str, env: &[String]) -> Result<PathBuf, Failed
     };
     let not_executable = "exists but it is not executable";
     let missing = || {
-        failed(
-            127,
-            &format!(
-                "executable file `{name}` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found"
-            ),
-        )
+        let what = match name {
+            "" => "cannot find `` in $PATH".to_owned(),
+            name if name.contains('/') => format!("executable file `{name}` not found"),
+            name => format!("executable file `{name}` not found in $PATH"),
+        };
+        let why = "No such file or directory: OCI runtime attempted to invoke a command that was not found";
+        failed(127, &format!("{what}: {why}"))
     };
     if name.contains('/') {
         return match is_program(Path::new(name)) {

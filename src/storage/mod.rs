@@ -4,7 +4,7 @@
 //! $XDG_DATA_HOME/coracle/            version 1
 //!   format                  "1"; a newer one is refused
 //!   images/<image id>/      image.json: what `run` and `images` need of an image;
-//!                           its config and manifest, exact bytes
+//!                           its config and manifest, exact bytes; or list.json
 //!   refs/<host>/<path…>/:<tag>   image id of a name (a small file, replaced by rename)
 //!   layers/<diff id>/       diff/ (unpacked), layer.json, headers.zst
 //!   shifted/<image id>-<key>/    an image's files under another id map
@@ -30,6 +30,7 @@ mod acl;
 pub mod compression;
 pub mod diff;
 mod filesystem;
+pub mod gzip;
 pub mod layer;
 mod lock;
 mod owners;

@@ -86,10 +86,9 @@ impl<W: Write> Writer<W> {
             record(&mut records, &format!("SCHILY.xattr.{name}"), value);
         }
         put_number(&mut block[100..108], entry.mode.into());
-        if matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) {
-            put_number(&mut block[329..337], entry.device.0.into());
-            put_number(&mut block[337..345], entry.device.1.into());
-        }
+        // Zeros for what is no device, as Go and GNU tar write them.
+        put_number(&mut block[329..337], entry.device.0.into());
+        put_number(&mut block[337..345], entry.device.1.into());
         block[156] = match entry.kind {
             Kind::File => b'0',
             Kind::HardLink => b'1',
@@ -166,6 +165,13 @@ impl<W: Write> Writer<W> {
         self.content(records)?;
         self.pad()
     }
+}
+
+/// The headers of an entry, for one who places its content himself.
+pub fn header(entry: &Entry) -> io::Result<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new());
+    writer.entry(entry)?;
+    Ok(writer.to)
 }
 
 /// `LENGTH KEY=VALUE\n`, the length counting itself (pax(1)).

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod beside;
 pub mod content;
 pub mod file;
 pub mod freeze;

@@ -23,6 +23,10 @@ pub fn make(
 ) -> io::Result<Detached> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     let made = (|| {
+        if !options.iter().any(|(key, _)| *key == "source") {
+            // What /proc/mounts shows in its place is "none".
+            fsconfig_set_string(context.as_fd(), "source", kind)?;
+        }
         for &(key, value) in options {
             match value {
                 Some(value) => fsconfig_set_string(context.as_fd(), key, value)?,

@@ -388,7 +388,7 @@ fn is_taken(name: &str) -> bool {
 /// Unless somebody uses it (`is_used`), all or nothing: it is unpacked beside, with
 /// what is there by further names, and exchanged. What is used, and what is not
 /// our own folder, is unpacked in place, once the archive has been read to its end
-/// and found whole.
+/// and found whole; in our own folder once it has been unpacked beside, and went.
 pub fn import(
     engine: &Engine,
     volume: &Volume,
@@ -405,31 +405,53 @@ pub fn import(
         false => Owners::Archive,
     };
     let tried = || format!("extracting into volume {}", volume.name);
-    if is_used()? || !volume.is_plain() {
-        let from = checked(from, &staging, watch).tried(tried)?;
-        return engine.in_namespace(|| {
-            let data = open()?;
-            unpack(data, from, owners, &()).tried(tried)
-        });
-    }
     let beside = staging.path().join(DATA);
     let dir = storage.volume(&volume.name);
+    if is_used()? || !volume.is_plain() {
+        let from = checked(from, &staging, watch).tried(tried)?;
+        let done = engine.in_namespace(|| {
+            if volume.is_plain() {
+                let mut again = from.try_clone()?;
+                unpack_beside(&dir, &beside, from, owners, &())?;
+                storage::remove_tree(&beside)?;
+                again.rewind()?;
+                return unpack(open()?, again, owners, &());
+            }
+            unpack(open()?, from, owners, &())
+        });
+        if done.is_err() {
+            let _ = engine.remove_tree(&beside);
+        }
+        return done.tried(tried);
+    }
     let done = engine.in_namespace(|| {
-        std::fs::create_dir(&beside)?;
-        let how = How {
-            content: Content::Linked,
-            marks: Marks::Kept,
-            threads: 0,
-            watch: &(),
-        };
-        copy::tree_as(&open_root(&dir.join(DATA))?, &beside, &how)?;
-        unpack(open_root(&beside)?, from, owners, watch)?;
+        unpack_beside(&dir, &beside, from, owners, watch)?;
         super::exchange(&staging, &dir)
     });
     if done.is_err() {
         let _ = engine.remove_tree(&beside);
     }
     done.tried(tried)
+}
+
+/// Unpacks the archive into a folder of its own, `beside`, that has what the volume in
+/// `dir` has by further names.
+fn unpack_beside(
+    dir: &Path,
+    beside: &Path,
+    from: File,
+    owners: Owners,
+    watch: &dyn Watch,
+) -> Result<()> {
+    std::fs::create_dir(beside)?;
+    let how = How {
+        content: Content::Linked,
+        marks: Marks::Kept,
+        threads: 0,
+        watch: &(),
+    };
+    copy::tree_as(&open_root(&dir.join(DATA))?, beside, &how)?;
+    unpack(open_root(beside)?, from, owners, watch)
 }
 
 /// The archive, in a file of its own if it is read only once, when all of it has

@@ -102,7 +102,12 @@ pub fn parse_options(given: &[String]) -> Result<Parsed> {
         .options
         .get("type")
         .is_some_and(|kind| kind == "tmpfs");
-    let given = parsed.options.remove("o").unwrap_or_default();
+    let given = parsed.options.remove("o");
+    let is_said = given.is_some();
+    let given = given.unwrap_or_default();
+    let has_no_quota = given
+        .split(',')
+        .any(|part| part.eq_ignore_ascii_case("noquota"));
     let mut kept = Vec::new();
     for part in given.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -131,9 +136,12 @@ pub fn parse_options(given: &[String]) -> Result<Parsed> {
                 shown = Some("GID");
             }
             "size" | "inodes" if !is_tmpfs => {
-                return Err(Error::usage(
-                    "volume options size and inodes not supported. Filesystem does not support Project Quota",
-                )
+                check_quantity(&key.to_lowercase(), value)?;
+                let why = match has_no_quota {
+                    true => "cannot be used without quota",
+                    false => "not supported. Filesystem does not support Project Quota",
+                };
+                return Err(Error::usage(format!("volume options size and inodes {why}"))
                 .hint("`--opt type=tmpfs --opt device=tmpfs --opt o=size=…` limits a volume in memory"));
             }
             "size" => shown = Some("SIZE"),
@@ -157,7 +165,7 @@ pub fn parse_options(given: &[String]) -> Result<Parsed> {
         kept.push(part);
     }
     let kept = kept.join(",");
-    if !kept.is_empty() {
+    if is_said && (!kept.is_empty() || given.is_empty()) {
         parsed.options.insert("o".to_owned(), kept);
     }
     let known = [
@@ -172,6 +180,24 @@ pub fn parse_options(given: &[String]) -> Result<Parsed> {
             "invalid mount option {unknown} for driver 'local': invalid argument"
         ))),
         None => Ok(parsed),
+    }
+}
+
+/// Podman's words for what is no size or no number.
+fn check_quantity(key: &str, value: &str) -> Result<()> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = value[digits.len()..].to_lowercase();
+    let unit = unit.trim_end_matches('b').trim_end_matches('i');
+    let is_unit = ["", "k", "m", "g", "t", "p"].contains(&unit);
+    match key {
+        "size" if digits.parse::<f64>().is_ok() && is_unit => Ok(()),
+        "size" => Err(Error::usage(format!(
+            "cannot convert size {value} to integer: invalid size: '{value}'"
+        ))),
+        _ if value.parse::<u64>().is_ok() => Ok(()),
+        _ => Err(Error::usage(format!(
+            "cannot convert inodes {value} to integer: strconv.ParseUint: parsing {value:?}: invalid syntax"
+        ))),
     }
 }
 
@@ -193,6 +219,7 @@ mod tests {
         assert_eq!((owned.uid, owned.gid), (Some(100), Some(200)));
         assert_eq!(owned.options["UID"], "100");
         assert_eq!(parsed(&["nocopy"]).unwrap().options["nocopy"], "");
+        assert_eq!(parsed(&["o="]).unwrap().options["o"], "");
         let quiet = parsed(&["o=noquota"]).unwrap().options;
         assert_eq!(quiet, [("NOQUOTA".to_owned(), "true".to_owned())].into());
         for (given, message) in [
@@ -207,6 +234,14 @@ mod tests {
             (
                 "o=timeout=x",
                 "cannot convert Timeout x to an integer: strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                "o=noquota,size=1m",
+                "volume options size and inodes cannot be used without quota",
+            ),
+            (
+                "o=size=x",
+                "cannot convert size x to integer: invalid size: 'x'",
             ),
             (
                 "o=size=1m",

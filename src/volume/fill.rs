@@ -27,8 +27,8 @@ pub struct First<'a> {
 }
 
 /// Makes a volume ready for use: copies the image's files into it if it is empty and
-/// was never filled, and the first time gives its root the image folder's owner and
-/// mode. Runs in the container's user namespace, in any process; of several at once
+/// was never filled, and as long as it is empty gives its root the image folder's owner
+/// and mode. Runs in the container's user namespace, in any process; of several at once
 /// one works and the others wait. Not while the caller holds the volume.
 ///
 /// The copy is made beside. The first time it is renamed over the empty folder; later
@@ -51,7 +51,7 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
     };
     let is_done = || {
         let is_moved = source.is_none() || !is_empty(&data)? && !dir.join(MOVING).exists();
-        Ok::<_, io::Error>(used.exists() && is_moved)
+        Ok::<_, io::Error>(used.exists() && is_moved && !volume.needs_owner(storage))
     };
     if is_done().tried(tried)? {
         return Ok(());
@@ -74,7 +74,7 @@ pub fn fill(storage: &Storage, volume: &Volume, first: &First<'_>) -> Result<()>
                 }
                 File::create(dir.join(FILLED)).tried(tried)?;
             }
-            _ if used.exists() => {}
+            _ if used.exists() && !volume.needs_owner(storage) => {}
             _ => dress_root(&data, volume, first).tried(tried)?,
         }
     }
@@ -106,7 +106,7 @@ fn move_in(dir: &Path, durable: Durable) -> io::Result<()> {
     storage::remove_tree(&from)
 }
 
-fn is_empty(dir: &Path) -> io::Result<bool> {
+pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(std::fs::read_dir(dir)?.next().is_none())
 }
 

@@ -157,6 +157,18 @@ impl Volume {
         !storage.volume(&self.name).join(FILLED).exists()
     }
 
+    /// Whether the next use says whose its root is: as long as it is empty and was never
+    /// filled, that goes with who uses it.
+    pub fn needs_owner(&self, storage: &Storage) -> bool {
+        let data = mountpoint(storage, &self.name);
+        let is_empty = || fill::is_empty(&data).unwrap_or(false);
+        self.uid.is_none()
+            && self.gid.is_none()
+            && self.is_plain()
+            && self.needs_copy_up(storage)
+            && (self.is_unused(storage) || is_empty())
+    }
+
     /// Whether it is to be filled at all.
     pub fn takes_copy_up(&self) -> bool {
         !self.options.contains_key("nocopy")
@@ -308,6 +320,9 @@ pub fn load(storage: &Storage, name: &Name) -> Result<Option<Volume>> {
 
 /// The volume that `text` names, or whose name alone begins with it.
 pub fn find(storage: &Storage, text: &str) -> Result<Volume> {
+    if text.is_empty() {
+        return Err(Error::usage("name or ID cannot be empty"));
+    }
     if let Ok(name) = text.parse()
         && let Some(volume) = load(storage, &name)?
     {
@@ -316,12 +331,11 @@ pub fn find(storage: &Storage, text: &str) -> Result<Volume> {
     let mut begun = storage.list(&storage.volumes())?;
     begun.retain(|name| name.starts_with(text));
     match begun.as_slice() {
-        [one] if !text.is_empty() => match load(storage, &one.parse()?)? {
+        [one] => match load(storage, &one.parse()?)? {
             Some(volume) => Ok(volume),
             None => Err(no_such(text)),
         },
         [] => Err(no_such(text)),
-        _ if text.is_empty() => Err(no_such(text)),
         _ => Err(Error::new(
             Kind::Exists,
             format!("more than one result for volume name {text}: volume already exists"),

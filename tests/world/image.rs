@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
 /// The words that stand for images, and what they stand for.
-const NAMES: [(&str, &str); 3] = [
+pub const NAMES: [(&str, &str); 3] = [
     ("IMAGE", "localhost/test:latest"),
     ("USER_IMAGE", "localhost/user:latest"),
     ("VOLUME_IMAGE", "localhost/volume:latest"),

@@ -6,6 +6,7 @@ mod command;
 mod image;
 mod left;
 mod need;
+pub mod registry;
 mod snapshot;
 pub mod store;
 mod terminal;
@@ -18,10 +19,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use command::{Cmd, Done, readable};
-pub use image::{archive, layer};
+pub use image::{NAMES, archive, layer};
 pub use left::{Process, names};
 pub use need::Need;
-pub use snapshot::{Snapshot, check};
+pub use snapshot::{Snapshot, check, normal};
 
 /// A folder with its own HOME and runtime folder, and all that runs from it.
 pub struct World {
@@ -69,6 +70,9 @@ impl World {
         if is_podman() {
             let driver = "[storage]\ndriver = \"overlay\"\n";
             world.file(".config/containers/storage.conf", driver);
+            // Its other kind is shared by all that the user runs.
+            let locks = "[engine]\nlock_type = \"file\"\n";
+            world.file(".config/containers/containers.conf", locks);
         }
         world
     }

@@ -15,6 +15,8 @@ pub enum Need {
     Mandoc,
     /// Debian's docker-registry.
     Registry,
+    /// Makes certificates.
+    Openssl,
     /// cgroup v2 alone, and cgroups may be made beside or beneath ours. Never a
     /// failure, as the next.
     OwnCgroup,
@@ -35,6 +37,7 @@ impl Need {
             Self::Pasta => program("pasta"),
             Self::Mandoc => program("mandoc"),
             Self::Registry => program("docker-registry"),
+            Self::Openssl => program("openssl"),
             Self::OwnCgroup => own_cgroup().is_some(),
             Self::Cgroups => cgroups(),
         };

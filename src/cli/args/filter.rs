@@ -58,8 +58,13 @@ impl Filters {
     pub fn patterns(&self, key: &str) -> Result<Vec<regex::Regex>> {
         let compiled = self.values(key).map(|pattern| {
             // Docker's names begin with a slash.
-            regex::Regex::new(pattern.strip_prefix('/').unwrap_or(pattern))
-                .map_err(|error| Error::usage(format!("invalid {key} filter {pattern:?}: {error}")))
+            regex::Regex::new(pattern.strip_prefix('/').unwrap_or(pattern)).map_err(|error| {
+                // Its last line is the reason; those before it draw a picture.
+                let why = error.to_string();
+                let why = why.lines().last().unwrap_or_default();
+                let why = why.trim_start_matches("error: ");
+                Error::usage(format!("invalid {key} filter {pattern:?}: {why}"))
+            })
         });
         compiled.collect()
     }

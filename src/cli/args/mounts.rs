@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::csv;
 use crate::cli::args::host::{Host, Lookup, clean, matches_pattern, words};
 use crate::cli::args::number;
-use crate::container::options::{Mount, MountKind};
+use crate::container::options::{Mount, MountKind, no_idmap};
 use crate::error::{Error, Result};
 use crate::id::Name;
 
@@ -23,7 +23,7 @@ pub struct Args {
     /// container's user; O, throw changes away when the container ends
     /// (O,upperdir=DIR,workdir=DIR keeps them); copy or nocopy, fill a new volume
     /// from the image; [no]exec, [no]suid, [no]dev; bind or rbind; [r]shared,
-    /// [r]slave, [r]private, [r]unbindable.
+    /// [r]slave, [r]private, [r]unbindable; idmap, keep the default id map.
     #[arg(short, long, value_name = "[SOURCE:]DESTINATION[:OPTIONS]")]
     pub volume: Vec<String>,
 
@@ -375,7 +375,7 @@ fn overlay(
 }
 
 /// Words of which a mount has at most one, and how Podman says so.
-const ALTERNATIVES: [(&[&str], &str); 9] = [
+const ALTERNATIVES: [(&[&str], &str); 10] = [
     (&["noexec", "exec"], "1 'noexec' or 'exec' option"),
     (&["nodev", "dev"], "1 'nodev' or 'dev' option"),
     (&["nosuid", "suid"], "1 'nosuid' or 'suid' option"),
@@ -388,6 +388,7 @@ const ALTERNATIVES: [(&[&str], &str); 9] = [
     ),
     (&["bind", "rbind"], "1 '[r]bind' option"),
     (&["copy", "nocopy"], "1 'copy' or 'nocopy' option"),
+    (&["idmap"], "1 'idmap' option"),
 ];
 
 /// The options of a bind or volume: each known, no two that exclude each other.
@@ -431,12 +432,11 @@ fn check_volume_options(given: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses, with the reason, what Podman takes and we cannot do.
+/// Refuses, with the reason, what Podman takes and we cannot do. `idmap` alone asks for
+/// nothing where the container has the default map: that is known later.
 fn check_possible(option: &str) -> Result<()> {
     match option.split_once('=').map_or(option, |(name, _)| name) {
-        "idmap" => Err(Error::unsupported("mount option idmap").hint(
-            "the kernel refuses idmapped mounts of most file systems to an unprivileged user",
-        )),
+        "idmap" if option != "idmap" => Err(no_idmap()),
         "no-dereference" => Err(Error::unsupported("mount option no-dereference")),
         _ => Ok(()),
     }
@@ -790,7 +790,7 @@ impl Said {
         };
         match name {
             "src" | "source" => {
-                if matches!(kind, Type::Tmpfs | Type::Ramfs) {
+                if kind == Type::Tmpfs {
                     return Err(unsupported());
                 }
                 once("src", &format!("{name:?} option"))?;
@@ -923,7 +923,11 @@ impl Said {
                     "the --volume-label option is not presently implemented",
                 ));
             }
-            "idmap" | "no-dereference" => check_possible(name)?,
+            "idmap" => {
+                check_possible(field)?;
+                given.push(name.to_owned());
+            }
+            "no-dereference" => check_possible(name)?,
             "z" | "Z" => given.push(name.to_owned()),
             _ if PROPAGATIONS.contains(&name) => given.push(name.to_owned()),
             _ => return Err(invalid_option(name)),
@@ -1250,7 +1254,7 @@ mod tests {
             ),
             (
                 "/d:/a:idmap=uids=0-1-10",
-                "mount option idmap is not supported by coracle yet",
+                "mount option idmap beside other ids than the default ones is not supported by coracle yet",
             ),
         ] {
             assert_eq!(lines(&["-v", text]), wanted, "{text}");
@@ -1444,8 +1448,8 @@ mod tests {
                 "parse error on line 1, column 15: bare \" in non-quoted-field",
             ),
             (
-                "type=bind,src=/d,dst=/a,idmap",
-                "mount option idmap is not supported by coracle yet",
+                "type=bind,src=/d,dst=/a,idmap=uids=0-1-10",
+                "mount option idmap beside other ids than the default ones is not supported by coracle yet",
             ),
             (
                 "src=/d,dst=/a",

@@ -55,6 +55,7 @@ impl Args {
                 ))
             })?,
             retry_delay: self.retry_delay.as_deref().map(delay).transpose()?,
+            ..Options::default()
         })
     }
 }

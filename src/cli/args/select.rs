@@ -84,7 +84,8 @@ impl Select {
     }
 
     /// Podman's words for what cannot be said at once.
-    fn check(&self, has_filters: bool, has_cidfiles: bool) -> Result<()> {
+    /// Whether the words go together; [`Select::containers`] asks first of all.
+    pub fn check(&self, has_filters: bool, has_cidfiles: bool) -> Result<()> {
         let named = !self.names.is_empty();
         let wrong = if has_filters {
             named.then_some("--filter takes no arguments")

@@ -138,7 +138,15 @@ fn run(mut args: Common, wanted: Wanted, session: &Session) -> Result<u8> {
                 "--latest and arguments cannot be used together",
             ));
         }
-        args.names.push(select::latest(&engine)?);
+        match optional(select::latest(&engine))? {
+            Some(name) => args.names.push(name),
+            None => {
+                output.line("[]");
+                return Err(Error::not_found(
+                    "no containers to inspect: no such container",
+                ));
+            }
+        }
     }
     if args.names.is_empty() {
         return Err(Error::usage("no names or ids specified"));

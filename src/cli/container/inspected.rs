@@ -564,6 +564,7 @@ fn mounts(storage: &Storage, options: &Options) -> Vec<MountShown> {
 }
 
 /// A mount's options as Podman sorts them.
+#[derive(Default)]
 struct MountParts {
     /// `z` or `Z`
     label: String,
@@ -573,38 +574,15 @@ struct MountParts {
 
 impl MountParts {
     fn of(mount: &Mount) -> Self {
-        let mut parts = Self {
-            label: String::new(),
-            propagation: "rprivate".to_owned(),
-            others: Vec::new(),
-        };
-        let is_volume = matches!(mount.kind, MountKind::Volume { .. });
-        if matches!(mount.kind, MountKind::Volume { copy: false, .. }) {
-            parts.others.push("nocopy".to_owned());
-        }
-        if mount.chown {
-            parts.others.push("U".to_owned());
-        }
+        let mut parts = Self::default();
         for option in &mount.options {
             match option.as_str() {
                 "z" | "Z" => parts.label.clone_from(option),
-                "ro" | "rw" | "U" | "nocopy" | "copy" => {}
+                "ro" | "rw" => {}
                 "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate"
                 | "unbindable" | "runbindable" => parts.propagation.clone_from(option),
                 _ => parts.others.push(option.clone()),
             }
-        }
-        let has = |parts: &Self, names: &[&str]| {
-            parts.others.iter().any(|it| names.contains(&it.as_str()))
-        };
-        if is_volume && !has(&parts, &["suid", "nosuid"]) {
-            parts.others.push("nosuid".to_owned());
-        }
-        if is_volume && !has(&parts, &["dev", "nodev"]) {
-            parts.others.push("nodev".to_owned());
-        }
-        if !has(&parts, &["bind", "rbind"]) {
-            parts.others.push("rbind".to_owned());
         }
         parts
     }
@@ -618,28 +596,10 @@ fn binds(options: &Options) -> Vec<String> {
             MountKind::Bind { source } => source.to_string_lossy().into_owned(),
             _ => return None,
         };
-        let parts = MountParts::of(mount);
-        let before = ["nocopy", "U"];
-        let is_before = |option: &&String| before.contains(&option.as_str());
-        let mut texts = Vec::new();
-        if mount.read_only {
-            texts.push("ro".to_owned());
-        }
-        // Podman: what was given comes before what is added.
-        let is_given = parts.propagation != "rprivate";
-        if is_given {
-            texts.push(parts.propagation.clone());
-        }
-        texts.extend(Some(parts.label.clone()).filter(|label| !label.is_empty()));
-        texts.extend(parts.others.iter().filter(is_before).cloned());
-        if !is_given {
-            texts.push(parts.propagation.clone());
-        }
-        texts.extend(parts.others.iter().filter(|it| !is_before(it)).cloned());
         Some(format!(
             "{source}:{}:{}",
             mount.destination.display(),
-            texts.join(",")
+            mount.options.join(",")
         ))
     };
     let (volumes, others): (Vec<&Mount>, Vec<&Mount>) = options

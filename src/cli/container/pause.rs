@@ -31,6 +31,8 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    args.select
+        .check(!args.filter.is_empty(), !args.cidfile.is_empty())?;
     pause::check_machine("pause")?;
     let chosen =
         args.select

@@ -38,7 +38,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     if !args.force {
         let warning = "WARNING! This will remove all non running containers.\n";
-        if !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
+        if !output.confirm(warning, "Are you sure you want to continue? [y/N] ")? {
             return Ok(0);
         }
     }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use clap::builder::PossibleValue;
 
 use crate::cli::Example;
-use crate::cli::args::filter;
-use crate::container::options::MountKind;
+use crate::cli::args::{filter, number};
+use crate::container::options::{Mount, MountKind};
 use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -76,7 +76,7 @@ pub struct Args {
     sync: bool,
 
     /// Print the list again every so many seconds
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = number::unsigned_32)]
     watch: Option<u32>,
 
     #[arg(hide = true)]
@@ -487,21 +487,11 @@ impl ContainerRow {
     /// The destinations of what the user mounted: of binds, then of volumes.
     fn mounts(&self) -> Vec<String> {
         let mounts = &self.container.record.options.mounts;
-        let of = |volumes: bool| {
-            mounts
-                .iter()
-                .filter(move |mount| matches!(mount.kind, MountKind::Volume { .. }) == volumes)
-                .filter(|mount| {
-                    matches!(
-                        mount.kind,
-                        MountKind::Volume { .. }
-                            | MountKind::Bind { .. }
-                            | MountKind::Overlay { .. }
-                    )
-                })
-                .map(|mount| mount.destination.to_string_lossy().into_owned())
-        };
-        of(false).chain(of(true)).collect()
+        let (volumes, others): (Vec<_>, Vec<_>) = mounts
+            .iter()
+            .partition(|mount| matches!(mount.kind, MountKind::Volume { .. }));
+        let destination = |mount: &Mount| mount.destination.to_string_lossy().into_owned();
+        others.into_iter().chain(volumes).map(destination).collect()
     }
 
     fn size_text(&self) -> String {

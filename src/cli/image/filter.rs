@@ -10,6 +10,7 @@ use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::ImageId;
+use crate::image::manifest::is_index;
 use crate::image::{self, Image, Reference};
 
 /// What `--filter` asks of an image. Each must hold, but of several references
@@ -29,6 +30,8 @@ enum Test {
     Dangling(bool),
     /// Whether a container is made of it.
     Used(bool, HashSet<ImageId>),
+    /// Whether it is a manifest list.
+    List(bool),
     Before(Timestamp),
     Since(Timestamp),
     Never,
@@ -74,7 +77,7 @@ impl ImageFilters {
     pub fn add_reference(&mut self, engine: &Engine, pattern: &str, negated: bool) {
         let named = Named {
             pattern: pattern.to_owned(),
-            found: image::find(&engine.storage, pattern).ok(),
+            found: image::lists::find_either(&engine.storage, pattern).ok(),
         };
         if negated {
             self.not_references.push(named);
@@ -156,9 +159,10 @@ fn test(engine: &Engine, key: &str, value: &str) -> Result<Option<Test>> {
             let used = containers.into_iter().map(|it| it.record.image.id);
             Test::Used(boolean()?, used.collect())
         }
-        // There are no read-only stores, manifest lists or intermediate images.
-        "readonly" | "manifest" | "intermediate" if boolean()? => Test::Never,
-        "readonly" | "manifest" | "intermediate" => Test::Always,
+        "manifest" => Test::List(boolean()?),
+        // There are no read-only stores or intermediate images.
+        "readonly" | "intermediate" if boolean()? => Test::Never,
+        "readonly" | "intermediate" => Test::Always,
         _ => return Ok(None),
     }))
 }
@@ -173,6 +177,7 @@ impl Test {
             Self::Label(filters) => filters.labels(&image.config.labels),
             Self::Dangling(wanted) => names.is_empty() == *wanted,
             Self::Used(wanted, used) => used.contains(&image.id) == *wanted,
+            Self::List(wanted) => is_index(&image.manifest_type) == *wanted,
             Self::Before(at) => image.made() < *at,
             Self::Since(at) => image.made() > *at,
             Self::Never => false,

@@ -6,6 +6,7 @@ use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::ImageId;
+use crate::image::manifest::is_index;
 use crate::image::{self, Image, Reference};
 use crate::output::value::{Row, Value};
 use crate::output::{Listing, Output, human, json};
@@ -191,7 +192,7 @@ fn rows(
         names.entry(id).or_default().push(name);
     }
     let mut rows = Vec::new();
-    for image in image::list(storage)? {
+    for image in image::lists::all(storage)? {
         let names = names.remove(&image.id).unwrap_or_default();
         let Some(shown) = filters.pass(&image, &names) else {
             continue;
@@ -380,7 +381,10 @@ impl Row for ImageRow {
             "ReadOnly" => Value::Bool(false),
             "Dangling" => Value::Bool(self.names.is_empty()),
             "History" => Value::text(self.history().join(", ")),
-            "IsManifestList" => Value::Nil,
+            "IsManifestList" => match is_index(&image.manifest_type) {
+                true => Value::Bool(true),
+                false => Value::Nil,
+            },
             _ => return None,
         })
     }

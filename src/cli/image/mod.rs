@@ -11,8 +11,9 @@ mod list;
 mod load;
 pub mod prune;
 mod pull;
-mod push;
-mod remove;
+pub mod push;
+pub mod remove;
+mod save;
 pub mod steps;
 mod tag;
 mod untag;
@@ -28,6 +29,7 @@ pub const COMMANDS: &[Command] = &[
     command!(pull, "image pull", "pull"),
     command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),
+    command!(save, "image save", "save"),
     command!(tag, "image tag", "tag"),
     command!(untag, "image untag", "untag"),
 ];

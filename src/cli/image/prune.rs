@@ -74,7 +74,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     } else {
         "WARNING! This command removes all dangling images.\n"
     };
-    if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ") {
+    if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ")? {
         return Ok(0);
     }
     container::sweep(engine)?;
@@ -110,7 +110,7 @@ pub fn unused(
     let storage = &engine.storage;
     let used = used(storage, going)?;
     let names = image::names(storage)?;
-    let mut images = image::list(storage)?;
+    let mut images = image::lists::all(storage)?;
     images.retain(|image| {
         let own: Vec<_> = names
             .iter()

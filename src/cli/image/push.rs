@@ -1,12 +1,14 @@
 use std::path::PathBuf;
 
 use super::steps::Steps;
+use crate::cli::Example;
 use crate::cli::args::registry;
-use crate::cli::{Example, at_least};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::{self, Compression, Format, Reference};
+use crate::id::Digest;
+use crate::image::lists::{self, ListFormat};
+use crate::image::{self, Compression, Format, PushList, Reference};
 use crate::output::Output;
 use crate::sys::file::{Durable, write_whole};
 
@@ -62,9 +64,11 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    at_least(1, args.names.len())?;
-    if args.names.len() > 2 {
-        return Err(Error::usage("accepts between 1 and 2 arg(s), received 3"));
+    let count = args.names.len();
+    if !(1..=2).contains(&count) {
+        return Err(Error::usage(format!(
+            "accepts between 1 and 2 arg(s), received {count}"
+        )));
     }
     let options = args.registry.options()?;
     let format = match args.format.as_deref() {
@@ -78,10 +82,37 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             )));
         }
     };
-    let compression = compression(&args)?;
+    let compression = compression(
+        args.compression_format.as_deref(),
+        args.compression_level.as_deref(),
+    )?;
     container::sweep(engine)?;
-    let image = image::find(&engine.storage, &args.names[0])?;
-    let to = destination(&args, &image)?;
+    let image = match image::find(&engine.storage, &args.names[0]) {
+        Ok(image) => image,
+        Err(error) => match lists::find_list(&engine.storage, &args.names[0]) {
+            // Of a list with no image for this machine all is meant, as with Podman.
+            Ok(list) if error.kind() == Kind::NotFound => {
+                let to = destination(args.names.get(1).map(String::as_str), &list.as_image()?)?;
+                let push = PushList {
+                    list: &list,
+                    to: &to,
+                    options: &options,
+                    all: true,
+                    format: format.map(|it| match it {
+                        Format::Oci => ListFormat::Oci,
+                        Format::Docker => ListFormat::Docker,
+                    }),
+                    compression,
+                    force_compression: args.force_compression,
+                };
+                let mut steps = Steps::new(output, args.quiet);
+                let digest = image::push_list(engine, &push, &mut |step| steps.tell(step))?;
+                return note(&args, &digest);
+            }
+            _ => return Err(error),
+        },
+    };
+    let to = destination(args.names.get(1).map(String::as_str), &image)?;
     let push = image::Push {
         image: &image,
         to: &to,
@@ -92,6 +123,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     let mut steps = Steps::new(output, args.quiet);
     let digest = image::push(engine, &push, &mut |step| steps.tell(step))?;
+    note(&args, &digest)
+}
+
+fn note(args: &Args, digest: &Digest) -> Result<u8> {
     if let Some(path) = &args.digestfile {
         write_whole(path, digest.as_str().as_bytes(), Durable::No)
             .tried(|| format!("write {}", path.display()))?;
@@ -99,8 +134,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     Ok(0)
 }
 
-fn destination(args: &Args, image: &image::Image) -> Result<Reference> {
-    let text = match args.names.get(1) {
+/// Where to an image is sent: as it is `given`, or under its own name.
+pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
+    let text = match given {
         Some(text) => text,
         None => {
             return image.name.clone().ok_or_else(|| {
@@ -129,9 +165,11 @@ fn destination(args: &Args, image: &image::Image) -> Result<Reference> {
     }
 }
 
-fn compression(args: &Args) -> Result<Option<Compression>> {
+/// How layers are compressed that must be made.
+pub fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
+    let given = level;
     let level = |least: i32, most: i32| -> Result<Option<i32>> {
-        let Some(text) = &args.compression_level else {
+        let Some(text) = given else {
             return Ok(None);
         };
         match text.parse() {
@@ -142,8 +180,8 @@ fn compression(args: &Args) -> Result<Option<Compression>> {
         }
     };
     let gzip = || Ok(Some(Compression::Gzip(level(0, 9)?.map(|it| it as u32))));
-    match args.compression_format.as_deref() {
-        None if args.compression_level.is_some() => gzip(),
+    match format {
+        None if given.is_some() => gzip(),
         None => Ok(None),
         Some("gzip") => gzip(),
         Some("zstd") => Ok(Some(Compression::Zstd(level(1, 20)?))),

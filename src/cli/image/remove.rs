@@ -65,12 +65,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut errors = Vec::new();
     let mut targets = Vec::new();
     if args.all {
-        let mut all = image::list(&engine.storage)?;
+        let mut all = image::lists::all(&engine.storage)?;
         all.sort_by_key(|image| image.stored);
         targets.extend(all.into_iter().map(|image| (image, None)));
     }
     for text in &args.names {
-        match image::find(&engine.storage, text) {
+        match image::lists::find_either(&engine.storage, text) {
             Ok(image) => targets.push((image, Some(text.as_str()))),
             Err(error) if error.kind() == Kind::NotFound && (args.ignore || args.force) => {}
             Err(error) if error.kind() == Kind::Usage => return Err(error),
@@ -91,7 +91,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 }
 
 /// What was untagged, then what was deleted.
-fn report(output: &mut Output, done: &[Done]) {
+pub fn report(output: &mut Output, done: &[Done]) {
     for it in done {
         if let Done::Untagged(name) = it {
             output.line(format_args!("Untagged: {name}"));
@@ -104,7 +104,8 @@ fn report(output: &mut Output, done: &[Done]) {
     }
 }
 
-fn fail(output: &mut Output, errors: Vec<Error>) -> Result<u8> {
+/// Shows what failed, and gives the exit code.
+pub fn fail(output: &mut Output, errors: Vec<Error>) -> Result<u8> {
     let has = |kind| errors.iter().any(|error| error.kind() == kind);
     let known = |error: &Error| matches!(error.kind(), Kind::NotFound | Kind::InUse);
     let code = match () {
@@ -130,7 +131,12 @@ fn fail(output: &mut Output, errors: Vec<Error>) -> Result<u8> {
 
 /// Removes one image, or of one with several names that which was `typed`
 /// (libimage, Image.remove).
-fn remove(engine: &Engine, image: &Image, typed: Option<&str>, force: bool) -> Result<Vec<Done>> {
+pub fn remove(
+    engine: &Engine,
+    image: &Image,
+    typed: Option<&str>,
+    force: bool,
+) -> Result<Vec<Done>> {
     let storage = &engine.storage;
     let names = image.names(storage)?;
     if let Some(typed) = typed
@@ -231,7 +237,7 @@ fn near(storage: &Storage, text: &str, error: Error) -> Result<Error> {
         near.insert(crate::cli::distance(text, short), short.to_owned());
     }
     Ok(match near.pop_first() {
-        Some((distance, name)) if distance <= 2 && distance < text.len() => {
+        Some((distance, name)) if crate::cli::is_near(text, distance) => {
             error.hint(format!("did you mean {name:?}?"))
         }
         _ => error,

@@ -26,7 +26,7 @@ impl<'a> Steps<'a> {
             return;
         }
         let line = match &step {
-            Step::Resolved(line) => line.clone(),
+            Step::Resolved(line) | Step::Line(line) => line.clone(),
             Step::Trying(name) => format!("Trying to pull {name}..."),
             Step::Begun => {
                 self.parts = Parts::on_terminal();

@@ -21,7 +21,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     at_least(2, args.names.len())?;
-    let image = image::find(&engine.storage, &args.names[0])?;
+    let image = image::lists::find_either(&engine.storage, &args.names[0])?;
     image::tag(&engine.storage, &image, &args.names[1..])?;
     Ok(0)
 }

@@ -20,7 +20,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     at_least(1, args.names.len())?;
-    let image = image::find(&engine.storage, &args.names[0])?;
+    let image = image::lists::find_either(&engine.storage, &args.names[0])?;
     image::untag(&engine.storage, &image, &args.names[1..])?;
     Ok(0)
 }

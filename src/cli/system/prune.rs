@@ -78,7 +78,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     if !args.force && !args.dry_run {
         let question = "\nAre you sure you want to continue? [y/N] ";
-        if !output.confirm(&warning(&args), question) {
+        if !output.confirm(&warning(&args), question)? {
             return Ok(0);
         }
     }

@@ -95,10 +95,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     wanted.labels = labels;
-    // Podman: -1 is as if none were given.
-    let id = |given: Option<i32>| given.and_then(|id| u32::try_from(id).ok());
+    // As chown(2): -1 is as if none were given.
+    let id = |given: Option<i32>| given.filter(|id| *id != -1).map(i32::cast_unsigned);
     wanted.uid = id(args.uid).or(wanted.uid);
     wanted.gid = id(args.gid).or(wanted.gid);
+    check_owner(engine, &wanted)?;
     if args.ignore {
         volume::ensure(&engine.storage, &wanted, Durable::Yes)?;
     } else {
@@ -106,6 +107,24 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     output.line(&wanted.name);
     Ok(0)
+}
+
+/// Whether files can be given to who is to own the volume; with one id alone all files
+/// are that one's.
+fn check_owner(engine: &Engine, wanted: &Volume) -> Result<()> {
+    let map = engine.default_map();
+    let has = |is_mapped: bool| map.is_single() || is_mapped;
+    let is_user = has(wanted.uid.is_none_or(|uid| map.uid_outside(uid).is_some()));
+    let is_group = has(wanted.gid.is_none_or(|gid| map.gid_outside(gid).is_some()));
+    if is_user && is_group {
+        return Ok(());
+    }
+    let (uid, gid) = (wanted.uid.unwrap_or(0), wanted.gid.unwrap_or(0));
+    Err(Error::other(format!(
+        "chowning volume directory {:?} to {uid}:{gid}: potentially insufficient UIDs or GIDs available in user namespace: invalid argument",
+        volume::mountpoint(&engine.storage, &wanted.name)
+    ))
+    .hint("/etc/subuid and /etc/subgid say how many ids you have"))
 }
 
 /// Makes `wanted` a volume of driver `image`.

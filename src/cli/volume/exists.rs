@@ -1,6 +1,6 @@
 use crate::cli::{Example, exactly};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::volume;
 
@@ -20,6 +20,9 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     exactly(1, args.names.len())?;
+    if args.names[0].is_empty() {
+        return Err(Error::usage("name or ID cannot be empty"));
+    }
     let found = match args.names[0].parse() {
         Ok(name) => volume::load(&engine.storage, &name)?.is_some(),
         Err(_) => false,

@@ -15,7 +15,9 @@ use crate::volume;
 /// standard input. What it has takes the place of what the volume has under the same
 /// names; the rest stays. All of it comes at once or, if anything is wrong with the
 /// archive, nothing. A volume that a running container has is unpacked into in place,
-/// once the archive has been read to its end.
+/// once the archive has been unpacked beside it without an error. Names that lead out of
+/// the volume, with .. or through links, are taken as seen from its root; devices are
+/// left out.
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(value_name = "VOLUME SOURCE")]

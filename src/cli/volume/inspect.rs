@@ -121,7 +121,8 @@ impl VolumeRow {
             return 0;
         }
         let running = container::running_users_of_volume(&self.storage, &self.volume.name);
-        running.map_or(0, |running| running.len())
+        let here = container::volumes::is_mounted(&self.storage, &self.volume);
+        running.map_or(0, |running| running.len()) + usize::from(here)
     }
 
     fn mountpoint(&self) -> String {
@@ -134,7 +135,7 @@ impl VolumeRow {
         self.volume.uid.is_none()
             && self.volume.gid.is_none()
             && !self.volume.is_bind()
-            && self.volume.is_unused(&self.storage)
+            && (!self.volume.is_plain() || self.volume.needs_owner(&self.storage))
     }
 }
 

@@ -60,7 +60,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         would_go.print(output);
         return Ok(0);
     }
-    if !args.force && !confirmed(output, all, &unused) {
+    if !args.force && !confirmed(output, all, &unused)? {
         return Ok(0);
     }
     let results = volume::remove(engine, &unused, |name| {
@@ -92,7 +92,7 @@ pub fn unused(
     Ok(volumes.into_iter().map(|volume| volume.name).collect())
 }
 
-fn confirmed(output: &mut Output, all: bool, unused: &[Name]) -> bool {
+fn confirmed(output: &mut Output, all: bool, unused: &[Name]) -> Result<bool> {
     let kind = if all { "" } else { "anonymous " };
     let mut warning = format!(
         "WARNING! This will remove all {kind}volumes not used by at least one container. The following volumes will be removed:\n"
@@ -100,7 +100,7 @@ fn confirmed(output: &mut Output, all: bool, unused: &[Name]) -> bool {
     if unused.is_empty() {
         output.text(&warning);
         output.line("No dangling volumes found");
-        return false;
+        return Ok(false);
     }
     for name in unused {
         warning.push_str(name.as_str());

@@ -74,7 +74,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             continue;
         }
         match volume::find(storage, text) {
-            Ok(volume) if names.contains(&volume.name) => {}
+            // Podman: it is gone by then.
+            Ok(volume) if names.contains(&volume.name) => {
+                if !args.force {
+                    errors.push(volume::no_such(text));
+                }
+            }
             Ok(volume) => names.push(volume.name),
             Err(error) if args.force && error.kind() == Kind::NotFound => {}
             Err(error) => errors.push(near(storage, text, error)?),
@@ -194,7 +199,7 @@ fn near(storage: &crate::storage::Storage, text: &str, error: Error) -> Result<E
         .iter()
         .map(|name| (crate::cli::distance(text, name), name))
         .min()
-        .filter(|(distance, _)| *distance <= 2 && *distance < text.len());
+        .filter(|(distance, _)| crate::cli::is_near(text, *distance));
     Ok(match nearest {
         Some((_, name)) if error.kind() == Kind::NotFound => {
             error.hint(format!("did you mean {name:?}?"))

@@ -41,8 +41,6 @@ pub use limits::{Controls, asks_limits, settings};
 pub use masks::is_protected;
 pub use mounts::{is_flag, mounts, moves, propagation, tmpfs_options};
 
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// The config of the container of `record` on `host`.
 pub fn spec(record: &Record, host: &Host) -> Result<Spec> {
     let options = &record.options;
@@ -112,20 +110,11 @@ pub fn hostname(record: &Record, host: &str) -> String {
     }
 }
 
-/// The environment of the container's first program: what the user and the image
-/// say, and what Podman adds. `exec` adds its own to it.
+/// The environment of the container's first program: what it was created with, and
+/// what is known when it starts. `exec` adds its own to it.
 pub fn environment(options: &Options, hostname: &str, home: Option<&str>) -> Vec<String> {
-    let mut all = vec![PATH.to_owned(), "container=podman".to_owned()];
-    if options.tty {
-        all.push("TERM=xterm".to_owned());
-    }
+    let mut all = options.env.clone();
     let key = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    for variable in &options.env {
-        match all.iter_mut().find(|it| key(it) == key(variable)) {
-            Some(there) => there.clone_from(variable),
-            None => all.push(variable.clone()),
-        }
-    }
     for (name, value) in [("HOME", home), ("HOSTNAME", Some(hostname))] {
         if let Some(value) = value
             && !all.iter().any(|it| key(it) == name)
