@@ -738,6 +738,35 @@ fn swapping_paths_gains_nothing() {
 }
 
 #[test]
+fn a_folder_that_is_copied_into_itself_has_an_end() {
+    let world = World::new();
+    fill(&world);
+    let bound = world.folder("bound");
+    std::fs::write(bound.join("x"), "x").unwrap();
+    world
+        .coracle("run -d --name it --network=none -v ./bound:/b IMAGE sleep inf")
+        .ok();
+    world.coracle("cp d it:/t").ok();
+    for _ in 0..2 {
+        world.coracle("cp it:/t it:/t/sub").ok();
+    }
+    world.coracle("exec it test -f /t/sub/t/sub/t/1").ok();
+    world.coracle("exec it test ! -e /t/sub/t/sub/t/sub/t").ok();
+    // Whether the new folder is met is a matter of time; that there is an end is not.
+    world.folder("bound/there");
+    for line in [
+        "cp bound it:/b/there",
+        "cp it:/b bound/there",
+        "cp bound/. it:/b/there",
+    ] {
+        world.coracle(line).run();
+        let depth = world.shell("find bound | awk -F/ '{print NF}' | sort -n | tail -1");
+        assert!(depth.stdout().parse::<u32>().unwrap() < 20, "{line}");
+    }
+    world.coracle("rm -f -t0 it").ok();
+}
+
+#[test]
 fn cp_has_podmans_messages() {
     let world = World::new();
     fill(&world);

@@ -28,17 +28,16 @@ mod source;
 mod world;
 
 use std::fs::File;
-use std::io::{BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::io::{BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use self::place::{Conflicts, Destination, Owner, Placer};
-use self::source::{Item, Source};
+use self::source::{Item, Made, Source};
 use self::world::{Access, World};
 use super::Container;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::Progress;
 use crate::storage::compression;
 use crate::storage::pack::Writer;
@@ -109,6 +108,7 @@ fn into(
     let storage = &engine.storage;
     world.enter(engine, || {
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
+        let made = Made::new();
         std::thread::scope(|scope| {
             let (send, receive) = sync_channel(AHEAD);
             let writer = scope.spawn(|| {
@@ -119,10 +119,10 @@ fn into(
                         false => world.user(&root)?,
                     };
                     let to = Destination::in_container(root, target, container)?;
-                    place_items(receive, to, owner, how)
+                    place_items(receive, to, owner, (how, &made))
                 })
             });
-            let read = source.send(&|entry| world.ids_of_caller(entry), send);
+            let read = source.send(&|entry| world.ids_of_caller(entry), send, &made);
             // A writer that gave up has the reader fail as well: its error is the cause.
             let written = writer.join().map_err(|_| Error::other("a thread failed"))?;
             written.and(read)
@@ -142,16 +142,17 @@ fn out_of(
     let storage = &engine.storage;
     world.enter(engine, || {
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
+        let made = Made::new();
         std::thread::scope(|scope| {
             let (send, receive) = sync_channel(AHEAD);
             let reader = scope.spawn(|| {
                 as_container(|| {
                     let root = world.open(storage)?;
                     let source = Source::in_container(&root, path, container)?;
-                    source.send(&|_| Ok(()), send)
+                    source.send(&|_| Ok(()), send, &made)
                 })
             });
-            let written = place_items(receive, to, Owner::Caller, how);
+            let written = place_items(receive, to, Owner::Caller, (how, &made));
             let read = reader.join().map_err(|_| Error::other("a thread failed"))?;
             match (read, written) {
                 // Whose channel was closed by the other's failure has less to say.
@@ -163,13 +164,18 @@ fn out_of(
 }
 
 /// Places what the reader sends.
-fn place_items(items: Receiver<Item>, to: Destination, owner: Owner, how: &Copy<'_>) -> Result<()> {
+fn place_items(
+    items: Receiver<Item>,
+    to: Destination,
+    owner: Owner,
+    (how, made): (&Copy<'_>, &Made),
+) -> Result<()> {
     let mut items = items.into_iter();
     // The reader failed, and says why.
     let Some(first) = items.next() else {
         return Ok(());
     };
-    let mut placer = Placer::new(to.for_source(&first.entry, &first.base)?, owner, how)?;
+    let mut placer = Placer::new(to.for_source(&first.entry, &first.base)?, owner, how, made);
     placer.item(&first)?;
     for item in items {
         placer.item(&item)?;
@@ -188,6 +194,7 @@ fn unpack(
     let storage = &engine.storage;
     world.enter(engine, || {
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
+        let made = Made::new();
         as_container(|| {
             let root = world.open(storage)?;
             let owner = match how.keep_ids {
@@ -200,7 +207,7 @@ fn unpack(
             };
             let from = compression::decompressed(archive).map_err(wrong)?;
             let mut archive = Reader::new(BufReader::with_capacity(1 << 18, from));
-            let mut placer = Placer::new(to, owner, how)?;
+            let mut placer = Placer::new(to, owner, how, &made);
             let mut next = archive.next_entry().map_err(wrong)?;
             while let Some(entry) = next {
                 placer.unpacked(&entry, &mut archive)?;
@@ -266,9 +273,27 @@ fn between(
     (to, target): (&Container, &Path),
     how: &Copy<'_>,
 ) -> Result<()> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let _ = rustix::pipe::fcntl_setpipe_size(&write, 1 << 20);
-    let write = File::from(write);
+    let is_same = from.record.id == to.record.id;
+    // Within one container all is read before anything is written, as a folder may be
+    // copied into itself.
+    let staging = engine.storage.stage()?;
+    let (read, write) = match is_same {
+        true => {
+            let path = staging.path().join("archive");
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&path)
+                .tried(|| format!("make {}", path.display()))?;
+            (file.try_clone()?, file)
+        }
+        false => {
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let _ = rustix::pipe::fcntl_setpipe_size(&write, 1 << 20);
+            (File::from(read), File::from(write))
+        }
+    };
     let origin = World::of(engine, from, Access::Read, how.progress)?;
     let packing = origin.begin(engine, || {
         as_container(|| {
@@ -278,6 +303,11 @@ fn between(
             pack_source(source, &dress, &write, (true, &()))
         })
     })?;
+    if is_same {
+        packing.finish()?;
+        (&write).rewind()?;
+        return unpack_source(engine, read, (to, target), how);
+    }
     drop(write);
     unpack_source(engine, read, (to, target), how)?;
     // An archive that ended early was one that ended with its packer.
@@ -286,7 +316,7 @@ fn between(
 
 fn unpack_source(
     engine: &Engine,
-    archive: OwnedFd,
+    archive: File,
     (container, target): (&Container, &Path),
     how: &Copy<'_>,
 ) -> Result<()> {
@@ -294,6 +324,7 @@ fn unpack_source(
     let storage = &engine.storage;
     world.enter(engine, || {
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
+        let made = Made::new();
         as_container(|| {
             let root = world.open(storage)?;
             let owner = match how.keep_ids {
@@ -301,13 +332,13 @@ fn unpack_source(
                 false => world.user(&root)?,
             };
             let to = Destination::in_container(root, target, container)?;
-            let mut archive = Reader::new(BufReader::with_capacity(1 << 18, File::from(archive)));
+            let mut archive = Reader::new(BufReader::with_capacity(1 << 18, archive));
             // The packer failed, and says why.
             let Some(first) = archive.next_entry()? else {
                 return Ok(());
             };
             let base = source::base_of(&first);
-            let mut placer = Placer::new(to.for_source(&first, &base)?, owner, how)?;
+            let mut placer = Placer::new(to.for_source(&first, &base)?, owner, how, &made);
             let mut next = Some(first);
             while let Some(entry) = next {
                 placer.unpacked(&entry, &mut archive)?;

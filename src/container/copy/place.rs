@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFla
 use rustix::io::Errno;
 
 use super::Copy;
-use super::source::{Item, relative};
+use super::source::{Item, Made, relative};
 use super::world::missing_in;
 use crate::container::Container;
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
@@ -218,6 +218,7 @@ pub struct Placer<'a> {
     /// What folders get when nothing is made in them any more.
     folders: Vec<(Vec<u8>, u32, Timestamps)>,
     buffer: Vec<u8>,
+    made: &'a Made,
 }
 
 /// What a file's content is read from.
@@ -228,8 +229,8 @@ enum Content<'a, R> {
 }
 
 impl<'a> Placer<'a> {
-    pub fn new(goal: Goal, owner: Owner, how: &Copy<'a>) -> Result<Self> {
-        Ok(Self {
+    pub fn new(goal: Goal, owner: Owner, how: &Copy<'a>, made: &'a Made) -> Self {
+        Self {
             goal,
             owner,
             conflicts: Conflicts::of(how),
@@ -237,7 +238,8 @@ impl<'a> Placer<'a> {
             last: None,
             folders: Vec::new(),
             buffer: Vec::new(),
-        })
+            made,
+        }
     }
 
     /// Places what another thread has opened.
@@ -263,7 +265,7 @@ impl<'a> Placer<'a> {
         let tried = || format!("copying {:?}", shown(&path));
         // The folder that the copy goes to stays as it is.
         if path.is_empty() {
-            return Ok(());
+            return self.note(&self.open(&path).tried(tried)?);
         }
         let (parent, name) = split(&path);
         let folder = self.folder(parent).tried(tried)?;
@@ -422,10 +424,20 @@ impl<'a> Placer<'a> {
             Err(error) => return Err(error.into()),
         }
         let made = reopen(&self.open(path)?)?;
+        self.note(&made)?;
         self.own_file(entry, &made)?;
         self.extend(entry, &made)?;
         self.folders
             .push((path.to_vec(), entry.mode, times(entry.mtime)));
+        Ok(())
+    }
+
+    /// Remembers the first folder, which all others are in.
+    fn note(&self, folder: &OwnedFd) -> Result<()> {
+        if self.made.get().is_none() {
+            let stat = rustix::fs::fstat(folder)?;
+            self.made.get_or_init(|| (stat.st_dev, stat.st_ino));
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -28,6 +29,9 @@ pub struct Source {
     /// The name that it has where it goes; empty if the content of the folder goes.
     base: Vec<u8>,
 }
+
+/// Device and inode of the folder that a copy goes to, once it is there.
+pub type Made = OnceLock<(u64, u64)>;
 
 /// A file on its way to who places it.
 pub struct Item {
@@ -107,11 +111,13 @@ impl Source {
     }
 
     /// Sends it and all that is in it, `dress` having changed each entry. What cannot
-    /// be copied (devices, sockets) is left out.
+    /// be copied (devices, sockets) is left out. Comes upon `made`, the folder that all
+    /// goes to, only where a folder is copied into itself, which would have no end.
     pub fn send(
         self,
         dress: &dyn Fn(&mut Entry) -> Result<()>,
         send: SyncSender<Item>,
+        made: &Made,
     ) -> Result<()> {
         let sent = |mut entry: Entry, file: Option<(OwnedFd, Stat)>| -> Result<()> {
             dress(&mut entry)?;
@@ -139,6 +145,12 @@ impl Source {
                 Step::Leave => continue,
             };
             let path = self.path(walk.path());
+            if made.get() == Some(&(found.stat.st_dev, found.stat.st_ino)) {
+                return Err(Error::usage(format!(
+                    "cannot copy a directory into itself: {:?}",
+                    String::from_utf8_lossy(&path)
+                )));
+            }
             let mut entry = volume::entry(&path, &found.stat);
             if found.stat.st_nlink > 1 && found.kind() != FileType::Directory {
                 let id = (found.stat.st_dev, found.stat.st_ino);

@@ -81,7 +81,7 @@ impl World {
             },
         };
         Ok(Self {
-            files: Files::of(engine, container, progress)?,
+            files: Files::at_rest(engine, container, progress)?,
             shared: Shared::find(engine, record)?,
             base: engine.default_map().clone(),
             record: record.clone(),
