@@ -11,7 +11,7 @@ BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
 # what is installed.
 CARGO := cargo
 
-.PHONY: build demo test generated install clean
+.PHONY: build demo test generated install uninstall clean
 
 build:
 	@tests/machine packages build
@@ -37,9 +37,21 @@ install: build
 	install -D -m 755 $(BUILT)/coracle $(DESTDIR)$(PREFIX)/bin/coracle
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 644 man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -D -m 644 completions/coracle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coracle
 	install -D -m 644 completions/_coracle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coracle
 	install -D -m 644 completions/coracle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coracle.fish
+
+# What install put there; folders that were there before stay.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/coracle
+	for page in man/*.[17]; do \
+	    rm -f "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; \
+	done
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coracle
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coracle
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coracle.fish
 
 clean:
 	$(CARGO) clean

@@ -528,4 +528,7 @@ fn run_pulls_as_its_policy_says() {
     assert!(run("always"));
     assert!(run("newer"));
     assert!(!run("never"));
+    // Of what is not newer nothing is said but its id.
+    let newer = format!("pull --tls-verify=false --policy=newer {name}");
+    assert_eq!(world.coracle(&newer).ok().stderr(), "");
 }

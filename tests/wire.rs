@@ -213,6 +213,30 @@ fn a_registry_may_ask_who_we_are() {
     std::fs::remove_dir_all(world.runtime().join("containers")).unwrap();
 }
 
+#[test]
+fn a_plain_registry_may_send_us_to_a_secure_one() {
+    let world = World::new();
+    needs!(world, Registry, Openssl);
+    authority(&world);
+    certificate(&world, "server", "IP:127.0.0.1", FAR);
+    let registry = with_tls(&world, "server", "", "");
+    let host = registry.host.clone();
+    world
+        .coracle(&format!("push -q --tls-verify=false IMAGE {host}/a/it:1"))
+        .ok();
+    world.coracle("rmi -fa").ok();
+    let fake = Fake::new(Image::of(&[layer()]), move |asked, answer| {
+        let path = asked.line.split(' ').nth(1).unwrap();
+        match path {
+            "/v2/" => answer,
+            _ => Answer::status(307).header("location", format!("https://{host}{path}")),
+        }
+    });
+    world
+        .coracle(&format!("{PULL} -q {}/a/it:1", fake.host))
+        .ok();
+}
+
 /// A proxy that knows one place, by whatever name it is asked for.
 struct Proxy {
     address: String,
@@ -374,7 +398,7 @@ fn a_proxy_stands_between_and_breaks_every_connection() {
     // What is near is asked without.
     world
         .coracle(&format!("pull -q {certs} {}/a/it:1", registry.host))
-        .env("HTTPS_PROXY", "127.0.0.1:1")
+        .env("HTTPS_PROXY", "socks5://127.0.0.1:1")
         .ok();
     // Plain HTTP has a proxy of its own.
     let fake = Fake::new(Image::of(&[layer()]), |_, answer| answer);

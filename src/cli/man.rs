@@ -119,7 +119,13 @@ fn main_page() -> String {
             let _ = writeln!(page, ".TP\n{}\n{}", bold(word), prose(means));
         }
     }
-    page.push_str(".SH SEE ALSO\n\\fBnewuidmap\\fP(1), \\fBpasta\\fP(1), \\fBsubuid\\fP(5), \\fBuser_namespaces\\fP(7)\n");
+    page.push_str(".SH SEE ALSO\n");
+    for ours in ["volumes", "ownership", "migrating"] {
+        let _ = write!(page, "\\fBcoracle\\-{ours}\\fP(7), ");
+    }
+    page.push_str(
+        "\\fBnewuidmap\\fP(1), \\fBpasta\\fP(1), \\fBsubuid\\fP(5), \\fBuser_namespaces\\fP(7)\n",
+    );
     page
 }
 
@@ -167,6 +173,18 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "CONTAINERS_CONF, CONTAINERS_CONF_OVERRIDE",
         "Files to read instead of the usual containers.conf(5), and after it.",
     ),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+        "The proxies through which registries are asked by HTTPS and by HTTP, and the hosts, domains, networks and ports that are asked without: as Go's programs read them, in small letters too. What is on this machine is asked without. A proxy is given as `http://` or `https://`, and must grant `CONNECT`.",
+    ),
+    (
+        "REGISTRY_AUTH_FILE",
+        "Stands for `--authfile` where that is not given.",
+    ),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "Certificates of authorities to trust instead of the machine's, and beside them.",
+    ),
 ];
 
 const FILES: &[(&str, &str)] = &[
@@ -177,6 +195,10 @@ const FILES: &[(&str, &str)] = &[
     (
         "~/.config/containers/containers.conf",
         "Of containers.conf(5) these are heeded: `userns` under `[containers]`, `multi_image_archive` under `[engine]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
+    ),
+    (
+        "~/.config/containers/certs.d/HOST:PORT, /etc/containers/certs.d/…, /etc/docker/certs.d/…",
+        "For one registry, certificates of authorities (`*.crt`), and who we are to it (`*.cert`, `*.key`). The first folder that is there counts.",
     ),
     (
         "/etc/subuid, /etc/subgid",

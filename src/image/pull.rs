@@ -58,28 +58,31 @@ pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<
         (Policy::Never, Some(image)) => Ok(image),
         (Policy::Never, None) => Err(super::no_such(text)),
         (Policy::Missing, Some(image)) if fits(&image) => Ok(image),
-        (Policy::Newer, Some(image)) => match from_registries(engine, pull, text, tell) {
+        (Policy::Newer, Some(image)) => match from_registries(engine, pull, text, true, tell) {
             // What is here will do where the registry does not.
             Err(_) => Ok(image),
             pulled => pulled,
         },
         // An id is no name that a registry knows.
         (_, Some(image)) if image.name.is_none() => Ok(image),
-        _ => from_registries(engine, pull, text, tell),
+        _ => from_registries(engine, pull, text, false, tell),
     }
 }
 
-/// Asks one registry after the other that the name may mean.
+/// Asks one registry after the other that the name may mean. To `renew` is to tell
+/// nothing until there is something new.
 fn from_registries(
     engine: &Engine,
     pull: &Pull,
     text: &str,
+    renew: bool,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
     let registries = registry::Registries::read(&engine.settings)?;
     let meant = registries.meant(text)?;
+    let mut first: Vec<Step> = Vec::new();
     if let Some(place) = &meant.alias {
-        tell(Step::Resolved(format!(
+        first.push(Step::Resolved(format!(
             "Resolved {:?} as an alias ({place})",
             strip_suffix(text)
         )));
@@ -89,8 +92,12 @@ fn from_registries(
         let reference = Reference::normalized(name)
             .map_err(|error| error.tried(format_args!("parsing reference {text:?}")))?;
         let reference = named(reference);
-        tell(Step::Trying(reference.to_string()));
-        match one(engine, pull, &registries, &reference, tell) {
+        first.push(Step::Trying(reference.to_string()));
+        // Of what is not newer nothing is said.
+        if !renew {
+            first.drain(..).for_each(&mut *tell);
+        }
+        match one(engine, pull, &registries, &reference, &mut first, tell) {
             Ok(image) => return Ok(image),
             Err(error) => errors.push(error),
         }
@@ -144,6 +151,8 @@ fn one(
     pull: &Pull,
     registries: &registry::Registries,
     reference: &Reference,
+    // Told before anything else, unless nothing is new.
+    first: &mut Vec<Step>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
     let source = format!("docker://{reference}");
@@ -171,6 +180,7 @@ fn one(
         found.access.clone(),
     ));
     match unchanged(engine, &found, reference).tried(tried)? {
+        Some((image, _lock)) if !first.is_empty() => Ok(image),
         Some((image, _lock)) => {
             tell(Step::Begun);
             for layer in found.manifest()?.layers {
@@ -180,7 +190,10 @@ fn one(
             tell(Step::Manifest);
             Ok(image)
         }
-        None => take(engine, found, reference, &client, tell).tried(tried),
+        None => {
+            first.drain(..).for_each(&mut *tell);
+            take(engine, found, reference, &client, tell).tried(tried)
+        }
     }
 }
 

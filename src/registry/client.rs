@@ -32,8 +32,7 @@ pub struct Client {
     /// `pull`, or `pull,push`.
     actions: &'static str,
     access: Mutex<Access>,
-    https: OnceLock<Transport>,
-    http: OnceLock<Transport>,
+    transport: OnceLock<Transport>,
 }
 
 /// A manifest, exact bytes.
@@ -108,8 +107,7 @@ impl Client {
             certs,
             actions,
             access: Mutex::new(access),
-            https: OnceLock::new(),
-            http: OnceLock::new(),
+            transport: OnceLock::new(),
         }
     }
 
@@ -305,18 +303,13 @@ impl Client {
     }
 
     fn transport(&self, url: &str) -> Result<&Transport, Trouble> {
-        let plain = url.starts_with("http:");
-        let place = if plain { &self.http } else { &self.https };
-        if let Some(transport) = place.get() {
-            return Ok(transport);
+        let make = || Transport::new(self.endpoint.insecure, &self.certs, self.options.silence);
+        let transport = self.transport.get_or_init(make);
+        // What is wrong with our own certificates is said as it is.
+        if url.starts_with("https:") {
+            transport.tls()?;
         }
-        let made = Transport::new(
-            plain,
-            self.endpoint.insecure,
-            &self.certs,
-            self.options.silence,
-        )?;
-        Ok(place.get_or_init(|| made))
+        Ok(transport)
     }
 
     /// Asks; where the registry demands it, says who we are.
@@ -350,11 +343,8 @@ impl Client {
         };
         let status = answer.status().as_u16();
         if matches!(status, 429 | 500 | 502 | 503 | 504) {
-            let after = header(&answer, "retry-after").and_then(|it| it.parse().ok());
-            return Err(Trouble::Passing(
-                refused(answer),
-                after.map(Duration::from_secs),
-            ));
+            let after = header(&answer, "retry-after").and_then(wait);
+            return Err(Trouble::Passing(refused(answer), after));
         }
         Ok(answer)
     }
@@ -459,6 +449,17 @@ impl From<Trouble> for Error {
     }
 }
 
+/// How long a `Retry-After` header says to wait: seconds, or until when.
+fn wait(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let when = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    // What has passed is no reason to wait.
+    let left = when.duration_since(jiff::Timestamp::now());
+    Some(left.try_into().unwrap_or(Duration::ZERO))
+}
+
 /// The query of the next page in a `Link` header (RFC 8288).
 fn next_page(link: &str) -> Option<String> {
     let (target, rest) = link.trim_start().strip_prefix('<')?.split_once('>')?;
@@ -519,6 +520,16 @@ pub(super) fn refused(answer: Answer) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_says_how_long_to_wait() {
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let far = wait("Fri, 06 Nov 2093 08:49:37 GMT").unwrap();
+        assert!(far > Duration::from_secs(3600));
+        assert_eq!(wait("-1"), None);
+        assert_eq!(wait("soon"), None);
+    }
 
     #[test]
     fn the_next_page_is_a_query() {

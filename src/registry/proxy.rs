@@ -4,8 +4,6 @@
 
 use std::net::IpAddr;
 
-use crate::error::{Error, Result};
-
 /// `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`; the names in small letters are read
 /// where the others are not set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,22 +29,22 @@ enum Except {
 }
 
 impl Proxies {
-    pub fn of_environment() -> Result<Self> {
+    pub fn of_environment() -> Self {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let either = |name: &str| {
             let set = |it: &String| !it.is_empty();
             let large = variable(name).filter(set);
             large.or_else(|| variable(&name.to_ascii_lowercase()).filter(set))
         };
-        let proxy = |name: &str| either(name).map(|it| with_scheme(name, &it)).transpose();
-        Ok(Self {
-            http: proxy("HTTP_PROXY")?,
-            https: proxy("HTTPS_PROXY")?,
+        let proxy = |name: &str| either(name).map(with_scheme);
+        Self {
+            http: proxy("HTTP_PROXY"),
+            https: proxy("HTTPS_PROXY"),
             except: exceptions(&either("NO_PROXY").unwrap_or_default()),
-        })
+        }
     }
 
     /// The proxy for `scheme://host:port`; `host` may stand in brackets.
@@ -100,16 +98,10 @@ fn is_in(address: IpAddr, network: IpAddr, bits: u32) -> bool {
 }
 
 /// `host:port` means `http://host:port`.
-fn with_scheme(name: &str, value: &str) -> Result<String> {
-    let full = match value.contains("://") {
-        true => value.to_owned(),
+fn with_scheme(value: String) -> String {
+    match value.contains("://") {
+        true => value,
         false => format!("http://{value}"),
-    };
-    match full.split("://").next() {
-        Some("http" | "https") => Ok(full),
-        _ => Err(Error::unsupported(format_args!(
-            "the proxy {name} names, neither http:// nor https://,"
-        ))),
     }
 }
 
@@ -168,7 +160,7 @@ mod tests {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        Proxies::read(find).unwrap()
+        Proxies::read(find)
     }
 
     #[test]
@@ -186,8 +178,6 @@ mod tests {
         let one = proxies(&[("HTTPS_PROXY", "p:1"), ("https_proxy", "q:1")]);
         assert_eq!(one.find("https", "a", None), Some("http://p:1"));
         assert_eq!(one.find("http", "a", None), None);
-        let socks = |_: &str| Some("socks5://x".to_owned());
-        assert!(Proxies::read(socks).is_err());
     }
 
     #[test]

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
-use ureq::{Agent, Body, Proxy, SendBody};
+use ureq::{Agent, Body, Proxy, ProxyProtocol, SendBody};
 
 use super::proxy::Proxies;
 use super::tls::{self, Tls};
@@ -42,43 +42,70 @@ pub struct Question<'a> {
 
 /// Pools of connections to a registry and to where it redirects.
 pub struct Transport {
-    /// None: no TLS is spoken, so no certificates are read.
-    tls: Option<Arc<ClientConfig>>,
-    proxies: Proxies,
-    /// By proxy.
-    agents: Mutex<HashMap<Option<String>, Agent>>,
-    silence: Duration,
+    certs: Vec<PathBuf>,
     insecure: bool,
+    silence: Duration,
+    proxies: Proxies,
+    /// Once TLS is spoken: certificates are read then.
+    tls: OnceLock<Arc<ClientConfig>>,
+    agents: Mutex<HashMap<Way, Agent>>,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Way {
+    proxy: Option<String>,
+    secure: bool,
 }
 
 impl Transport {
-    pub fn new(plain: bool, insecure: bool, certs: &[PathBuf], silence: Duration) -> Result<Self> {
+    pub fn new(insecure: bool, certs: &[PathBuf], silence: Duration) -> Self {
         // Only what glibc itself holds: a static program must load no modules.
         crate::sys::process::resolve_by_files_and_dns();
-        Ok(Self {
-            tls: match plain {
-                true => None,
-                false => Some(tls::configuration(insecure, certs)?),
-            },
-            proxies: Proxies::of_environment()?,
-            agents: Mutex::default(),
-            silence,
+        Self {
+            certs: certs.to_owned(),
             insecure,
-        })
+            silence,
+            proxies: Proxies::of_environment(),
+            tls: OnceLock::new(),
+            agents: Mutex::default(),
+        }
     }
 
-    /// The agent for a proxy, or for none.
-    fn agent(&self, proxy: Option<&str>) -> Result<Agent, Failure> {
+    /// Reads what TLS needs.
+    pub fn tls(&self) -> Result<Arc<ClientConfig>> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let made = tls::configuration(self.insecure, &self.certs)?;
+        Ok(self.tls.get_or_init(|| made).clone())
+    }
+
+    fn agent(&self, way: &Way) -> Result<Agent, Failure> {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(&proxy.map(str::to_owned)) {
+        if let Some(agent) = agents.get(way) {
             return Ok(agent.clone());
         }
-        let by = match proxy {
+        let by = match way.proxy.as_deref() {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                let scheme = url.split("://").next().unwrap_or_default();
+                return Err(lasting(&format!(
+                    "a proxy by {scheme}:// is not supported by coracle yet"
+                )));
+            }
             Some(url) => Some(Proxy::new(url).map_err(|_| {
                 // It may have a password in it.
                 lasting("invalid proxy address in the environment")
             })?),
             None => None,
+        };
+        // A proxy may itself be spoken to by TLS.
+        let by_tls = by
+            .as_ref()
+            .is_some_and(|it| it.protocol() == ProxyProtocol::Https);
+        let tls = match way.secure || by_tls {
+            true => Some(self.tls().map_err(|error| lasting(&error.to_string()))?),
+            false => None,
         };
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -97,9 +124,9 @@ impl Transport {
         let connector =
             ().chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
-                .chain(Tls(self.tls.clone()));
+                .chain(Tls(tls));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        agents.insert(proxy.map(str::to_owned), agent.clone());
+        agents.insert(way.clone(), agent.clone());
         Ok(agent)
     }
 
@@ -148,15 +175,19 @@ impl Transport {
         let request = request
             .body(body)
             .map_err(|error| lasting(&format!("{url}: {error}")))?;
-        let proxy = self.proxy(request.uri());
-        self.agent(proxy)?
+        let way = self.way(request.uri());
+        self.agent(&way)?
             .run(request)
-            .map_err(|error| failure(url, proxy, &error))
+            .map_err(|error| failure(url, way.proxy.as_deref(), &error))
     }
 
-    fn proxy(&self, url: &Uri) -> Option<&str> {
-        self.proxies
-            .find(url.scheme_str()?, url.host()?, url.port_u16())
+    fn way(&self, url: &Uri) -> Way {
+        let scheme = url.scheme_str().unwrap_or_default();
+        let proxy = (url.host()).and_then(|host| self.proxies.find(scheme, host, url.port_u16()));
+        Way {
+            proxy: proxy.map(str::to_owned),
+            secure: scheme == "https",
+        }
     }
 }
 
