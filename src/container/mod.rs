@@ -21,6 +21,8 @@
 
 pub mod attach;
 mod cgroup;
+pub mod commit;
+pub mod copy;
 pub mod create;
 pub mod diff;
 pub mod exec;

@@ -23,7 +23,9 @@ pub fn sweep(engine: &Engine) -> Result<()> {
             && seat_holder(&storage.running().join(&id))?.is_none()
             && let Some(seat) = Seat::take(storage, &id)?
         {
-            mend(engine, &id)?;
+            if !seat.was_for_files() {
+                mend(engine, &id)?;
+            }
             drop(seat);
         }
     }

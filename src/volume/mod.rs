@@ -44,7 +44,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::{Compression, Packing, Pipe, export, import, pack_file, pack_into};
+pub use archive::{
+    Compression, Packing, Pipe, attributes, entry, export, fill as fill_file, import, pack_file,
+    pack_into, times,
+};
 pub use backing::{Backing, Parsed, parse_options};
 pub use copy::{Copied, Marks};
 pub use copy::{is_empty as is_empty_folder, tree as copy_tree};
