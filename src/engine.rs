@@ -88,17 +88,21 @@ impl Engine {
 
     /// Deletes all of `paths`, as far as it can; the first error counts.
     pub fn remove_trees(&self, paths: &[&Path]) -> Result<()> {
-        let left = |path: &&&Path| crate::storage::remove_tree(path).is_err();
-        let left: Vec<&&Path> = paths.iter().filter(left).collect();
+        let removed = crate::storage::remove_trees(paths);
+        let left = paths.iter().zip(removed);
+        let left: Vec<&Path> = left
+            .filter_map(|(path, removed)| removed.is_err().then_some(*path))
+            .collect();
         if left.is_empty() {
             return Ok(());
         }
         let removed = self.in_namespace(|| {
-            let remove = |path: &&&Path| {
-                crate::storage::remove_tree(path).tried(|| format!("remove {}", path.display()))
-            };
-            let removed: Vec<Result<()>> = left.iter().map(remove).collect();
-            removed.into_iter().collect()
+            let removed = crate::storage::remove_trees(&left);
+            let removed = left
+                .iter()
+                .zip(removed)
+                .map(|(path, removed)| removed.tried(|| format!("remove {}", path.display())));
+            removed.collect()
         });
         removed.map_err(|error| match self.why_single() {
             Some(why) => error.hint(format!(

@@ -96,3 +96,14 @@ fn a_script_is_printed_or_written() {
         .fails(125)
         .says("is not supported by coracle yet");
 }
+
+#[test]
+fn containers_whose_paths_may_follow_are_offered() {
+    let world = World::new();
+    world.coracle("create --name web IMAGE").ok();
+    assert_eq!(offers(&world, &["cp", "w"]), ["web:", ":0"]);
+    assert_eq!(offers(&world, &["cp", "f", "w"]), ["web:", ":0"]);
+    assert_eq!(offers(&world, &["commit", "w"]), ["web", ":4"]);
+    assert_eq!(offers(&world, &["export", "w"]), ["web", ":4"]);
+    world.coracle("rm web").ok();
+}

@@ -74,7 +74,8 @@ fn strike(world: &World, victim: Victim, cli: i32) -> u64 {
             .filter(|it| is_init(it))
             .map(|it| it.pid)
             .collect(),
-        Victim::All | Victim::Reboot => all.iter().map(|it| it.pid).collect(),
+        // The CLI may not carry the mark of its world yet.
+        Victim::All | Victim::Reboot => all.iter().map(|it| it.pid).chain([cli]).collect(),
     };
     let count = hit.into_iter().filter(|pid| kill(*pid)).count() as u64;
     if victim == Victim::Reboot {
@@ -283,6 +284,65 @@ fn a_reboot() {
     world.coracle("start stays").ok();
     assert_eq!(world.coracle("exec stays echo up").stdout(), "up");
     world.coracle("rm -f -t 0 stays").ok();
+    world.coracle("volume rm named").ok();
+}
+
+#[test]
+fn a_power_cut() {
+    let world = World::new();
+    world.coracle("volume create named").ok();
+    let run = |name: &str| {
+        world
+            .coracle(&format!("run -d --rm --name {name} -v named:/n -v /anonymous --network=none IMAGE sleep 1000"))
+            .ok();
+    };
+    // What is not synced has a name on the disk, and nothing or zeros in it.
+    for content in ["", "\0\0\0\0\0\0\0\0"] {
+        run("gone");
+        world.kill_all();
+        std::fs::remove_dir_all(world.runtime().join("coracle")).ok();
+        let lose = |folder: &str, file: &str| {
+            let folder = world.data().join(folder);
+            for name in names(&folder).iter().filter(|name| name.len() == 64) {
+                let path = folder.join(name).join(file);
+                if path.exists() {
+                    std::fs::write(path, content).unwrap();
+                }
+            }
+        };
+        lose("containers", "container.json");
+        lose("containers", "started.json");
+        lose("volumes", "volume.json");
+        // Whichever command is the first.
+        let first = match content {
+            "" => "volume ls -q",
+            _ => "ps -aq",
+        };
+        world.coracle(first).ok();
+        assert_eq!(world.coracle("volume ls -q").stdout(), "named");
+        assert_eq!(world.coracle("ps -aq").stdout(), "");
+        assert_eq!(store::wrong(&world), [""; 0]);
+        // Its name is free.
+        run("gone");
+        world.coracle("rm -f -t 0 gone").ok();
+    }
+    // A volume that has lost its record alone is still one.
+    let lost = world.coracle("volume create").stdout();
+    std::fs::write(
+        world.data().join("volumes").join(&lost).join("volume.json"),
+        "",
+    )
+    .unwrap();
+    let shown = world.coracle(&format!(
+        "volume inspect {lost} --format '{{{{.Driver}}}} {{{{.Anonymous}}}}'"
+    ));
+    assert_eq!(shown.stdout(), "local true");
+    world
+        .coracle(&format!(
+            "run --rm --network=none -v {lost}:/x IMAGE touch /x/file"
+        ))
+        .ok();
+    assert_eq!(world.coracle("volume ls -q").stdout(), "named");
     world.coracle("volume rm named").ok();
 }
 

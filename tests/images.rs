@@ -295,3 +295,162 @@ fn names_that_are_none() {
         .fails(1)
         .says("nosuch: image not known");
 }
+
+#[test]
+fn a_tree_shows_what_stands_on_what() {
+    let world = World::new();
+    // Two steps on the first image's layer, and one beside them.
+    let base = world.data().join("layers");
+    let base = names(&base).remove(0);
+    let add = |name: &str, below: &[&str]| -> String {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, name, &[][..]).unwrap();
+        let layer = tar.into_inner().unwrap();
+        let id = coracle::id::Digest::of(&layer);
+        let mut ids: Vec<String> = below.iter().map(|it| format!("sha256:{it}")).collect();
+        ids.push(id.to_string());
+        let config = serde_json::json!({"os": "linux", "architecture": "amd64",
+            "created": "2026-01-02T03:04:05Z",
+            "rootfs": {"type": "layers", "diff_ids": ids}});
+        let mut files = vec![
+            ("config.json".to_owned(), config.to_string().into_bytes()),
+            (format!("{}.tar", id.hex()), layer),
+        ];
+        let mut layers: Vec<String> = below.iter().map(|it| format!("{it}.tar")).collect();
+        layers.push(format!("{}.tar", id.hex()));
+        for below in below {
+            let tar = match *below == base {
+                true => crate::world::layer(),
+                false => std::fs::read(world.home().join(format!("{below}.tar"))).unwrap(),
+            };
+            files.push((format!("{below}.tar"), tar));
+        }
+        let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [format!("{name}:1")], "Layers": layers}]);
+        files.push((
+            "manifest.json".to_owned(),
+            manifest.to_string().into_bytes(),
+        ));
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, bytes) in files {
+            if name.ends_with(".tar") {
+                std::fs::write(world.home().join(&name), &bytes).unwrap();
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, name, &bytes[..]).unwrap();
+        }
+        let archive = archive.into_inner().unwrap();
+        world.coracle("load -q").stdin(archive).ok();
+        id.hex().to_owned()
+    };
+    let one = add("one", &[&base]);
+    add("beside", &[&base]);
+    let two = add("two", &[&base, &one]);
+    let tree = |line: &str| {
+        let shown = world.coracle(line).stdout();
+        let lines = shown.lines().skip(4).map(|line| {
+            let size = line.find(" Size:").unwrap();
+            let tags = line.find(" Top").map_or("", |at| &line[at..]);
+            format!("{}{tags}", &line[..size])
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let shown = world.coracle("image tree two:1").stdout();
+    assert!(shown.starts_with("Image ID: "), "{shown}");
+    assert!(
+        shown.contains("\nTags:     [localhost/two:1]\nSize:     "),
+        "{shown}"
+    );
+    let short = |id: &str| id[..12].to_owned();
+    let tops = "[localhost/volume:latest localhost/user:latest localhost/test:latest]";
+    let below = tree("image tree two:1");
+    let lines: Vec<&str> = below.lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert!(
+        lines[0].starts_with(&format!("├── ID: {} Top Layer of: [", short(&base))),
+        "{below}"
+    );
+    assert_eq!(
+        lines[0].len(),
+        format!("├── ID: {} Top Layer of: {tops}", short(&base)).len()
+    );
+    assert_eq!(
+        lines[1],
+        format!("├── ID: {} Top Layer of: [localhost/one:1]", short(&one))
+    );
+    assert_eq!(
+        lines[2],
+        format!("└── ID: {} Top Layer of: [localhost/two:1]", short(&two))
+    );
+    let above = tree("image tree --whatrequires IMAGE");
+    let lines: Vec<&str> = above.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[1],
+        format!("├── ID: {} Top Layer of: [localhost/one:1]", short(&one))
+    );
+    assert_eq!(
+        lines[2],
+        format!(
+            "│   └── ID: {} Top Layer of: [localhost/two:1]",
+            short(&two)
+        )
+    );
+    assert!(lines[3].starts_with("└── ID: ") && lines[3].ends_with("[localhost/beside:1]"));
+    world
+        .coracle("image tree none")
+        .fails(125)
+        .says("none: image not known");
+    // What images share is counted once.
+    let df: Value = json(&world.coracle("system df --format json").stdout());
+    let sizes = world.coracle("images --format {{.VirtualSize}}").stdout();
+    let sum: u64 = sizes.lines().map(|it| it.parse::<u64>().unwrap()).sum();
+    assert!(df[0]["RawSize"].as_u64().unwrap() < sum / 2);
+}
+
+#[test]
+fn an_image_is_mounted_in_a_shell_of_unshare() {
+    let world = World::new();
+    for command in ["mount IMAGE", "mount", "unmount IMAGE"] {
+        world
+            .coracle(&format!("image {command}"))
+            .fails(125)
+            .says("must execute `coracle unshare` first");
+    }
+    needs!(world, Subuids);
+    let id = world
+        .coracle("image inspect --format {{.Id}} IMAGE")
+        .stdout();
+    let script = "at=$(coracle image mount test); cat $at/data/seed; stat -c %u:%g $at/data/seed; \
+         touch $at/new 2>/dev/null || echo read-only; coracle image mount; \
+         coracle image unmount test; coracle image unmount test; coracle image mount; \
+         coracle image mount --all | wc -l; coracle image umount --all | wc -l; \
+         coracle image unmount || echo $?; coracle image mount --all x || echo $?";
+    let done = world.coracle("unshare bash -c").arg(script).ok();
+    let place = world.runtime().join("coracle/images").join(&id);
+    let shown = done
+        .stdout()
+        .replace(place.to_str().unwrap(), "PLACE")
+        .replace(&id, "ID");
+    let shown: Vec<String> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        shown[1..],
+        [
+            "1000:1000",
+            "read-only",
+            "localhost/test:latest PLACE",
+            "ID",
+            "3",
+            "3",
+            "125",
+            "125"
+        ]
+    );
+    // Nothing of it is outside.
+    assert_eq!(names(&place), Vec::<String>::new());
+}

@@ -25,6 +25,7 @@ mod refused;
 mod registry;
 mod run;
 mod save;
+mod search;
 mod shifted;
 mod single;
 mod states;

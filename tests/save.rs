@@ -129,6 +129,12 @@ fn a_docker_archive_is_laid_out_as_podman_does() {
     assert_eq!(format!("{}.tar", Digest::of(&members[0].1).hex()), layer);
     assert_eq!(Digest::of(&members[1].1).hex(), id);
     assert_eq!(json(&members[4].1)["id"], top);
+    // What follows on stdout follows.
+    world
+        .shell("{ coracle save -q localhost/test; printf end; } > both")
+        .ok();
+    let both = std::fs::read(world.home().join("both")).unwrap();
+    assert!(both == [&saved[..], b"end"].concat());
     // A file is the same, byte by byte, whoever writes it and wherever to.
     world.coracle("save -o file.tar IMAGE").ok();
     assert!(std::fs::read(world.home().join("file.tar")).unwrap() == saved);
@@ -333,6 +339,8 @@ fn what_is_interrupted_leaves_nothing() {
             }
         }
     }
+    // What a kill left in the store is swept by the next command.
+    world.coracle("rmi -fa").ok();
 }
 
 #[test]

@@ -230,3 +230,50 @@ fn a_store_of_other_ids_is_in_nobodys_way() {
     let staging = world.data().join("staging");
     assert_eq!(std::fs::read_dir(staging).unwrap().count(), 0);
 }
+
+/// What comes out has the image's owners, though all files are one's own.
+#[test]
+fn files_come_out_with_the_images_owners() {
+    let world = World::empty();
+    load(&world);
+    let done = alone(
+        &world,
+        "coracle run --name it --network=none localhost/test sh -c 'touch /new /data/seed; rm /etc/group' 2>/dev/null
+        coracle diff it
+        coracle export it | tar --numeric-owner -tv | awk '$6 ~ /^(data.seed|home.user.|new)$/ {print $1, $2, $6}'
+        coracle commit -q it made >id
+        coracle commit -q --squash it whole >id
+        coracle rm it
+        for image in made whole; do
+            coracle create --name it $image >id
+            coracle export it | tar --numeric-owner -tv | awk '$6 ~ /^(data.seed|new|etc.group)$/ {print $1, $2, $6}'
+            echo x >x; coracle cp x it:/tmp/x; coracle cp it:/tmp/x y; cmp x y
+            coracle cp it:/data/seed - | tar --numeric-owner -tv | awk '{print $2}'
+            coracle cp -a=false it:/data/seed - | tar --numeric-owner -tv | awk '{print $2}'
+            coracle rm it
+        done",
+    )
+    .ok();
+    let wanted = "\
+C /data/seed
+C /etc
+D /etc/group
+A /new
+-rw-r----- 1000/1000 data/seed
+drwxr-x--- 1000/1000 home/user/
+-rw-r--r-- 0/0 new
+it
+-rw-r----- 1000/1000 data/seed
+-rw-r--r-- 0/0 new
+1000/1000
+1000/1000
+it
+-rw-r----- 1000/1000 data/seed
+-rw-r--r-- 0/0 new
+1000/1000
+1000/1000
+it
+";
+    assert_eq!(done.stdout(), wanted, "{}", done.stderr());
+    alone(&world, "coracle rmi -fa").ok();
+}

@@ -1236,3 +1236,23 @@ fn a_link_that_goes_round_is_not_mounted_on() {
     }
     world.coracle("volume rm -a").run();
 }
+
+#[test]
+fn a_create_that_fails_at_a_volume_leaves_nothing() {
+    let world = World::new();
+    world.coracle("volume create there").ok();
+    let volumes = world.data().join("volumes");
+    let mode = |mode| std::fs::set_permissions(&volumes, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o555);
+    let create = "create --name c -v there:/a -v new:/b -v /anonymous IMAGE true";
+    let done = world.coracle(create).fails(125);
+    let listed = world.coracle("ps -aq").stdout();
+    mode(0o755);
+    done.says("create volume ");
+    assert_eq!(listed, "");
+    assert_eq!(store::wrong(&world), [""; 0]);
+    world.coracle("volume rm there").ok();
+    world.coracle(create).ok();
+    world.coracle("rm -v c").ok();
+    world.coracle("volume rm -a").ok();
+}

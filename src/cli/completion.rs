@@ -289,6 +289,9 @@ fn named(what: &str, typed: &str) -> Candidates {
     if what.contains("CONTAINER") {
         words.extend(storage.iter().flat_map(|it| containers(it, typed)));
     }
+    if what.contains("CONTAINER:PATH") {
+        words.iter_mut().for_each(|(name, _)| name.push(':'));
+    }
     if what.contains("IMAGE") || what.contains("LIST") {
         words.extend(storage.iter().flat_map(images));
     }

@@ -24,18 +24,14 @@ pub fn make_ready(engine: &Engine, record: &Record, progress: Option<Progress>) 
 }
 
 /// Puts `record` in place under its name. Nothing is there if this fails: a name
-/// in use, a full disk.
-pub fn publish(storage: &Storage, record: &Record) -> Result<()> {
+/// in use, a full disk. Not durable only where the caller has the container's seat and
+/// it is to go when it ends: then a sweep finds it, whatever a power cut left of it.
+pub fn publish(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
     let staging = storage.stage()?;
     let made = staging.path().join("container");
     for dir in [&made, &made.join("rootfs")] {
         std::fs::create_dir(dir).tried(|| format!("make {}", dir.display()))?;
     }
-    let durable = if record.options.remove {
-        Durable::No
-    } else {
-        Durable::Yes
-    };
     write_json(&made.join("container.json"), record, durable)?;
     // Shared while a name is taken and its container not yet in place; whoever
     // finds a name that leads nowhere waits for all of those.
@@ -131,8 +127,9 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
 }
 
 /// Makes the volumes that the container mounts where they are missing, and notes
-/// in each that it does, as in each container whose namespaces it joins.
-pub fn use_neighbours(storage: &Storage, record: &Record) -> Result<()> {
+/// in each that it does, as in each container whose namespaces it joins. `durable` are
+/// the volumes that are its own; those with names always are.
+pub fn use_neighbours(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
     for id in record.options.neighbours() {
         let Ok(id) = id.parse::<ContainerId>() else {
             continue;
@@ -156,7 +153,14 @@ pub fn use_neighbours(storage: &Storage, record: &Record) -> Result<()> {
             name, anonymous, ..
         } = &mount.kind
         {
-            use_volume(storage, record, name, *anonymous, &mount.destination)?;
+            let durable = if *anonymous { durable } else { Durable::Yes };
+            use_volume(
+                storage,
+                record,
+                (name, *anonymous),
+                &mount.destination,
+                durable,
+            )?;
         }
     }
     Ok(())
@@ -165,9 +169,9 @@ pub fn use_neighbours(storage: &Storage, record: &Record) -> Result<()> {
 fn use_volume(
     storage: &Storage,
     record: &Record,
-    name: &Name,
-    anonymous: bool,
+    (name, anonymous): (&Name, bool),
     path: &Path,
+    durable: Durable,
 ) -> Result<()> {
     let mut wanted = Volume::new(name.clone());
     if anonymous {
@@ -178,11 +182,6 @@ fn use_volume(
             path: path.to_owned(),
         });
     }
-    let durable = if record.options.remove && anonymous {
-        Durable::No
-    } else {
-        Durable::Yes
-    };
     let (_, _held) = volume::ensure(storage, &wanted, durable)?;
     let users = storage.volume_users(name);
     std::fs::create_dir_all(&users)

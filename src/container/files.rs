@@ -39,7 +39,20 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Those of a container in whatever state it is.
     pub fn of(engine: &Engine, container: &Container, progress: Option<Progress>) -> Result<Self> {
+        Ok(Self {
+            live: live_root(engine, container)?,
+            ..Self::at_rest(engine, container, progress)?
+        })
+    }
+
+    /// Those of a container that does not run, or whose root is not asked for.
+    pub fn at_rest(
+        engine: &Engine,
+        container: &Container,
+        progress: Option<Progress>,
+    ) -> Result<Self> {
         let record = &container.record;
         let base = engine.default_map();
         let own = record.map.as_ref().unwrap_or(base);
@@ -47,7 +60,7 @@ impl Files {
         let lower = image::ensure_shifted(engine, &image.id, &image.layers, own, progress)?;
         let map = own.and_rest(base);
         Ok(Self {
-            live: live_root(engine, container)?,
+            live: None,
             lower,
             upper: engine.storage.container(&record.id).join("upper"),
             ids: Ids {
@@ -64,19 +77,28 @@ impl Files {
         self.upper.exists().then_some(&*self.upper)
     }
 
+    /// What the container's overlay is mounted of, beneath its own layer.
+    pub fn lower(&self) -> &Lower {
+        &self.lower
+    }
+
     /// The whole tree. In the namespace.
     pub fn root(&self, storage: &Storage) -> Result<OwnedFd> {
         let mounted = match &self.live {
             Some(live) => live.try_clone()?,
-            None => {
-                let mut lower = self.lower.clone();
-                if let Some(upper) = self.upper() {
-                    lower.folders.insert(0, upper.to_owned());
-                }
-                rootfs::read_only(storage, &lower)?
-            }
+            None => self.overlay(storage)?,
         };
         Ok(walk::open(&mounted, c".", OFlags::DIRECTORY)?)
+    }
+
+    /// An overlay of what a container that does not run has, mounted nowhere. In the
+    /// namespace.
+    pub fn overlay(&self, storage: &Storage) -> Result<mount::Detached> {
+        let mut lower = self.lower.clone();
+        if let Some(upper) = self.upper() {
+            lower.folders.insert(0, upper.to_owned());
+        }
+        rootfs::read_only(storage, &lower)
     }
 }
 

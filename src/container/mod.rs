@@ -21,6 +21,8 @@
 
 pub mod attach;
 mod cgroup;
+pub mod commit;
+pub mod copy;
 pub mod create;
 pub mod diff;
 pub mod exec;
@@ -29,6 +31,7 @@ pub mod explain;
 pub mod export;
 mod files;
 mod host;
+pub mod image_mount;
 mod layers;
 pub mod logs;
 pub mod map;
@@ -64,7 +67,7 @@ pub use volumes::{running_users as running_users_of_volume, users as users_of_vo
 
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
-use crate::storage::{Storage, read_json};
+use crate::storage::{Storage, read_unsynced};
 use crate::sys::Process;
 
 /// A container as it is on disk now.
@@ -114,7 +117,8 @@ pub fn list(storage: &Storage) -> Result<Vec<Container>> {
 
 /// The container `id`, if there is one.
 pub fn load(storage: &Storage, id: &ContainerId) -> Result<Option<Container>> {
-    let Some(record) = read_json::<Record>(&storage.container(id).join("container.json"))? else {
+    let Some(record) = read_unsynced::<Record>(&storage.container(id).join("container.json"))?
+    else {
         return Ok(None);
     };
     let status = status_of(storage, id)?;

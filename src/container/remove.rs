@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::Request;
-use crate::storage::{Storage, read_json, remove_tree, try_lock_alone};
+use crate::storage::{Storage, read_json, remove_retired, remove_tree, try_lock_alone};
 use crate::volume;
 
 /// How `rm` is asked for.
@@ -96,7 +96,7 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
 /// its ids.
 pub(super) fn remove_files(storage: &Storage, record: &Record, volumes: bool) -> Result<()> {
     remove_files_with(storage, record, volumes, &|path| {
-        remove_tree(path).tried(|| format!("remove {}", path.display()))
+        remove_retired(path).tried(|| format!("remove {}", path.display()))
     })
 }
 
@@ -142,6 +142,29 @@ pub(super) fn remove_files_with(
         first_error.get_or_insert(error);
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// As [`remove_files_with`], of a container whose record was lost in a power cut: it was
+/// to go when it ended. Which volumes it had they say themselves.
+pub(super) fn remove_lost(
+    storage: &Storage,
+    id: &ContainerId,
+    delete: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let dir = storage.container(id);
+    if !dir.exists() {
+        return Ok(());
+    }
+    for volume in volume::list(storage)? {
+        let note = storage.volume_users(&volume.name).join(id);
+        if std::fs::remove_file(&note).is_ok() && volume.anonymous {
+            remove_unused(storage, &volume.name, delete)?;
+        }
+    }
+    match storage.retire(&dir)? {
+        Some(retired) => delete(retired.path()),
+        None => Ok(()),
+    }
 }
 
 /// The volumes that go with the container if nobody else uses them: as with Podman,

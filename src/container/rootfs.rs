@@ -372,7 +372,12 @@ pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
 const MOUNTS: &str = "mounts";
 
 /// Mounts the overlay of the image's layers and the container's own.
-fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) -> Result<()> {
+pub(super) fn mount_root(
+    storage: &Storage,
+    record: &Record,
+    lower: &Lower,
+    root: &Path,
+) -> Result<()> {
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
     if !upper.exists() {
@@ -392,7 +397,7 @@ fn mount_root(storage: &Storage, record: &Record, lower: &Lower, root: &Path) ->
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.
-pub(super) fn mount_overlay(
+pub fn mount_overlay(
     storage: &Storage,
     of: &Lower,
     upper: Option<(&Path, &Path)>,

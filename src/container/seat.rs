@@ -17,6 +17,7 @@ use crate::sys::lock::{self, take_seat, wait_for_seat};
 pub struct Seat {
     path: PathBuf,
     held: Option<lock::Seat>,
+    was_for_files: bool,
 }
 
 impl Seat {
@@ -29,12 +30,34 @@ impl Seat {
                 return Ok(None);
             };
             if in_place(&path, &held) {
+                let tried = || format!("lock container {}", id.short());
+                let was_for_files = held.has_note().tried(tried)?;
+                if was_for_files {
+                    held.note(false).tried(tried)?;
+                }
                 return Ok(Some(Self {
                     path,
                     held: Some(held),
+                    was_for_files,
                 }));
             }
         }
+    }
+
+    /// As [`Seat::take`], to read or write the container's files alone: nothing that
+    /// lives ends if we are killed.
+    pub fn take_for_files(storage: &Storage, id: &ContainerId) -> Result<Option<Self>> {
+        let seat = Self::take(storage, id)?;
+        if let Some(held) = seat.as_ref().and_then(|seat| seat.held.as_ref()) {
+            held.note(true)
+                .tried(|| format!("lock container {}", id.short()))?;
+        }
+        Ok(seat)
+    }
+
+    /// Whether who had it before, and was killed, had only the files in hand.
+    pub fn was_for_files(&self) -> bool {
+        self.was_for_files
     }
 
     /// Waits until whoever has the container `id` leaves it. Takes nothing.

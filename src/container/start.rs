@@ -291,6 +291,14 @@ impl<'a> Monitor<'a> {
         entered.map(|()| seat)
     }
 
+    /// What is to go with the container need not survive a power cut.
+    fn durable(&self) -> Durable {
+        match self.record.options.remove {
+            true => Durable::No,
+            false => Durable::Yes,
+        }
+    }
+
     /// The seat, and the record in its place.
     fn take_place(&self, fresh: bool) -> Result<Seat> {
         let Some(seat) = Seat::take(self.storage(), &self.record.id)? else {
@@ -300,7 +308,7 @@ impl<'a> Monitor<'a> {
             ));
         };
         if fresh {
-            create::publish(self.storage(), self.record)?;
+            create::publish(self.storage(), self.record, self.durable())?;
         } else if !self.dir.join("container.json").exists() {
             return Err(super::no_such(self.record.name.as_str()));
         }
@@ -324,7 +332,7 @@ impl<'a> Monitor<'a> {
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
         process::hide().tried(|| "hide from the container")?;
-        create::use_neighbours(self.storage(), self.record)?;
+        create::use_neighbours(self.storage(), self.record, self.durable())?;
         if !self.record.options.keeps_groups() {
             userns::leave_groups(self.map)?;
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result};
 use crate::id::ContainerId;
-use crate::storage::{Storage, read_json};
+use crate::storage::{Storage, read_unsynced};
 use crate::sys::Process;
 use crate::sys::lock::seat_holder;
 
@@ -129,8 +129,8 @@ pub fn status_of(storage: &Storage, id: &ContainerId) -> Result<Status> {
     // a free seat seen first means the exit read after it is the last one.
     let monitor = seat_holder(&storage.running().join(id))
         .tried(|| format!("look at container {}", id.short()))?;
-    let started: Option<Started> = read_json(&dir.join("started.json"))?;
-    let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
+    let started: Option<Started> = read_unsynced(&dir.join("started.json"))?;
+    let exit: Option<Exit> = read_unsynced(&dir.join("exit.json"))?;
     let state = match (monitor, &started, &exit) {
         // An older end is that of the life before.
         (Some(_), Some(started), Some(exit)) if exit.finished >= started.at && exit.restarting => {

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::ContainerId;
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
-use crate::storage::read_json;
+use crate::storage::read_unsynced;
 use crate::sys::socket;
 use crate::sys::{Process, process};
 
@@ -172,7 +172,7 @@ fn watch(engine: &Engine, id: &ContainerId) -> Option<i32> {
 /// The code a container that does not run ended with; 0 if it never ran.
 fn exit_code(engine: &Engine, id: &ContainerId) -> Result<Option<i32>> {
     let dir = engine.storage.container(id);
-    match read_json::<Exit>(&dir.join("exit.json"))? {
+    match read_unsynced::<Exit>(&dir.join("exit.json"))? {
         Some(exit) => Ok(Some(exit.code)),
         None if dir.join("started.json").exists() => Ok(Some(137)),
         None => Ok(dir.exists().then_some(0)),

@@ -10,7 +10,7 @@ use super::{cgroup, exit};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ContainerId;
-use crate::storage::{read_json, remove_tree};
+use crate::storage::{read_unsynced, remove_tree};
 use crate::sys::file::Durable;
 use crate::sys::lock::seat_holder;
 
@@ -23,7 +23,9 @@ pub fn sweep(engine: &Engine) -> Result<()> {
             && seat_holder(&storage.running().join(&id))?.is_none()
             && let Some(seat) = Seat::take(storage, &id)?
         {
-            mend(engine, &id)?;
+            if !seat.was_for_files() {
+                mend(engine, &id)?;
+            }
             drop(seat);
         }
     }
@@ -38,8 +40,9 @@ pub fn sweep(engine: &Engine) -> Result<()> {
 fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     let dir = engine.storage.container(id);
     let _ = remove_tree(&engine.storage.container_runtime(id));
-    let Some(record) = read_json::<Record>(&dir.join("container.json"))? else {
-        // It died between taking a name and putting the record in place.
+    let Some(record) = read_unsynced::<Record>(&dir.join("container.json"))? else {
+        // It died between taking a name and putting the record in place, or that did
+        // not get to the disk.
         let names = engine.storage.names();
         for name in engine.storage.list(&names)? {
             let link = names.join(name);
@@ -47,10 +50,10 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
                 let _ = std::fs::remove_file(&link);
             }
         }
-        return Ok(());
+        return remove::remove_lost(&engine.storage, id, &|path| engine.remove_tree(path));
     };
-    let started: Option<Started> = read_json(&dir.join("started.json"))?;
-    let exit: Option<Exit> = read_json(&dir.join("exit.json"))?;
+    let started: Option<Started> = read_unsynced(&dir.join("started.json"))?;
+    let exit: Option<Exit> = read_unsynced(&dir.join("exit.json"))?;
     let status = Status {
         state: super::State::Exited,
         monitor: None,

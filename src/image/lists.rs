@@ -376,6 +376,8 @@ pub fn create(
     std::fs::create_dir(&made).tried(tried)?;
     write_json(&made.join("list.json"), &list, Durable::Yes)?;
     let target = storage.image(&list.id);
+    // Nobody may take it for one without a name meanwhile; it goes along with the folder.
+    let _held = crate::storage::lock_shared(&made)?;
     staging
         .publish(list.id.as_str(), &target, true)
         .tried(tried)?;

@@ -50,6 +50,9 @@ const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// The actions of one who asks for a registry's names.
+pub const CATALOG: &str = "*";
+
 impl Client {
     /// A client that has not spoken yet. Credentials are looked up now, a helper
     /// that keeps them is asked.
@@ -109,6 +112,11 @@ impl Client {
             access: Mutex::new(access),
             transport: OnceLock::new(),
         }
+    }
+
+    /// The registry by its name.
+    pub(super) fn registry(&self) -> &str {
+        &self.endpoint.registry
     }
 
     pub fn access(&self) -> Access {
@@ -387,6 +395,7 @@ impl Client {
                         .into());
                     }
                     let scopes = match self.endpoint.path.as_str() {
+                        "" if self.actions == CATALOG => vec!["registry:catalog:*".to_owned()],
                         "" => vec![],
                         path => vec![format!("repository:{path}:{}", self.actions)],
                     };
@@ -461,7 +470,7 @@ fn wait(text: &str) -> Option<Duration> {
 }
 
 /// The query of the next page in a `Link` header (RFC 8288).
-fn next_page(link: &str) -> Option<String> {
+pub(super) fn next_page(link: &str) -> Option<String> {
     let (target, rest) = link.trim_start().strip_prefix('<')?.split_once('>')?;
     if !rest.contains("next") {
         return None;

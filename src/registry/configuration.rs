@@ -162,14 +162,22 @@ impl Registries {
                 alias: Some(file.display().to_string()),
             });
         }
-        let search = match &self.search {
-            Some(search) => search.clone(),
-            None => vec![DOCKER.to_owned()],
-        };
         Ok(Meant {
-            names: search.iter().map(|it| format!("{it}/{text}")).collect(),
+            names: self
+                .searched()
+                .iter()
+                .map(|it| format!("{it}/{text}"))
+                .collect(),
             alias: None,
         })
+    }
+
+    /// The registries that a short name is looked for in.
+    pub fn searched(&self) -> Vec<String> {
+        match &self.search {
+            Some(search) => search.clone(),
+            None => vec![DOCKER.to_owned()],
+        }
     }
 
     /// The registry of a login that names none: the first that is searched.

@@ -21,14 +21,16 @@ mod configuration;
 pub mod credentials;
 pub mod policy;
 mod proxy;
+mod search;
 mod tls;
 mod transport;
 mod upload;
 
 pub use blob::Blob;
-pub use client::{Access, Client, Fetched};
+pub use client::{Access, CATALOG, Client, Fetched};
 pub use configuration::{Meant, Registries};
 pub use credentials::Credentials;
+pub use search::Hit;
 
 use std::path::PathBuf;
 use std::time::Duration;

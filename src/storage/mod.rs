@@ -41,6 +41,7 @@ pub mod tar;
 mod tree;
 pub mod walk;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -49,12 +50,12 @@ pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
 pub use owners::owner_of;
 pub use staging::Staging;
-pub use tree::{disk_usage, give_tree, remove_tree, remove_tree_at};
+pub use tree::{disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees};
 
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::settings::Settings;
-use crate::sys::file::{Durable, write_whole};
+use crate::sys::file::{Durable, open_dir, write_whole};
 
 /// The version of the layout above.
 const FORMAT: &str = "1";
@@ -267,6 +268,64 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
     serde_json::from_slice(&bytes)
         .map(Some)
         .tried(|| format!("read {}", path.display()))
+}
+
+/// As [`read_json`]; `None` too for a file that never got to the disk. A record that is
+/// not meant to survive is not synced: a power cut may leave its name with nothing in it.
+pub fn read_unsynced<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match std::fs::read(path) {
+        Ok(bytes) if is_lost(&bytes) => Ok(None),
+        _ => read_json(path),
+    }
+}
+
+/// Whether that is what a power cut leaves of a file.
+fn is_lost(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Reads the JSON file `file` of each folder in `dir` that has one, as
+/// [`read_unsynced`]: in as few system calls as it takes, for there may be thousands.
+pub fn read_each<T: serde::de::DeserializeOwned>(
+    dir: &Path,
+    file: &str,
+) -> Result<Vec<(OsString, Option<T>)>> {
+    use rustix::fs::{Mode, OFlags, openat};
+    use rustix::io::Errno;
+    let tried = || format!("read {}", dir.display());
+    let folder = match open_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        folder => folder.tried(tried)?,
+    };
+    let mut found = Vec::new();
+    let mut buffer = vec![0; 1 << 12];
+    for entry in std::fs::read_dir(dir).tried(tried)? {
+        let name = entry.tried(tried)?.file_name();
+        let path = Path::new(&name).join(file);
+        let tried = || format!("read {}", dir.join(&path).display());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = match openat(&folder, &path, flags, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            file => file.tried(tried)?,
+        };
+        let mut length = 0;
+        loop {
+            let count = rustix::io::read(&file, &mut buffer[length..]).tried(tried)?;
+            length += count;
+            // A file gives less than is asked for only at its end.
+            if length < buffer.len() {
+                break;
+            }
+            buffer.resize(buffer.len() * 2, 0);
+        }
+        let bytes = &buffer[..length];
+        let read = match is_lost(bytes) {
+            true => None,
+            false => Some(serde_json::from_slice(bytes).tried(tried)?),
+        };
+        found.push((name, read));
+    }
+    Ok(found)
 }
 
 /// Writes a JSON file of ours whole.

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat, openat2,
@@ -21,6 +23,49 @@ use crate::error::{Error, Result};
 /// is never entered: that is an error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     remove_tree_at(CWD, path)
+}
+
+/// As [`remove_tree`] of each, and what came of it. Several are deleted at once: a file
+/// system that gives freed blocks back to the disk (mount option `discard`) waits for
+/// it at each file.
+pub fn remove_trees(paths: &[&Path]) -> Vec<io::Result<()>> {
+    const AT_ONCE: usize = 8;
+    let next = AtomicUsize::new(0);
+    let removed: Vec<OnceLock<io::Result<()>>> = paths.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while let Some((path, removed)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            paths.get(at).zip(removed.get(at))
+        } {
+            let _ = removed.set(remove_tree(path));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..paths.len().min(AT_ONCE) {
+            // Where no more threads may be, those that are do it all.
+            let spawned = std::thread::Builder::new().spawn_scoped(scope, work);
+            if spawned.is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    let removed = removed.into_iter().map(OnceLock::into_inner);
+    removed.map(|removed| removed.unwrap_or(Ok(()))).collect()
+}
+
+/// As [`remove_tree`], of a folder that [`super::Storage::retire`] gave: the parts of what
+/// lies in it at once.
+pub fn remove_retired(path: &Path) -> io::Result<()> {
+    let entries = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let parts: Vec<PathBuf> = entries(path).iter().flat_map(|it| entries(it)).collect();
+    let parts: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+    // What could not be removed is met again.
+    remove_trees(&parts);
+    remove_tree(path)
 }
 
 /// As [`remove_tree`], of what `path` is in the folder `dir`.

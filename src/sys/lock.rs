@@ -25,6 +25,16 @@ impl Seat {
     pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
         self.file.metadata()
     }
+
+    /// Leaves a note for who takes the seat next, or takes it away: [`Seat::has_note`].
+    pub fn note(&self, on: bool) -> io::Result<()> {
+        self.file.set_len(u64::from(on))
+    }
+
+    /// Whether there is a note.
+    pub fn has_note(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.len() > 0)
+    }
 }
 
 /// Takes the seat at `path` (made if missing); `None` if another process holds it.

@@ -304,6 +304,23 @@ where
     Ok(pending)
 }
 
+/// As [`begin_in_child`], but the child stays the caller, who may have no id in the
+/// namespace: with all rights in there, and the caller's own on the host.
+pub fn begin_as_caller<T, F>(proof: SoleThread, map: &IdMap, work: F) -> Result<Pending<T>>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T>,
+{
+    let entered = |parent: &OwnedFd| {
+        ask_for_map(proof, parent)?;
+        process::hide().tried(|| "hide from containers")?;
+        unshare_mounts(proof)
+    };
+    let pending = begin(proof, entered, work)?;
+    lend_map(&pending, map)?;
+    Ok(pending)
+}
+
 /// A child that is at work. Dropped before its end, it is killed.
 pub struct Pending<T> {
     child: crate::sys::Process,
@@ -405,13 +422,19 @@ fn report<T: Serialize>(parent: &OwnedFd, result: Result<T>) -> ! {
     process::exit_now(0)
 }
 
-fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
+/// Makes a user namespace, and waits until the parent has written its map.
+fn ask_for_map(proof: SoleThread, parent: &OwnedFd) -> Result<()> {
     process::die_with_parent(libc::SIGKILL);
     unshare_user(proof)?;
     socket::send(std::os::fd::AsFd::as_fd(parent), b"map", &[])?;
     if socket::receive(parent)?.0 != b"mapped" {
         return Err(Error::other("the parent did not write the id map"));
     }
+    Ok(())
+}
+
+fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
+    ask_for_map(proof, parent)?;
     become_root(map)?;
     // Becoming root cleared it: credentials changed (prctl(2)).
     process::die_with_parent(libc::SIGKILL);

@@ -276,7 +276,8 @@ impl<W: Write> Packer<'_, W> {
     }
 }
 
-fn entry(path: &[u8], stat: &Stat) -> Entry {
+/// An entry for a file at `path`, as `stat` says; its kind and content aside.
+pub fn entry(path: &[u8], stat: &Stat) -> Entry {
     Entry {
         kind: Kind::File,
         path: path.to_vec(),
@@ -354,7 +355,8 @@ fn pieces(file: &File, size: u64) -> io::Result<Pieces> {
     Ok(pieces)
 }
 
-fn attributes(file: &OwnedFd) -> io::Result<Vec<(String, Vec<u8>)>> {
+/// The extended attributes of a file that go into an archive.
+pub fn attributes(file: &OwnedFd) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut all = Vec::new();
     copy::each_attribute(file, |name, value| {
         if let Ok(name) = name.to_str()
@@ -695,7 +697,7 @@ impl Unpacker {
 const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
 /// Writes a file's content, and leaves its holes.
-fn fill<R: BufRead>(
+pub fn fill<R: BufRead>(
     file: &OwnedFd,
     entry: &Entry,
     archive: &mut Reader<R, io::Sink>,
@@ -802,7 +804,8 @@ fn raw_folder(path: &[u8]) -> &Path {
     raw(if path.is_empty() { b"." } else { path })
 }
 
-fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+/// The times of an entry.
+pub fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     let time = Timespec {
         tv_sec: seconds,
         tv_nsec: nanoseconds.into(),

@@ -44,7 +44,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::{Compression, Packing, Pipe, export, import, pack_file, pack_into};
+pub use archive::{
+    Compression, Packing, Pipe, attributes, entry, export, fill as fill_file, import, pack_file,
+    pack_into, times,
+};
 pub use backing::{Backing, Parsed, parse_options};
 pub use copy::{Copied, Marks};
 pub use copy::{is_empty as is_empty_folder, tree as copy_tree};
@@ -141,6 +144,22 @@ impl Volume {
             anonymous: true,
             origin: Some(origin),
             ..Self::new(Name::random())
+        }
+    }
+
+    /// One whose record was lost in a power cut: that of a container's anonymous volume
+    /// is not synced if it is to go with the container.
+    fn unrecorded(name: Name, storage: &Storage) -> Self {
+        let made = storage
+            .volume(&name)
+            .metadata()
+            .and_then(|it| it.modified());
+        let made = made.ok().and_then(|time| Timestamp::try_from(time).ok());
+        let is_random = name.as_str().len() == 64 && crate::id::is_hex(name.as_str());
+        Self {
+            created: made.unwrap_or_default(),
+            anonymous: is_random,
+            ..Self::new(name)
         }
     }
 
@@ -312,7 +331,14 @@ fn make(storage: &Storage, volume: &Volume, durable: Durable) -> Result<bool> {
 
 /// The volume of exactly that name.
 pub fn load(storage: &Storage, name: &Name) -> Result<Option<Volume>> {
-    read_json(&storage.volume(name).join(RECORD))
+    let record = storage.volume(name).join(RECORD);
+    let found = storage::read_unsynced(&record)?;
+    let is_lost = || {
+        record
+            .exists()
+            .then(|| Volume::unrecorded(name.clone(), storage))
+    };
+    Ok(found.or_else(is_lost))
 }
 
 /// The volume that `text` names, or whose name alone begins with it.
@@ -350,12 +376,9 @@ pub fn no_such(text: &str) -> Error {
 /// Every volume, the oldest first.
 pub fn list(storage: &Storage) -> Result<Vec<Volume>> {
     let mut all = Vec::new();
-    for name in storage.list(&storage.volumes())? {
-        if let Ok(name) = name.parse::<Name>()
-            && let Some(volume) = load(storage, &name)?
-        {
-            all.push(volume);
-        }
+    for (name, record) in storage::read_each(&storage.volumes(), RECORD)? {
+        let name = name.to_str().and_then(|name| name.parse().ok());
+        all.extend(record.or_else(|| Some(Volume::unrecorded(name?, storage))));
     }
     all.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     Ok(all)
@@ -396,7 +419,9 @@ pub fn remove(
             Removed::InUse(users)
         });
     }
-    engine.remove_tree(staging.path())?;
+    let gone = names.iter().map(|name| staging.path().join(name));
+    let gone: Vec<PathBuf> = gone.filter(|path| path.exists()).collect();
+    engine.remove_trees(&gone.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     Ok(results)
 }
 
@@ -497,9 +522,10 @@ mod tests {
             find(&storage, "a").unwrap_err().to_string(),
             "more than one result for volume name a: volume already exists"
         );
-        for none in ["", "x", "../b1", "b1/"] {
+        for none in ["x", "../b1", "b1/"] {
             assert_eq!(find(&storage, none).unwrap_err().kind(), Kind::NotFound);
         }
+        assert_eq!(find(&storage, "").unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]

@@ -2,11 +2,14 @@ use super::made::{Made, make, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
+use crate::container;
 use crate::container::create::{make_ready, publish, use_neighbours};
+use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::output::Output;
 use crate::output::progress::copying;
+use crate::sys::file::Durable;
 
 /// Create but do not start a container
 ///
@@ -30,7 +33,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut made = make(engine, &args.create, output)?;
     make_ready(engine, &made.record, Some(copying))?;
     for attempt in 1.. {
-        match publish(&engine.storage, &made.record) {
+        match publish(&engine.storage, &made.record, Durable::Yes) {
             Err(error)
                 if error.kind() == Kind::Exists
                     && args.create.lifetime.name()?.is_none()
@@ -45,7 +48,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     let Made { record, .. } = &made;
-    use_neighbours(&engine.storage, record)?;
+    if let Err(error) = use_neighbours(&engine.storage, record, Durable::Yes) {
+        if let Some(found) = container::load(&engine.storage, &record.id)? {
+            let how = Removal {
+                volumes: true,
+                ..Removal::default()
+            };
+            let _ = remove(engine, &found, how);
+        }
+        return Err(error);
+    }
     if let Some(path) = &record.options.cidfile {
         write_cidfile(path, &record.id)?;
     }

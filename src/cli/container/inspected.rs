@@ -1101,30 +1101,19 @@ mod tests {
         };
         let it = created(|options| {
             options.mounts = vec![
-                Mount {
-                    read_only: true,
-                    ..mount(bind(), "/b", &["rprivate", "rbind"])
-                },
-                mount(bind(), "/c", &["rslave", "z", "rbind"]),
-                Mount {
-                    chown: true,
-                    ..mount(bind(), "/pw", &["Z"])
-                },
-                Mount {
-                    read_only: true,
-                    ..mount(volume(false), "/v", &["rprivate"])
-                },
-                mount(volume(true), "/w", &[]),
+                mount(bind(), "/b", &["ro", "rprivate", "rbind"]),
+                mount(bind(), "/c", &["rw", "rslave", "z", "rbind"]),
+                mount(volume(false), "/v", &["nocopy", "rprivate", "nosuid"]),
+                mount(volume(true), "/w", &["O", "rprivate"]),
             ];
         });
         assert_eq!(
             binds(&it.record.options),
             [
-                "vv:/v:ro,nocopy,rprivate,nosuid,nodev,rbind",
-                "vv:/w:rprivate,nosuid,nodev,rbind",
+                "vv:/v:nocopy,rprivate,nosuid",
+                "vv:/w:O,rprivate",
                 "/src:/b:ro,rprivate,rbind",
-                "/src:/c:rslave,z,rbind",
-                "/src:/pw:Z,U,rprivate,rbind",
+                "/src:/c:rw,rslave,z,rbind",
             ]
         );
     }

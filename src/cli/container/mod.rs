@@ -3,6 +3,8 @@
 use super::{Command, command};
 
 mod attach;
+mod commit;
+mod cp;
 mod create;
 mod diff;
 mod exec;
@@ -32,6 +34,8 @@ mod wait;
 
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
+    command!(commit, "container commit", "commit"),
+    command!(cp, "container cp", "cp"),
     command!(create, "container create", "create"),
     diff::DIFF,
     diff::CONTAINER_DIFF,

@@ -7,6 +7,7 @@ use crate::cli::Example;
 use crate::cli::volume::inspect::{failed, print};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::id::ImageId;
 use crate::image::manifest::{self, History, Manifest, RootFs, WrittenConfig};
 use crate::image::{self, Healthcheck, Image};
 use crate::output::Output;
@@ -50,6 +51,31 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     failed(output, errors.into_iter())
 }
 
+/// The image that `image` was made of by one step more, if it is here (libimage,
+/// areParentAndChild).
+fn parent(storage: &Storage, image: &Image, history: &[History]) -> Result<Option<ImageId>> {
+    let (Some((last, steps)), Some((_, below))) = (history.split_last(), image.layers.split_last())
+    else {
+        return Ok(None);
+    };
+    let layers = match last.empty_layer {
+        true => image.layers.as_slice(),
+        false => below,
+    };
+    if steps.is_empty() || layers.is_empty() {
+        return Ok(None);
+    }
+    for other in image::list(storage)? {
+        if other.layers == layers
+            && let Ok(bytes) = other.config_bytes(storage)
+            && manifest::read_config(&bytes).is_ok_and(|it| it.history == steps)
+        {
+            return Ok(Some(other.id));
+        }
+    }
+    Ok(None)
+}
+
 /// An image as `inspect` shows it.
 pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
     let config = manifest::read_config(&image.config_bytes(storage)?)?;
@@ -58,16 +84,15 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
         .map(|manifest| manifest.annotations)
         .unwrap_or_default();
     let docker = image.manifest_type.contains("docker");
-    // Of OCI's, which has no place for one, the last step's that has one.
-    let comments = config.history.iter().rev().map(|step| &step.comment);
+    // OCI's has no place for one: libimage shows the first step's.
     let comment = match docker {
         true => config.comment,
-        false => comments
-            .into_iter()
-            .find(|comment| !comment.is_empty())
-            .cloned()
-            .unwrap_or_default(),
+        false => config
+            .history
+            .first()
+            .map_or_else(String::new, |step| step.comment.clone()),
     };
+    let parent = parent(storage, image, &config.history)?;
     let texts = |names: &mut dyn Iterator<Item = &image::Reference>| -> Vec<String> {
         names.map(ToString::to_string).collect()
     };
@@ -76,7 +101,7 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
         digest: image.digest.as_str(),
         repo_tags: texts(&mut names.iter()),
         repo_digests: repo_digests(image, &names),
-        parent: "",
+        parent: parent.as_ref().map_or("", |id| id.as_str()),
         comment: &comment,
         created: config.created.as_deref(),
         config: Some((&image.config).into()),
@@ -136,7 +161,7 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
             ("Digest", Value::text(shown.digest)),
             ("RepoTags", Value::texts(&shown.repo_tags)),
             ("RepoDigests", Value::texts(&shown.repo_digests)),
-            ("Parent", Value::text("")),
+            ("Parent", Value::text(shown.parent)),
             ("Comment", Value::text(shown.comment)),
             ("Created", created),
             ("Config", Value::object(fields)),

@@ -9,13 +9,17 @@ mod import;
 pub mod inspect;
 mod list;
 mod load;
+mod mount;
 pub mod prune;
 mod pull;
 pub mod push;
 pub mod remove;
 mod save;
+mod search;
 pub mod steps;
 mod tag;
+mod tree;
+mod unmount;
 mod untag;
 
 pub const COMMANDS: &[Command] = &[
@@ -25,11 +29,15 @@ pub const COMMANDS: &[Command] = &[
     command!(inspect, "image inspect"),
     command!(list, "image ls", "image list", "images"),
     command!(load, "image load", "load"),
+    command!(mount, "image mount"),
     command!(prune, "image prune"),
     command!(pull, "image pull", "pull"),
     command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),
     command!(save, "image save", "save"),
+    command!(search, "image search", "search"),
     command!(tag, "image tag", "tag"),
+    command!(tree, "image tree"),
+    command!(unmount, "image unmount", "image umount"),
     command!(untag, "image untag", "untag"),
 ];

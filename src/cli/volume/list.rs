@@ -65,6 +65,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "quiet and format flags cannot be used together",
         ));
     }
+    container::sweep(engine)?;
     let storage = &engine.storage;
     let filters = VolumeFilters::parse(storage, &args.filter)?;
     let mut volumes = volume::list(storage)?;

@@ -50,6 +50,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.rest.is_empty() {
         return Err(Error::usage("`coracle volume prune` takes no arguments"));
     }
+    container::sweep(engine)?;
     let storage = &engine.storage;
     let filters = VolumeFilters::parse(storage, &args.filter)?;
     let all = args.all || filters.all()?;

@@ -48,6 +48,7 @@ pub const EXAMPLES: &[Example] = &[
 ];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
+    container::sweep(engine)?;
     let storage = &engine.storage;
     if args.all != args.names.is_empty() {
         return Err(Error::usage("choose either one or more volumes or all"));

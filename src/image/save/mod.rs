@@ -24,7 +24,7 @@ mod tape;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -111,7 +111,12 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
         }
         Target::Stdout => {
             let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
-            archive(engine, save, &File::from(stdout), || ()).tried(|| "write to stdout")?;
+            let mut stdout = File::from(stdout);
+            archive(engine, save, &stdout, || ()).tried(|| "write to stdout")?;
+            if stdout.metadata()?.is_file() {
+                // Who writes to it after us goes on behind the archive.
+                stdout.seek(SeekFrom::End(0))?;
+            }
         }
     }
     tell(Step::Manifest);
@@ -186,6 +191,8 @@ struct Blob {
 
 /// Pieces of a tar on their way to who hashes and writes them.
 const PIECE: usize = 256 << 10;
+/// Podman's level (podman-push(1)).
+const LEVEL: u32 = 5;
 /// How many layers are packed at once.
 const WORKERS: usize = 4;
 
@@ -250,7 +257,7 @@ impl Packer<'_> {
             hasher: sha2::Sha256::default(),
             size: 0,
         };
-        let mut gzip = Gzip::new(hashed, flate2::Compression::default())?;
+        let mut gzip = Gzip::new(hashed, flate2::Compression::new(LEVEL))?;
         self.tar(id, &mut gzip)?;
         let done = gzip.finish()?;
         Ok(Blob {
@@ -277,13 +284,14 @@ impl Packer<'_> {
                             return;
                         };
                         let done = work(at, id);
-                        if done.is_err() {
+                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                        // Noted before the others are stopped: their errors follow it.
+                        let failed = done.is_err();
+                        results.push((at, done));
+                        if failed {
                             self.stop.store(true, Ordering::Relaxed);
                             next.store(ids.len(), Ordering::Relaxed);
                         }
-                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        // Of several errors the first: the others are its followers.
-                        results.push((at, done));
                     }
                 });
             }

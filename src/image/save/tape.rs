@@ -2,7 +2,7 @@
 //! at once: where each part stands is known beforehand.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::FileExt;
 
 use super::Packer;
@@ -95,6 +95,7 @@ impl<'a> Tape<'a> {
         let is_ours = file
             .metadata()
             .is_ok_and(|it| it.is_file() && it.len() == 0)
+            && (&mut &*file).stream_position().is_ok_and(|at| at == 0)
             && rustix::fs::fcntl_getfl(file)
                 .is_ok_and(|flags| !flags.contains(rustix::fs::OFlags::APPEND));
         Self {

@@ -127,10 +127,12 @@ impl Storage {
         }
     }
 
-    /// Highest first.
+    /// Highest first. A layer that is there twice (an empty one, mostly) counts where it
+    /// is highest, as below it shows nothing else; an overlay takes no folder twice.
     fn folders(&self, layers: &[DiffId]) -> Vec<PathBuf> {
-        let diff = |id| self.layer(id).join("diff");
-        layers.iter().rev().map(diff).collect()
+        let mut seen = std::collections::HashSet::new();
+        let highest = layers.iter().rev().filter(|id| seen.insert(*id));
+        highest.map(|id| self.layer(id).join("diff")).collect()
     }
 
     /// What is known of `layers`; none of one that is not there.
