@@ -20,6 +20,7 @@ mod images;
 mod layers;
 mod look;
 mod manifest;
+mod manual;
 mod network;
 mod refused;
 mod registry;
