@@ -1,16 +1,16 @@
 //! Taking a container away, with what was made for it alone.
 
-use std::path::Path;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
 use super::{Container, Record, Seat, State, stop};
 use crate::engine::Engine;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::monitor::protocol::Request;
-use crate::storage::{Storage, read_json, remove_retired, remove_tree, try_lock_alone};
+use crate::storage::{Staging, Storage, read_json, remove_retired, remove_tree, try_lock_alone};
 use crate::volume;
 
 /// How `rm` is asked for.
@@ -73,7 +73,7 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         &engine.storage,
         record,
         how.volumes || record.options.remove,
-        &|path| engine.remove_tree(path),
+        &|retired| engine.remove_tree(retired.path()),
     );
     drop(seat);
     removed
@@ -92,21 +92,32 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
     Ok(found)
 }
 
-/// Removes what a container is made of, by a process that may touch files of all
-/// its ids.
-pub(super) fn remove_files(storage: &Storage, record: &Record, volumes: bool) -> Result<()> {
-    remove_files_with(storage, record, volumes, &|path| {
-        remove_retired(path).tried(|| format!("remove {}", path.display()))
-    })
+/// Takes what a container is made of out of sight, by a process that may touch files of
+/// all its ids. What is given back is deleted by [`delete`]; who waits for the end need
+/// not wait for that.
+pub(super) fn retire(storage: &Storage, record: &Record, volumes: bool) -> Result<Vec<Staging>> {
+    let retired = RefCell::new(Vec::new());
+    remove_files_with(storage, record, volumes, &|it| {
+        retired.borrow_mut().push(it);
+        Ok(())
+    })?;
+    Ok(retired.into_inner())
 }
 
-/// As [`remove_files`], deleting by `delete`. What names the rest goes last, so
-/// that a removal cut short can be done again.
+/// Deletes what was retired; what it may not delete the next sweep meets.
+pub(super) fn delete(retired: Vec<Staging>) {
+    for it in retired {
+        let _ = remove_retired(it.path());
+    }
+}
+
+/// Removes what a container is made of, deleting by `delete`. What names the rest goes
+/// last, so that a removal cut short can be done again.
 pub(super) fn remove_files_with(
     storage: &Storage,
     record: &Record,
     volumes: bool,
-    delete: &dyn Fn(&Path) -> Result<()>,
+    delete: &dyn Fn(Staging) -> Result<()>,
 ) -> Result<()> {
     let mut first_error = None;
     for name in record.volumes() {
@@ -137,7 +148,7 @@ pub(super) fn remove_files_with(
         let _ = std::fs::remove_file(path);
     }
     if let Some(retired) = retired
-        && let Err(error) = delete(retired.path())
+        && let Err(error) = delete(retired)
     {
         first_error.get_or_insert(error);
     }
@@ -149,7 +160,7 @@ pub(super) fn remove_files_with(
 pub(super) fn remove_lost(
     storage: &Storage,
     id: &ContainerId,
-    delete: &dyn Fn(&Path) -> Result<()>,
+    delete: &dyn Fn(Staging) -> Result<()>,
 ) -> Result<()> {
     let dir = storage.container(id);
     if !dir.exists() {
@@ -162,7 +173,7 @@ pub(super) fn remove_lost(
         }
     }
     match storage.retire(&dir)? {
-        Some(retired) => delete(retired.path()),
+        Some(retired) => delete(retired),
         None => Ok(()),
     }
 }
@@ -185,7 +196,7 @@ fn anonymous_volumes<'a>(storage: &Storage, record: &'a Record) -> Vec<&'a Name>
 fn remove_unused(
     storage: &Storage,
     name: &Name,
-    delete: &dyn Fn(&Path) -> Result<()>,
+    delete: &dyn Fn(Staging) -> Result<()>,
 ) -> Result<()> {
     let dir = storage.volume(name);
     if !dir.exists() {
@@ -205,7 +216,7 @@ fn remove_unused(
         return Ok(());
     }
     match storage.retire(&dir)? {
-        Some(retired) => delete(retired.path()),
+        Some(retired) => delete(retired),
         None => Ok(()),
     }
 }

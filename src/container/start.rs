@@ -33,7 +33,7 @@ use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::layer::Layer;
-use crate::storage::{Storage, remove_tree, write_json};
+use crate::storage::{Staging, Storage, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
@@ -286,7 +286,7 @@ impl<'a> Monitor<'a> {
             .enter_namespaces(joined)
             .and_then(|()| self.keep(settled?));
         if let (Err(_), true) = (&entered, fresh) {
-            let _ = remove::remove_files(self.storage(), self.record, true);
+            let _ = remove::retire(self.storage(), self.record, true).map(remove::delete);
         }
         entered.map(|()| seat)
     }
@@ -381,11 +381,12 @@ impl<'a> Monitor<'a> {
                 }
             }
         };
-        self.finish(&life);
+        let retired = self.finish(&life);
         seat.leave_at_exit();
-        // Clients wait for our end of their sockets to close: last of all, so that
-        // who looks after them sees a container that has ended.
+        // Clients wait for our end of their sockets to close, so that who looks after
+        // them sees a container that has ended. None waits for the disk.
         drop(self.clients);
+        remove::delete(retired);
     }
 
     /// Says what `ps` shows until the next start.
@@ -723,13 +724,14 @@ impl<'a> Monitor<'a> {
             let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         if fresh && self.record.options.remove {
-            let _ = remove::remove_files(self.storage(), self.record, true);
+            let _ = remove::retire(self.storage(), self.record, true).map(remove::delete);
         }
         self.tell(&Event::Failed(error.clone()));
     }
 
-    /// The exit is recorded, then clients hear of it, then what goes is removed.
-    fn finish(&self, life: &Life) {
+    /// The exit is recorded, then clients hear of it, then what goes is taken out of
+    /// sight and given back.
+    fn finish(&self, life: &Life) -> Vec<Staging> {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let removes = options.remove || ended.remove.is_some();
@@ -740,15 +742,20 @@ impl<'a> Monitor<'a> {
         for client in &self.clients {
             client.say(&Event::Exited { code });
         }
+        let mut retired = Vec::new();
         if removes {
             let volumes = options.remove || ended.remove == Some(true);
-            if let Err(error) = remove::remove_files(self.storage(), self.record, volumes) {
-                for client in &self.clients {
-                    client.say(&Event::Failed(error.clone()));
+            match remove::retire(self.storage(), self.record, volumes) {
+                Ok(all) => retired = all,
+                Err(error) => {
+                    for client in &self.clients {
+                        client.say(&Event::Failed(error.clone()));
+                    }
                 }
             }
         }
         let _ = remove_tree(&self.runtime);
+        retired
     }
 }
 

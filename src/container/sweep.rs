@@ -50,7 +50,9 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
                 let _ = std::fs::remove_file(&link);
             }
         }
-        return remove::remove_lost(&engine.storage, id, &|path| engine.remove_tree(path));
+        return remove::remove_lost(&engine.storage, id, &|retired| {
+            engine.remove_tree(retired.path())
+        });
     };
     let started: Option<Started> = read_unsynced(&dir.join("started.json"))?;
     let exit: Option<Exit> = read_unsynced(&dir.join("exit.json"))?;
@@ -63,8 +65,8 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     stop::kill_leftovers(&status);
     cgroup::end_left(engine, &dir);
     if record.options.remove {
-        return remove::remove_files_with(&engine.storage, &record, true, &|path| {
-            engine.remove_tree(path)
+        return remove::remove_files_with(&engine.storage, &record, true, &|retired| {
+            engine.remove_tree(retired.path())
         });
     }
     if let (Some(started), None) = (&status.started, &status.exit) {
