@@ -19,13 +19,13 @@ pub mod doctor;
 pub mod output;
 
 /// A container: its record, its states (derived, never stored), and each change to
-/// it: create, start, attach, exec, stop, remove, and the sweep that mends what a
-/// killed process or a reboot left. `spec` says what the OCI config is, `rootfs`
+/// it: create, start, attach, exec, copy, commit, stop, remove, and the sweep that mends
+/// what a killed process or a reboot left. `spec` says what the OCI config is, `rootfs`
 /// what is mounted.
 pub mod container;
 
-/// An image: references, archives in, names, removal, history. An image is one
-/// small file that has all that `run` needs of it. `accounts` says who a user is.
+/// An image: references, archives in and out, names, manifest lists, removal, history.
+/// An image is one small file that has all that `run` needs of it. `accounts` says who a user is.
 pub mod image;
 
 /// Named folders that outlive containers: made once, held while in use, filled

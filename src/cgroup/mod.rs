@@ -314,11 +314,11 @@ impl Cgroup {
     }
 }
 
-/// What a process moves itself into a cgroup by, when it writes `0` to it.
-pub fn entrance(folder: &OwnedFd) -> Result<OwnedFd> {
+/// Moves this process into the cgroup whose folder that is.
+pub fn enter(folder: &OwnedFd) -> std::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    openat(folder, "cgroup.procs", flags, FileMode::empty())
-        .tried(|| "enter the container's cgroup")
+    let procs = openat(folder, "cgroup.procs", flags, FileMode::empty())?;
+    Ok(rustix::io::write(procs, b"0").map(drop)?)
 }
 
 /// The value of a line `key value`.

@@ -20,7 +20,7 @@ use crate::network::NetworkMode;
 use crate::runtime::capability::{CapSet, Capabilities};
 use crate::runtime::seccomp::{self, Filter};
 use crate::runtime::{self, ExecPlan};
-use crate::sys::process;
+use crate::sys::{Process, process};
 use crate::userns::{self, IdMap};
 
 /// What `exec` is asked for.
@@ -138,12 +138,13 @@ fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime
         .and_then(|accounts| accounts.resolve(who, record.options.named_groups()))
         .map_err(|error| error.kind_is(Kind::Other))?;
     drop(root);
-    // The container's root may own it, which we have become a part of only now.
-    let (entrance, attacher) = match way {
+    let (cgroup, attacher) = match way {
         Way::None => (None, None),
-        Way::Own(folder) => (Some(crate::cgroup::entrance(&folder)?), None),
+        Way::Own(folder) => (Some(folder), None),
         Way::Systemd(attacher) => (None, Some(attacher)),
     };
+    let has_cgroup_namespace = !matches!(record.options.cgroupns, NamespaceMode::Host);
+    let cgroup_namespace = has_cgroup_namespace.then_some(init);
     super::map::check_user(&map, &user, || why_single)
         .map_err(|error| error.kind_is(Kind::Other))?;
     let joined = runtime::exec(
@@ -156,13 +157,13 @@ fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime
             user,
             filter,
             [theirs.stdin, theirs.stdout, theirs.stderr],
-            entrance,
+            (cgroup, cgroup_namespace),
         )?,
     )?;
     Ok((joined, ours))
 }
 
-/// The namespaces the container does not share with the host.
+/// The namespaces the container does not share with the host, but for that of cgroups.
 fn namespaces(options: &Options) -> i32 {
     let mut flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
     let mut add = |mode: &NamespaceMode, flag| {
@@ -173,7 +174,6 @@ fn namespaces(options: &Options) -> i32 {
     add(&options.pid, libc::CLONE_NEWPID);
     add(&options.uts, libc::CLONE_NEWUTS);
     add(&options.ipc, libc::CLONE_NEWIPC);
-    add(&options.cgroupns, libc::CLONE_NEWCGROUP);
     if options.network != NetworkMode::Host {
         flags |= libc::CLONE_NEWNET;
     }
@@ -188,7 +188,7 @@ fn plan(
     user: User,
     filter: Option<Filter>,
     stdio: [Option<OwnedFd>; 3],
-    cgroup: Option<OwnedFd>,
+    (cgroup, cgroup_namespace): (Option<OwnedFd>, Option<Process>),
 ) -> Result<ExecPlan> {
     let options = &record.options;
     Ok(ExecPlan {
@@ -215,6 +215,7 @@ fn plan(
         stdio,
         preserved: exec.preserved.clone(),
         cgroup,
+        cgroup_namespace,
     })
 }
 

@@ -36,8 +36,11 @@ pub struct ExecPlan {
     pub stdio: [Option<OwnedFd>; 3],
     /// Numbers of open descriptors that it is handed.
     pub preserved: Vec<i32>,
-    /// `cgroup.procs` of the container's cgroup, if it moves there by itself.
+    /// The folder of the container's cgroup, if the process goes there by itself.
     pub cgroup: Option<OwnedFd>,
+    /// Whose cgroup namespace it joins. Not before it is in its cgroup: from within a
+    /// namespace the kernel moves nobody into it or out of it (cgroups(7), nsdelegate).
+    pub cgroup_namespace: Option<Process>,
 }
 
 /// A process in the container, a child of ours.
@@ -49,9 +52,20 @@ pub struct Joined {
 
 /// Starts it, and waits until it has become the command or has said why it cannot.
 /// `attacher` moves it into the container's cgroup if it may not do so itself.
-pub fn exec(proof: SoleThread, attacher: Option<Attacher>, plan: ExecPlan) -> Result<Joined> {
+pub fn exec(proof: SoleThread, attacher: Option<Attacher>, mut plan: ExecPlan) -> Result<Joined> {
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
-    match process::fork(proof)? {
+    let forked = match &plan.cgroup {
+        None => process::fork(proof)?,
+        Some(folder) => match process::fork_into(proof, folder.as_fd()) {
+            Ok(forked) => {
+                plan.cgroup = None;
+                forked
+            }
+            // It moves by itself, or says why it may not.
+            Err(_) => process::fork(proof)?,
+        },
+    };
+    match forked {
         Fork::Child => {
             drop(ours);
             if attacher.is_some() {
@@ -61,7 +75,7 @@ pub fn exec(proof: SoleThread, attacher: Option<Attacher>, plan: ExecPlan) -> Re
                     _ => process::exit_now(FAILED),
                 }
             }
-            let failed = become_command(plan, &theirs);
+            let failed = become_command(proof, plan, &theirs);
             let _ = report::say(theirs.as_fd(), &Report::Failed(failed.clone()), &[]);
             process::exit_now(failed.exit_code.into())
         }
@@ -100,7 +114,7 @@ const MOVED: &[u8] = b"moved";
 const FAILED: i32 = 125;
 
 /// The child's way into the command; comes back with what went wrong.
-fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
+fn become_command(proof: SoleThread, plan: ExecPlan, report: &OwnedFd) -> Failed {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failed {
         message: format!("{what}: {error}"),
         exit_code: 125,
@@ -108,10 +122,15 @@ fn become_command(plan: ExecPlan, report: &OwnedFd) -> Failed {
     };
     let _ = rustix::process::setsid();
     signal::reset();
-    if let Some(procs) = &plan.cgroup
-        && let Err(error) = rustix::io::write(procs, b"0")
+    if let Some(folder) = &plan.cgroup
+        && let Err(error) = crate::cgroup::enter(folder)
     {
-        return failed("enter the container's cgroup", &std::io::Error::from(error));
+        return failed("enter the container's cgroup", &error);
+    }
+    if let Some(init) = &plan.cgroup_namespace
+        && let Err(error) = process::join_namespaces(proof, init, libc::CLONE_NEWCGROUP)
+    {
+        return failed("join the container's cgroup namespace", &error);
     }
     if let Err(error) = place_streams(&plan, report) {
         return failed("set up the streams", &error);

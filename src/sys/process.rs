@@ -89,6 +89,25 @@ pub fn fork(_proof: SoleThread) -> Result<Fork> {
     }
 }
 
+/// As in linux/sched.h; libc's is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Forks a child that begins in the cgroup `folder` (clone3(2), CLONE_INTO_CGROUP, Linux
+/// 5.7): a process that is moved later waits for all processors to pass a quiet state.
+pub fn fork_into(_proof: SoleThread, folder: BorrowedFd<'_>) -> Result<Fork> {
+    // SAFETY: plain numbers, all of which may be zero.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = folder.as_raw_fd() as u64;
+    // SAFETY: as for `fork`; `args` outlives the call, and with no stack it is a fork.
+    match unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<libc::clone_args>()) } {
+        -1 => Err(io::Error::last_os_error()).tried(|| "clone3"),
+        0 => Ok(Fork::Child),
+        pid => Process::of_child(pid as i32).map(Fork::Parent),
+    }
+}
+
 /// Forks a child whose parent is *our* parent, so that the parent may wait for
 /// it (clone(2), CLONE_PARENT). Gives 0 in the child, the child's pid here.
 pub fn fork_sibling(_proof: SoleThread) -> Result<i32> {
