@@ -227,6 +227,7 @@ fn a_store_of_other_ids_is_in_nobodys_way() {
     );
     assert_eq!(done.ok().stdout(), "");
     assert_eq!(world.coracle("rm -a").stdout(), "");
+    world.wait_for_processes();
     let staging = world.data().join("staging");
     assert_eq!(std::fs::read_dir(staging).unwrap().count(), 0);
 }

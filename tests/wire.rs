@@ -666,6 +666,8 @@ fn who_waits_for_a_layer_takes_over_when_its_fetcher_dies() {
     world
         .coracle(&format!("run --rm --network=none {} true", fake.name()))
         .ok();
+    // What a container leaves is deleted when nobody waits any more.
+    world.wait_for_processes();
     assert_eq!(folders(&world, "staging"), 0);
 }
 
