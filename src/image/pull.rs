@@ -19,6 +19,7 @@ use super::manifest::{Descriptor, Index, Manifest, is_index, media_type, read_co
 use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::{Event, Type};
 use crate::id::{Digest, ImageId};
 use crate::registry::{self, Access, Client, Endpoint};
 use crate::storage::Locked;
@@ -47,6 +48,20 @@ pub struct Pull<'a> {
 /// The image that is asked for: from the store or from a registry, as the policy
 /// says.
 pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
+    let pulled = ensure(engine, pull, tell);
+    match &pulled {
+        // As with Podman, also one that was here.
+        Ok(image) => super::note(&engine.storage, "pull", &image.id, pull.text),
+        Err(error) => {
+            let mut event = Event::new(Type::Image, "pull-error").name(pull.text);
+            event.error = error.to_string();
+            engine.storage.events().write(&event);
+        }
+    }
+    pulled
+}
+
+fn ensure(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
     let text = pull.text.strip_prefix("docker://").unwrap_or(pull.text);
     let local = match find::find(&engine.storage, text) {
         Ok(image) => Some(image),

@@ -37,6 +37,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
+    let typed = to.unwrap_or(name);
     let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
         None | Some("") => None,
@@ -64,7 +65,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 compression,
                 force_compression,
             };
-            image::push(engine, &push, &mut |step| steps.tell(step))?
+            let digest = image::push(engine, &push, &mut |step| steps.tell(step))?;
+            image::note(&engine.storage, "push", &image.id, typed);
+            digest
         }
         Err(error) => match lists::find_list(&engine.storage, name) {
             // Of a list with no image for this machine all is meant, as with Podman.
