@@ -126,6 +126,7 @@ macro_rules! sessions {
 sessions! {
     arguments
     creating
+    events
     executing
     formats
     images
