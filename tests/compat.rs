@@ -132,6 +132,6 @@ sessions! {
     images
     lifecycle
     listing
-    transports
+    naming
     volumes
 }

@@ -52,7 +52,7 @@ pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::apply as instruct;
 pub use load::{Input, Loaded, check_path, load, load_from};
-pub use name::{tag, untag, untag_one};
+pub use name::{history, tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
