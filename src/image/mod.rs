@@ -33,6 +33,7 @@ mod instruction;
 pub mod lists;
 mod load;
 pub mod manifest;
+pub mod merged;
 mod name;
 mod platform;
 mod pull;
