@@ -455,6 +455,46 @@ pub fn of_operand(command: &str, word: &str) -> Option<Kind> {
     })
 }
 
+/// The word of `kind` that may have been meant by `typed`, which is none of them.
+pub fn near(command: &str, kind: Kind, typed: &str) -> Option<String> {
+    let own = |words: &[Word]| words.iter().map(|(word, _)| (*word).to_owned()).collect();
+    let words: Vec<String> = match kind {
+        Kind::Words(words) | Kind::Several(words) | Kind::Namespace(words) => own(words),
+        Kind::NetworkMode => own(super::offer::NETWORKS),
+        Kind::Shell => own(&[("bash", ""), ("fish", ""), ("powershell", ""), ("zsh", "")]),
+        Kind::Capability => crate::runtime::capability::CapSet::known().names(),
+        Kind::Signal => crate::sys::signal::names()
+            .map(|(name, _)| name.into())
+            .collect(),
+        Kind::Filter => own(super::filters::keys(command)),
+        _ => return None,
+    };
+    let typed = match kind {
+        Kind::Filter => typed.split('=').next()?.to_owned(),
+        Kind::Capability | Kind::Signal => typed.to_uppercase(),
+        _ => typed.to_owned(),
+    };
+    let typed = match kind {
+        Kind::Capability => typed.trim_start_matches("CAP_"),
+        Kind::Signal => typed.trim_start_matches("SIG"),
+        _ => &typed,
+    };
+    let names = words
+        .iter()
+        .map(|word| word.trim_end_matches([':', '=']).trim_start_matches("CAP_"))
+        // Numbers are examples.
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let names: Vec<&str> = names.collect();
+    if names.contains(&typed) {
+        return None;
+    }
+    let near = crate::id::near(typed, names)?;
+    Some(match kind {
+        Kind::Filter => format!("{near}="),
+        _ => near.to_owned(),
+    })
+}
+
 /// Which containers `command` can use.
 fn which(command: &str) -> Which {
     match command {

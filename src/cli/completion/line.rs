@@ -28,8 +28,8 @@ pub struct Line {
 #[derive(Default)]
 struct Parts {
     operands: Vec<String>,
-    /// The options that are given, by their ids.
-    options: Vec<String>,
+    /// The options that are given, by their ids, and their values.
+    options: Vec<(String, String)>,
     /// The id of an option whose value the next word is.
     pending: Option<String>,
     /// What follows is operands, whatever it looks like.
@@ -147,7 +147,7 @@ impl Line {
         };
         let is_given = |option: &help::Shown| {
             long(&self.definition, &option.long)
-                .is_some_and(|arg| self.before.options.contains(&arg.get_id().to_string()))
+                .is_some_and(|arg| self.before.options.iter().any(|(id, _)| arg.get_id() == id))
         };
         let words = help::options(&self.definition)
             .into_iter()
@@ -180,6 +180,37 @@ impl Line {
         offers.words.retain(|(word, _)| !is_twice(word));
         offers
     }
+}
+
+/// What may have been meant by a command line that was refused: `--restart always`, for
+/// the first of its values that is near to one of the few that may stand there.
+pub fn meant(command: &'static Command, words: &[String]) -> Option<String> {
+    let name = man::main_name(command);
+    let definition = parse::definition(command, name);
+    let parts = Parts::of(&definition, words);
+    for (id, value) in &parts.options {
+        let mut all = definition.get_arguments();
+        let Some(long) = all.find(|arg| arg.get_id() == id).and_then(Arg::get_long) else {
+            continue;
+        };
+        let Some(kind) = kind::of_option(name, long) else {
+            continue;
+        };
+        let (before, word) = match kind {
+            Kind::Several(_) | Kind::Capability => ("", value.rsplit(',').next()?),
+            Kind::Words(_) => ("", value.split([':', '=']).next()?),
+            _ => ("", value.as_str()),
+        };
+        if let Some(near) = kind::near(name, kind, word) {
+            return Some(format!("--{long} {before}{near}"));
+        }
+    }
+    let kinds = operand_words(&definition);
+    let mut operands = parts.operands.iter().zip(&kinds);
+    operands.find_map(|(operand, word)| {
+        let kind = kind::of_operand(name, word).filter(|kind| *kind == Kind::Shell)?;
+        kind::near(name, kind, operand)
+    })
 }
 
 /// The words of a command's operands, in order: `CONTAINER`, `COMMAND`, `ARG`. The
@@ -242,15 +273,17 @@ impl Parts {
                     let Some(arg) = long(definition, name) else {
                         continue;
                     };
-                    parts.options.push(arg.get_id().to_string());
+                    let given = value.unwrap_or_default().to_owned();
+                    parts.options.push((arg.get_id().to_string(), given));
                     (value.is_none() && wants_value(arg)).then_some(arg)
                 }
                 None => parts.cluster(definition, &word[1..]),
             };
-            if let Some(arg) = waits
-                && words.next().is_none()
-            {
-                parts.pending = Some(arg.get_id().to_string());
+            if let Some(arg) = waits {
+                match (words.next(), parts.options.last_mut()) {
+                    (Some(value), Some((_, given))) => given.clone_from(value),
+                    _ => parts.pending = Some(arg.get_id().to_string()),
+                }
             }
         }
         parts
@@ -261,9 +294,13 @@ impl Parts {
         for (at, letter) in letters.char_indices() {
             let mut all = definition.get_arguments();
             let arg = all.find(|arg| arg.get_short() == Some(letter))?;
-            self.options.push(arg.get_id().to_string());
+            let rest = &letters[at + letter.len_utf8()..];
+            self.options.push((arg.get_id().to_string(), String::new()));
             if wants_value(arg) {
-                return (at + letter.len_utf8() == letters.len()).then_some(arg);
+                if let Some((_, given)) = self.options.last_mut() {
+                    rest.clone_into(given);
+                }
+                return rest.is_empty().then_some(arg);
             }
         }
         None

@@ -156,6 +156,20 @@ fn offers(before: &[String], typed: &str, after: Vec<String>) -> Offers {
     Line::new(command, &rest[used..], typed, after, overrides).offers()
 }
 
+/// What may have been meant in a command line that was refused, if one of its words is
+/// near to one that may stand there.
+pub fn meant(argv: &[OsString]) -> Option<String> {
+    let words: Vec<String> = argv
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into())
+        .collect();
+    let rest = after_globals(&words, &mut Overrides::default()).ok()?;
+    let names: Vec<&str> = rest.iter().take(2).map(String::as_str).collect();
+    let (command, used) = parse::find(&names)?;
+    line::meant(command, &rest[used..])
+}
+
 /// The words from the command on; or the global option whose value is being typed.
 fn after_globals<'a>(
     mut words: &'a [String],

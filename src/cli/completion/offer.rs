@@ -349,7 +349,7 @@ fn time_zones(typed: &str) -> Offers {
     offers
 }
 
-const NETWORKS: &[Word] = &[
+pub const NETWORKS: &[Word] = &[
     ("pasta", "The caller's network, by pasta (the default)"),
     ("host", "That of this machine"),
     ("none", "None but its own loopback"),
