@@ -475,8 +475,7 @@ impl<'a> Monitor<'a> {
         if !options.remove {
             exit::reserve(&self.dir)?;
         }
-        let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
-        let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
+        let group = self.cgroup.make(&self.dir)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
         let mut prepared = rootfs::prepare(
@@ -488,7 +487,6 @@ impl<'a> Monitor<'a> {
                 runtime: &self.runtime,
                 joins: self.joins,
                 netns,
-                group: group.as_ref().map(|group| &group.cgroup),
                 shared: self.shared,
             },
         )?;
@@ -518,16 +516,18 @@ impl<'a> Monitor<'a> {
             stdio,
             is_callers_stdio,
             preserved,
+            cgroup: group.as_ref().map(|group| &group.cgroup),
         };
-        // What is made for the container is its root's, whoever of it is the caller.
-        let created = process::with_file_ids(0, 0, || runtime::create(self.engine.thread, plan))?;
+        let created = runtime::create(self.engine.thread, plan)?;
         // Their files are mounted: they may be exchanged from now on.
         drop(std::mem::take(&mut prepared.volumes));
         drop(held);
         // From here on an error must end the init.
+        let root_is_other = self.map.uid_outside(0) != Some(self.engine.settings.uid);
         let connected = self.connect(network.as_mut(), &prepared).and_then(|()| {
             let init = created.init.pid();
-            group.as_ref().map_or(Ok(()), |group| group.check(init))
+            let ready = |group: &cgroup::Group| group.ready(self.record, init, root_is_other);
+            group.as_ref().map_or(Ok(()), ready)
         });
         if let Err(error) = connected {
             created.abandon();

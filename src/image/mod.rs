@@ -43,6 +43,7 @@ mod reference;
 mod remove;
 mod save;
 mod shift;
+mod transport;
 
 pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 pub use archive::Source;
@@ -51,7 +52,7 @@ pub use config::{Healthcheck, ImageConfig};
 pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::apply as instruct;
-pub use load::{Input, Loaded, check_path, load};
+pub use load::{Input, Loaded, check_path, load, load_from};
 pub use name::{tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
@@ -61,6 +62,7 @@ pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
 pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
 pub use shift::{Progress, ensure as ensure_shifted};
+pub use transport::Place;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

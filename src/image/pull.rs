@@ -15,7 +15,9 @@ use std::sync::atomic::AtomicU64;
 use serde::{Deserialize, Serialize};
 
 use super::add::{GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
+use super::load::load_from;
 use super::manifest::{Descriptor, Index, Manifest, is_index, media_type, read_config};
+use super::transport::Place;
 use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -45,8 +47,16 @@ pub struct Pull<'a> {
 }
 
 /// The image that is asked for: from the store or from a registry, as the policy
-/// says.
+/// says; from a file or folder in any case.
 pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
+    if let Some(place) = Place::parse(pull.text, "pulling from")? {
+        let loaded = load_from(engine, &place, tell)?.into_iter().next();
+        let loaded = loaded.ok_or_else(|| Error::other(format!("{place} holds no image")))?;
+        return Ok(Image {
+            name: loaded.names.into_iter().next(),
+            ..loaded.image
+        });
+    }
     let text = pull.text.strip_prefix("docker://").unwrap_or(pull.text);
     let local = match find::find(&engine.storage, text) {
         Ok(image) => Some(image),
