@@ -18,6 +18,7 @@ mod files;
 mod generated;
 mod give;
 mod images;
+mod install;
 mod layers;
 mod look;
 mod manifest;
