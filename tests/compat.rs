@@ -129,6 +129,7 @@ sessions! {
     events
     executing
     formats
+    health
     images
     lifecycle
     listing
