@@ -131,6 +131,7 @@ sessions! {
     events
     executing
     formats
+    health
     images
     lifecycle
     listing

@@ -17,6 +17,7 @@ mod explain;
 mod files;
 mod generated;
 mod give;
+mod health;
 mod images;
 mod install;
 mod layers;

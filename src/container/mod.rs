@@ -31,6 +31,7 @@ mod exit;
 pub mod explain;
 pub mod export;
 mod files;
+pub mod health;
 mod host;
 pub mod image_mount;
 mod layers;
