@@ -32,6 +32,7 @@ mod shifted;
 mod single;
 mod states;
 mod streams;
+mod terminal;
 mod unshare;
 mod usage;
 mod userns;

@@ -82,8 +82,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             .unwrap_or_else(|| "imported from tarball".to_owned()),
         platform,
     };
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "importing");
     container::sweep(engine)?;
-    let mut steps = Steps::new(output, args.quiet);
     let image = image::import(engine, import, &mut |step| steps.tell(step))?;
     output.line(format_args!("sha256:{}", image.id));
     Ok(0)

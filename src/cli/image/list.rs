@@ -123,6 +123,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     } else {
         HashMap::new()
     };
+    output.keep_whole(args.no_trunc);
     let mut rows = rows(engine, &filters, &counts, args.no_trunc, listing.is_json())?;
     sort(&mut rows, args.sort);
     if args.quiet && args.format.is_none() {
