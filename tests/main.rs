@@ -23,6 +23,7 @@ mod look;
 mod manifest;
 mod manual;
 mod network;
+mod newcomer;
 mod refused;
 mod registry;
 mod run;
