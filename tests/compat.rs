@@ -133,5 +133,6 @@ sessions! {
     images
     lifecycle
     listing
+    stats
     volumes
 }

@@ -32,6 +32,7 @@ mod search;
 mod shifted;
 mod single;
 mod states;
+mod stats;
 mod streams;
 mod unshare;
 mod usage;

@@ -52,6 +52,7 @@ pub mod spec;
 mod stage;
 pub mod start;
 mod state;
+pub mod stats;
 pub mod stop;
 mod sweep;
 pub mod top;

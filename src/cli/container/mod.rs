@@ -28,6 +28,7 @@ mod rm;
 mod run;
 mod session;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod unpause;
@@ -60,6 +61,7 @@ pub const COMMANDS: &[Command] = &[
     command!(rm, "container rm", "rm"),
     command!(run, "container run", "run"),
     command!(start, "container start", "start"),
+    command!(stats, "container stats", "stats"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
     command!(unpause, "container unpause", "unpause"),
