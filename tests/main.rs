@@ -19,6 +19,7 @@ mod generated;
 mod give;
 mod health;
 mod images;
+mod install;
 mod layers;
 mod look;
 mod manifest;

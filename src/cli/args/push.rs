@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::registry;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Digest;
-use crate::image::{self, Compression, Reference};
+use crate::image::{self, Compression, Place, Reference};
 use crate::sys::file::{Durable, write_whole};
 
 #[derive(clap::Args)]
@@ -70,7 +70,7 @@ pub fn operands(names: &[String]) -> Result<(&str, Option<&str>)> {
     }
 }
 
-/// Where to an image is sent: as it is `given`, or under its own name.
+/// The registry that an image is sent to: as it is `given`, or under its own name.
 pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
     let text = match given {
         Some(text) => text,
@@ -81,16 +81,11 @@ pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Referenc
         }
     };
     let name = text.strip_prefix("docker://").unwrap_or(text);
-    for transport in [
-        "dir:",
-        "oci:",
-        "oci-archive:",
-        "docker-archive:",
-        "docker-daemon:",
-    ] {
-        if name.starts_with(transport) {
-            return Err(Error::unsupported(format_args!("pushing to {transport}")));
-        }
+    if let Some(place) = Place::parse(name, "pushing to")? {
+        let transport = place.transport();
+        return Err(Error::unsupported(format_args!(
+            "pushing a list to {transport}:"
+        )));
     }
     match Reference::normalized(name) {
         Ok(reference) => Ok(reference.or_latest()),

@@ -122,7 +122,8 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
         manifest_type: &image.manifest_type,
         user: &image.config.user,
         history: config.history,
-        names_history: Some(texts(&mut names.iter().rev())).filter(|names| !names.is_empty()),
+        names_history: Some(image::history(storage, &image.id, &names))
+            .filter(|names| !names.is_empty()),
         health_check: image.config.healthcheck.as_ref().filter(|_| docker),
     };
     let created = match image.created {

@@ -4,15 +4,21 @@ use crate::cli::args::push;
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::id::Digest;
 use crate::image::lists::{self, ListFormat};
-use crate::image::{self, Format, PushList};
+use crate::image::manifest::OCI_MANIFEST;
+use crate::image::{self, Compression, Format, Image, Layout, Place, PushList, Reference};
+use crate::image::{Save, SaveTarget, Saved};
 use crate::output::Output;
 
-/// Push an image to a registry
+/// Push an image to a registry, a file or a folder
 ///
 /// Sends an image under its own name or to DESTINATION. What the registry has
 /// already, in this repository or in another one of the image's names, is not sent
 /// again; an image that has not changed since it was pulled keeps its digest.
+///
+/// DESTINATION may also be dir:PATH, oci:PATH[:REFERENCE], oci-archive:PATH[:REFERENCE]
+/// or docker-archive:PATH[:NAME] (containers-transports(5)): the image keeps its id there.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -30,10 +36,16 @@ pub struct Args {
     names: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] = &[Example {
-    line: "coracle push app registry.example.com/team/app:1.2",
-    does: "Push an image under another name.",
-}];
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle push app registry.example.com/team/app:1.2",
+        does: "Push an image under another name.",
+    },
+    Example {
+        line: "coracle push app oci:layout:1.2",
+        does: "Write an image to a folder of OCI's layout.",
+    },
+];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
@@ -56,16 +68,21 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut steps = Steps::new(output, args.push.quiet);
     let digest = match image::find(&engine.storage, name) {
         Ok(image) => {
-            let to = push::destination(to, &image)?;
-            let push = image::Push {
-                image: &image,
-                to: &to,
-                options: &options,
-                format,
-                compression,
-                force_compression,
+            let place = to.map(|to| Place::parse(to, "pushing to")).transpose()?;
+            let digest = match place.flatten() {
+                Some(place) => write(engine, &image, &place, (format, compression), &mut steps)?,
+                None => {
+                    let push = image::Push {
+                        image: &image,
+                        to: &push::destination(to, &image)?,
+                        options: &options,
+                        format,
+                        compression,
+                        force_compression,
+                    };
+                    image::push(engine, &push, &mut |step| steps.tell(step))?
+                }
             };
-            let digest = image::push(engine, &push, &mut |step| steps.tell(step))?;
             image::note(&engine.storage, "push", &image.id, typed);
             digest
         }
@@ -92,4 +109,54 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     args.push.note(&digest)?;
     Ok(0)
+}
+
+/// Writes an image to a file or folder.
+fn write(
+    engine: &Engine,
+    image: &Image,
+    place: &Place,
+    (format, compression): (Option<Format>, Option<Compression>),
+    steps: &mut Steps,
+) -> Result<Digest> {
+    if matches!(compression, Some(Compression::Zstd(_))) {
+        return Err(Error::unsupported(format_args!(
+            "--compression-format zstd with {}:",
+            place.transport()
+        )));
+    }
+    let is_there = std::fs::metadata(&place.path).is_ok_and(|it| it.is_file() && it.len() > 0);
+    if is_there && place.layout == Layout::DockerArchive {
+        return Err(Error::other(format!(
+            "initializing destination {place}: docker-archive doesn't support modifying existing images"
+        )));
+    }
+    let own = image.name.clone().filter(|name| name.tag().is_some());
+    let given = match place.layout {
+        Layout::DockerArchive => place.reference.as_deref(),
+        _ => None,
+    };
+    let given = given.map(Reference::normalized).transpose()?;
+    let own_format = match image.manifest_type == OCI_MANIFEST {
+        true => Format::Oci,
+        false => Format::Docker,
+    };
+    let saved = Saved {
+        names: given.into_iter().chain(own).collect(),
+        ref_name: place.reference.clone(),
+        image: image.clone(),
+    };
+    let save = Save {
+        images: &[saved],
+        layout: place.layout,
+        compress: matches!(place.layout, Layout::OciFolder | Layout::OciArchive),
+        format: format.unwrap_or(own_format),
+        target: SaveTarget::Path(&place.path),
+    };
+    steps.tell(image::Step::Begun);
+    let digests = image::save(engine, &save, &mut |step| steps.tell(step))?;
+    digests
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::other("no manifest was written"))
 }
