@@ -137,5 +137,6 @@ sessions! {
     listing
     naming
     stats
+    update
     volumes
 }

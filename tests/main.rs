@@ -36,6 +36,7 @@ mod states;
 mod stats;
 mod streams;
 mod unshare;
+mod update;
 mod usage;
 mod userns;
 mod volumes;

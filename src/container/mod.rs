@@ -56,6 +56,7 @@ pub mod stats;
 pub mod stop;
 mod sweep;
 pub mod top;
+pub mod update;
 mod view;
 pub mod volumes;
 

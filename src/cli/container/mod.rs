@@ -32,6 +32,7 @@ mod stats;
 mod stop;
 mod top;
 mod unpause;
+mod update;
 mod wait;
 
 pub const COMMANDS: &[Command] = &[
@@ -65,5 +66,6 @@ pub const COMMANDS: &[Command] = &[
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
     command!(unpause, "container unpause", "unpause"),
+    update::COMMAND,
     command!(wait, "container wait", "wait"),
 ];
