@@ -131,5 +131,6 @@ sessions! {
     images
     lifecycle
     listing
+    secrets
     volumes
 }

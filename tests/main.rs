@@ -27,6 +27,7 @@ mod registry;
 mod run;
 mod save;
 mod search;
+mod secrets;
 mod shifted;
 mod single;
 mod states;

@@ -252,6 +252,7 @@ fn values(arg: &Arg, typed: &str, prefix: &str) -> Candidates {
         "userns" => fixed(&["host", "keep-id", "auto", "nomap"]),
         "image-volume" => fixed(&["anonymous", "tmpfs", "ignore"]),
         "cgroupns" | "pid" | "ipc" | "uts" => fixed(&["private", "host", "container:"]),
+        "secret" => named("SECRET", typed),
         "volumes-from" => named("CONTAINER", typed),
         "volume" => Candidates {
             files: true,
@@ -298,10 +299,13 @@ fn named(what: &str, typed: &str) -> Candidates {
     if what.contains("VOLUME") {
         words.extend(storage.iter().flat_map(volumes));
     }
+    if what.contains("SECRET") {
+        words.extend(storage.iter().flat_map(secrets));
+    }
     Candidates {
         files: what.contains("SOURCE")
             || words.is_empty()
-                && !["CONTAINER", "IMAGE", "LIST", "VOLUME", "NAME"]
+                && !["CONTAINER", "IMAGE", "LIST", "VOLUME", "SECRET", "NAME"]
                     .iter()
                     .any(|it| what.contains(it)),
         words,
@@ -344,6 +348,13 @@ fn volumes(storage: &Storage) -> Vec<(String, String)> {
     names
         .into_iter()
         .map(|name| (name, "volume".to_owned()))
+        .collect()
+}
+
+fn secrets(storage: &Storage) -> Vec<(String, String)> {
+    let all = crate::secret::list(storage).unwrap_or_default();
+    all.into_iter()
+        .map(|secret| (secret.name, "secret".to_owned()))
         .collect()
 }
 

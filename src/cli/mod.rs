@@ -15,6 +15,7 @@ mod image;
 pub mod man;
 mod manifest;
 mod parse;
+mod secret;
 pub use parse::parse_bool;
 mod system;
 mod volume;
@@ -77,6 +78,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
         image::COMMANDS,
         manifest::COMMANDS,
         volume::COMMANDS,
+        secret::COMMANDS,
         system::COMMANDS,
     ]
     .into_iter()
@@ -88,6 +90,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("manifest", "Manage manifest lists and image indexes"),
+    ("secret", "Manage secrets"),
     ("system", "Manage coracle"),
     ("volume", "Manage volumes"),
 ];

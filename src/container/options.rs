@@ -101,9 +101,34 @@ pub struct Options {
     /// `--tz`: `local` or a name below the host's zoneinfo folder.
     #[serde(default)]
     pub timezone: Option<String>,
+    /// `--secret`, of type mount.
+    #[serde(default)]
+    pub secrets: Vec<SecretMount>,
+    /// `--secret`, of type env.
+    #[serde(default)]
+    pub secret_variables: Vec<SecretVariable>,
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+}
+
+/// A secret that is a file in the container. What it is lies beside the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretMount {
+    pub name: String,
+    pub id: String,
+    /// Absolute and clean.
+    pub destination: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+/// A secret that is a variable of the container's, looked up at each start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVariable {
+    pub variable: String,
+    pub name: String,
 }
 
 /// What is written into the container's /etc/passwd and /etc/group.

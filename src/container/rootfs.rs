@@ -14,6 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{Mount, MountKind};
+use super::secrets::Secrets;
 use super::shared::Shared;
 use super::{Record, spec, stage, volumes};
 use crate::cgroup::{self, Cgroup};
@@ -52,6 +53,7 @@ pub struct Ground<'a> {
     pub netns: Option<PathBuf>,
     pub group: Option<&'a Cgroup>,
     pub shared: &'a Shared,
+    pub secrets: &'a Secrets,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
@@ -69,6 +71,7 @@ pub fn prepare(
         netns,
         group,
         shared,
+        secrets,
     } = ground;
     let storage = &engine.storage;
     let options = &record.options;
@@ -83,14 +86,20 @@ pub fn prepare(
         volumes,
         warnings,
     } = process::with_file_ids(0, 0, || {
-        furnish(
+        let made = furnish(
             engine,
             record,
             map,
             (lowers, shared),
             (runtime, joins),
             (&root, &hostname),
-        )
+        );
+        made.and_then(|mut made| {
+            if !secrets.mounted.is_empty() {
+                made.files.secrets = secrets.write(options, &places(runtime)?)?;
+            }
+            Ok(made)
+        })
     })?;
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
@@ -111,6 +120,7 @@ pub fn prepare(
         shm: joins.shm(engine.thread, options, runtime)?,
     };
     let mut spec = spec::spec(record, &host)?;
+    secrets.add_to(&mut spec, runtime)?;
     let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;

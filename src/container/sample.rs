@@ -65,6 +65,8 @@ pub fn options() -> Options {
         oom_score_adj: None,
         host_ulimits: false,
         timezone: None,
+        secrets: vec![],
+        secret_variables: vec![],
         volumes_from: vec![],
     }
 }

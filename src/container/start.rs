@@ -21,6 +21,7 @@ use super::exit;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{LogDriver, Options, RestartPolicy};
+use super::secrets::Secrets;
 use super::shared::Shared;
 use super::{Exit, Record, Seat, Started, create, remove, rootfs};
 use crate::engine::Engine;
@@ -56,6 +57,8 @@ pub struct Launch {
     pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// Hears of what takes long.
     pub progress: Option<Progress>,
+    /// Of the container: [`start`] looks them up, for the monitor could not.
+    pub secrets: Secrets,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -92,6 +95,7 @@ pub fn start(
         .unwrap_or_else(|| engine.default_map().clone());
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
+    launch.secrets = Secrets::find(engine, record, launch.fresh)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
     launch.stdio = callers_stdio(&record.options);
@@ -490,6 +494,7 @@ impl<'a> Monitor<'a> {
                 netns,
                 group: group.as_ref().map(|group| &group.cgroup),
                 shared: self.shared,
+                secrets: &launch.secrets,
             },
         )?;
         for warning in &prepared.warnings {

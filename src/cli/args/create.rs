@@ -12,7 +12,7 @@ use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
     descriptors, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
-    registry, resources, security, userns,
+    registry, resources, secret, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
@@ -47,6 +47,8 @@ pub struct CreateArgs {
     pub registry: registry::Args,
     #[command(flatten)]
     pub resources: resources::Args,
+    #[command(flatten)]
+    pub secrets: secret::Args,
     #[command(flatten)]
     pub security: security::Args,
     #[command(flatten)]
@@ -160,6 +162,7 @@ impl CreateArgs {
         let cgroup =
             self.resources
                 .cgroup(host.cgroup_manager(), host.has_systemd(), &modes.pid)?;
+        let secrets = self.secrets.secrets(lookup)?;
         let (ulimits, host_ulimits) = self.security.ulimits()?;
         let given = |flag: &Option<String>, image: &str| {
             flag.clone()
@@ -222,6 +225,8 @@ impl CreateArgs {
             create_command: host.argv().to_vec(),
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
+            secrets: secrets.mounted,
+            secret_variables: secrets.variables,
             volumes_from: self.mounts.volumes_from.clone(),
         };
         Ok(Asked {

@@ -26,6 +26,7 @@ pub mod process;
 pub mod refused;
 pub mod registry;
 pub mod resources;
+pub mod secret;
 pub mod security;
 pub mod select;
 pub mod size;

@@ -82,7 +82,6 @@ const FLAGS: &[Flag] = &[
     boolean("rootfs", &["false"]),
     unless("sdnotify", &["ignore"]),
     unless("seccomp-policy", &["default"]),
-    value("secret"),
     value("signature-policy"),
 ];
 

@@ -9,6 +9,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::cli::args::filter::policy;
 use crate::container::options::{
     DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
+    SecretMount,
 };
 use crate::container::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -230,6 +231,8 @@ struct Config {
     healthcheck_max_log_size: u32,
     create_command: Vec<String>,
     umask: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<ShownSecret>,
     timeout: u32,
     stop_timeout: u32,
     passwd: bool,
@@ -237,6 +240,19 @@ struct Config {
     sd_notify_mode: &'static str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     exposed_ports: BTreeMap<String, Empty>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownSecret {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "UID")]
+    uid: u32,
+    #[serde(rename = "GID")]
+    gid: u32,
+    mode: u32,
 }
 
 /// Go's `struct{}`.
@@ -709,6 +725,16 @@ fn namespace_mode(mode: &NamespaceMode) -> String {
     }
 }
 
+fn shown_secret(it: &SecretMount) -> ShownSecret {
+    ShownSecret {
+        name: it.name.clone(),
+        id: it.id.clone(),
+        uid: it.uid,
+        gid: it.gid,
+        mode: it.mode,
+    }
+}
+
 fn config(it: &Container) -> Config {
     let record = &it.record;
     let options = &record.options;
@@ -732,6 +758,11 @@ fn config(it: &Container) -> Config {
         };
         !later || options.env.contains(variable)
     });
+    if started {
+        // As Podman: its name, and that it is there.
+        let secrets = options.secret_variables.iter();
+        env.extend(secrets.map(|it| format!("{}=*******", it.name)));
+    }
     let published = options
         .ports
         .iter()
@@ -764,6 +795,7 @@ fn config(it: &Container) -> Config {
         healthcheck_max_log_size: 500,
         create_command: options.create_command.clone(),
         umask: format!("{:04o}", options.umask),
+        secrets: options.secrets.iter().map(shown_secret).collect(),
         timeout: options.timeout,
         stop_timeout: options.stop_timeout,
         passwd: true,

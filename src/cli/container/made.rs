@@ -16,6 +16,7 @@ use crate::image::{self, Image};
 use crate::network::{self, Reserved};
 use crate::output::value::to_value;
 use crate::output::{Output, listing};
+use crate::secret::{self, Secret};
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
 
@@ -76,6 +77,11 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             Err(error) => return Err(error),
         }
     }
+    let mounted = options.secrets.iter().map(|it| {
+        let secret = secret::find(&engine.storage, &it.id)?;
+        secret::bytes(&engine.storage, &secret)
+    });
+    let secrets = mounted.collect::<Result<_>>()?;
     let mut record = Record {
         name: given.unwrap_or_else(|| name::for_container(&id, 0)),
         id,
@@ -91,6 +97,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         options,
         map: chosen.map,
         map_reason: chosen.reason,
+        secrets,
     };
     if record.options.log.driver == LogDriver::Journald {
         record.options.log.filled_tag = filled_tag(engine, &record)?;
@@ -187,6 +194,10 @@ impl Lookup for Store<'_> {
             ipc: found.options.ipc,
             mounts: found.options.mounts,
         })
+    }
+
+    fn secret(&self, text: &str) -> Result<Secret> {
+        secret::find(self.0, text)
     }
 
     fn image(&self, text: &str) -> Result<(ImageId, String)> {

@@ -105,6 +105,8 @@ pub struct Files {
     pub group: Option<PathBuf>,
     /// The host's file of the container's time zone.
     pub localtime: Option<PathBuf>,
+    /// `--secret`: where each is to be, and the file.
+    pub secrets: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Namespaces to join, by path (`/proc/self/fd/N` is one).

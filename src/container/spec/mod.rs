@@ -125,6 +125,15 @@ pub fn environment(options: &Options, hostname: &str, home: Option<&str>) -> Vec
     all
 }
 
+/// Puts `NAME=VALUE` in the place of what has the same name, or at the end.
+pub fn set_variable(all: &mut Vec<String>, variable: &str) {
+    let key = variable.split('=').next();
+    match all.iter_mut().find(|it| it.split('=').next() == key) {
+        Some(there) => variable.clone_into(there),
+        None => all.push(variable.to_owned()),
+    }
+}
+
 fn process(record: &Record, host: &Host) -> Result<Process> {
     let options = &record.options;
     let mut process = Process::default();

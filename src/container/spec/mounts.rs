@@ -252,6 +252,13 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
             add(destination, "bind", text(file)?, &flags)?;
         }
     }
+    // As Podman: it is there for secrets that lie elsewhere, too.
+    if !files.secrets.is_empty() {
+        add("/run/secrets", "tmpfs", "tmpfs", &["rw", "mode=755"])?;
+    }
+    for (destination, file) in &files.secrets {
+        add(text(destination)?, "bind", text(file)?, &flags)?;
+    }
 
     let size = format!("size={}", options.shm_size);
     let mut flags = vec!["nosuid", "noexec", "nodev"];

@@ -55,6 +55,7 @@ fn host() -> Host {
             passwd: None,
             group: None,
             localtime: None,
+            secrets: vec![],
         },
         sources: vec![],
         namespaces: Namespaces::default(),
