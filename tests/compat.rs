@@ -131,6 +131,7 @@ sessions! {
     images
     lifecycle
     listing
+    options
     secrets
     volumes
 }

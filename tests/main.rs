@@ -22,6 +22,7 @@ mod look;
 mod manifest;
 mod manual;
 mod network;
+mod options;
 mod refused;
 mod registry;
 mod run;

@@ -154,7 +154,7 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
 /// in each that it does, as in each container whose namespaces it joins. `durable` are
 /// the volumes that are its own; those with names always are.
 pub fn use_neighbours(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
-    for id in record.options.neighbours() {
+    for id in record.options.dependencies() {
         let Ok(id) = id.parse::<ContainerId>() else {
             continue;
         };

@@ -37,6 +37,7 @@ mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;
+mod notify;
 pub mod options;
 pub mod pause;
 mod record;

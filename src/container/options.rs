@@ -101,6 +101,17 @@ pub struct Options {
     /// `--tz`: `local` or a name below the host's zoneinfo folder.
     #[serde(default)]
     pub timezone: Option<String>,
+    /// `--personality`
+    #[serde(default)]
+    pub personality: Option<String>,
+    /// `--requires`: ids of containers that are started first.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// `--rmi`, for `inspect`.
+    #[serde(default)]
+    pub remove_image: bool,
+    #[serde(default)]
+    pub sdnotify: SdNotify,
     /// `--secret`, of type mount.
     #[serde(default)]
     pub secrets: Vec<SecretMount>,
@@ -110,6 +121,29 @@ pub struct Options {
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+}
+
+/// `--sdnotify`: who tells systemd that the container is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SdNotify {
+    /// The monitor, once the container runs.
+    Conmon,
+    /// The container itself.
+    #[default]
+    Container,
+    /// Nobody.
+    Ignore,
+}
+
+impl SdNotify {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conmon => "conmon",
+            Self::Container => "container",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// A secret that is a file in the container. What it is lies beside the record.
@@ -317,6 +351,12 @@ impl Options {
 }
 
 impl Options {
+    /// The containers that must be there as long as this one is.
+    pub fn dependencies(&self) -> impl Iterator<Item = &str> {
+        self.neighbours()
+            .chain(self.requires.iter().map(String::as_str))
+    }
+
     /// The images that it mounts.
     pub fn mounted_images(&self) -> impl Iterator<Item = &ImageId> {
         self.mounts.iter().filter_map(|mount| match &mount.kind {

@@ -13,6 +13,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
 use super::layers::Lowers;
+use super::notify::Notify;
 use super::options::{Mount, MountKind};
 use super::secrets::Secrets;
 use super::shared::Shared;
@@ -54,6 +55,7 @@ pub struct Ground<'a> {
     pub group: Option<&'a Cgroup>,
     pub shared: &'a Shared,
     pub secrets: &'a Secrets,
+    pub notify: Option<&'a Notify>,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
@@ -72,6 +74,7 @@ pub fn prepare(
         group,
         shared,
         secrets,
+        notify,
     } = ground;
     let storage = &engine.storage;
     let options = &record.options;
@@ -82,7 +85,7 @@ pub fn prepare(
         rootfs,
         user,
         sources,
-        files,
+        mut files,
         volumes,
         warnings,
     } = process::with_file_ids(0, 0, || {
@@ -101,6 +104,7 @@ pub fn prepare(
             Ok(made)
         })
     })?;
+    files.notify = notify.and_then(Notify::folder).map(Path::to_owned);
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -121,6 +125,13 @@ pub fn prepare(
     };
     let mut spec = spec::spec(record, &host)?;
     secrets.add_to(&mut spec, runtime)?;
+    if files.notify.is_some()
+        && let Some(process) = spec.process_mut()
+    {
+        let mut all = process.env().clone().unwrap_or_default();
+        spec::set_variable(&mut all, &Notify::variable());
+        process.set_env(Some(all));
+    }
     let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;

@@ -20,10 +20,11 @@ use super::cgroup::{self, Settled};
 use super::exit;
 use super::host::{self, Joins};
 use super::layers::Lowers;
+use super::notify::Notify;
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::secrets::Secrets;
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, create, remove, rootfs};
+use super::{Exit, Record, Seat, Started, State, create, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -86,6 +87,7 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    start_required(engine, record)?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
@@ -145,6 +147,18 @@ pub fn start(
             }
         }
     }
+}
+
+/// Starts what the container must not start before (`--requires`).
+fn start_required(engine: &Engine, record: &Record) -> Result<()> {
+    for id in &record.options.requires {
+        let needed = super::find(&engine.storage, id)?;
+        if matches!(needed.status.state, State::Created | State::Exited) {
+            start(engine, &needed.record, Launch::default(), || {})
+                .map_err(|error| error.tried(format_args!("starting dependency {id}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// What works less well where only the caller's id can be mapped.
@@ -483,6 +497,7 @@ impl<'a> Monitor<'a> {
         let group = self.cgroup.make(self.record, &self.dir, root_is_other)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
+        let notify = process::with_file_ids(0, 0, || Notify::find(options, &self.runtime))?;
         let mut prepared = rootfs::prepare(
             self.engine,
             self.record,
@@ -495,6 +510,7 @@ impl<'a> Monitor<'a> {
                 group: group.as_ref().map(|group| &group.cgroup),
                 shared: self.shared,
                 secrets: &launch.secrets,
+                notify: notify.as_ref(),
             },
         )?;
         for warning in &prepared.warnings {
@@ -585,6 +601,9 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
+        if let (Some(notify), false) = (&notify, launch.hold) {
+            notify.started();
+        }
         crate::sys::memory::give_back();
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
@@ -599,6 +618,7 @@ impl<'a> Monitor<'a> {
         } else {
             None
         };
+        let hear = || notify.iter().for_each(Notify::pass_on);
         let ended = Supervisor {
             init: &created.init,
             terminal,
@@ -609,6 +629,9 @@ impl<'a> Monitor<'a> {
             stop_timeout: options.stop_timeout,
             deadline,
             release,
+            listens: (notify.as_ref())
+                .and_then(Notify::source)
+                .map(|source| (source, &hear as &dyn Fn())),
         }
         .run()
         .tried(|| "watch the container")?;

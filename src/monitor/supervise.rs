@@ -1,7 +1,7 @@
 //! The loop: bytes, requests, deadlines, until the init has ended.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -131,6 +131,8 @@ pub struct Supervisor<'a> {
     pub deadline: Option<Instant>,
     /// Lets the init go when a client asks; none once it is gone.
     pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    /// What else is to be listened to, and what to do when it speaks.
+    pub listens: Option<(BorrowedFd<'a>, &'a dyn Fn())>,
 }
 
 /// What a poll entry is for.
@@ -138,6 +140,7 @@ pub struct Supervisor<'a> {
 enum Who {
     Init,
     Listener,
+    Other,
     Source(usize),
     Input,
     Control(usize),
@@ -223,6 +226,11 @@ impl Supervisor<'_> {
                     }
                     Who::ClientStdin(at) => self.take_input(at, &mut pending, &mut input),
                     Who::Input => pending.flush(&mut input),
+                    Who::Other => {
+                        if let Some((_, hear)) = self.listens {
+                            hear();
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -306,6 +314,9 @@ impl Supervisor<'_> {
             add(Who::Init, self.init.as_fd(), PollFlags::IN);
         }
         add(Who::Listener, self.listener.as_fd(), PollFlags::IN);
+        if let (Some((other, _)), false) = (self.listens, over) {
+            add(Who::Other, other, PollFlags::IN);
+        }
         for (at, source) in sources.iter().enumerate() {
             if source.filled == 0 {
                 add(Who::Source(at), source.fd.as_fd(), PollFlags::IN);

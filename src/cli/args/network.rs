@@ -92,7 +92,7 @@ pub struct Network {
 impl NetworkArgs {
     /// Checks the flags. `image` is what the image exposes.
     pub fn options(&self, image: &[String]) -> Result<Network> {
-        self.refuse_what_is_not_there()?;
+        self.check_bridge()?;
         let mode = NetworkMode::parse(&self.network)?;
         let hosts = self.hosts(&mode)?;
         let mut exposed = Vec::new();
@@ -134,7 +134,18 @@ impl NetworkArgs {
         })
     }
 
-    fn refuse_what_is_not_there(&self) -> Result<()> {
+    /// What a bridge alone has.
+    fn check_bridge(&self) -> Result<()> {
+        for ip in [&self.ip, &self.ip6].into_iter().flatten() {
+            if ip.parse::<std::net::IpAddr>().is_err() {
+                return Err(Error::usage(format!("{ip:?} is not an ip address")));
+            }
+        }
+        if let Some(address) = self.mac_address.as_deref().filter(|it| !is_mac(it)) {
+            return Err(Error::usage(format!(
+                "address {address}: invalid MAC address"
+            )));
+        }
         for (flag, is_given) in [
             ("--ip", self.ip.is_some()),
             ("--ip6", self.ip6.is_some()),
@@ -142,7 +153,9 @@ impl NetworkArgs {
             ("--network-alias", !self.network_alias.is_empty()),
         ] {
             if is_given {
-                return Err(Error::unsupported(flag));
+                return Err(Error::usage(format!(
+                    "{flag} can only be set when the network mode is bridge: invalid argument"
+                )));
             }
         }
         Ok(())
@@ -258,6 +271,15 @@ fn is_domain(text: &str) -> bool {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
+}
+
+/// Whether Go's net.ParseMAC takes it, of six octets.
+fn is_mac(text: &str) -> bool {
+    let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    [':', '-'].into_iter().any(|by| {
+        let parts: Vec<&str> = text.split(by).collect();
+        parts.len() == 6 && parts.into_iter().all(is_octet)
+    })
 }
 
 #[cfg(test)]
@@ -433,10 +455,13 @@ mod tests {
                 &["-p", "a\"b"],
                 "invalid argument \"a\\\"b\" for \"-p, --publish\" flag: parse error on line 1, column 2: bare \" in non-quoted-field",
             ),
-            (&["--ip=10.0.0.1"], "--ip is not supported by coracle yet"),
+            (
+                &["--ip=10.0.0.1"],
+                "--ip can only be set when the network mode is bridge: invalid argument",
+            ),
             (
                 &["--network-alias=x"],
-                "--network-alias is not supported by coracle yet",
+                "--network-alias can only be set when the network mode is bridge: invalid argument",
             ),
         ] {
             assert_eq!(parse(flags).unwrap_err(), words, "{flags:?}");

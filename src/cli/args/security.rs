@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::host::{Host, words};
 use crate::cli::args::{csv, number};
 use crate::container::options::{Device, NamespaceMode, Seccomp, Security, Ulimit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::network::NetworkMode;
 
 /// Flags of what the container may do.
@@ -28,11 +28,21 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE[:DESTINATION][:PERMISSIONS]")]
     pub device: Vec<String>,
 
+    /// Give GPUs: all, or the name of one
+    ///
+    /// The same as --device nvidia.com/gpu=NAME.
+    #[arg(long, value_name = "GPU")]
+    pub gpus: Vec<String>,
+
     /// Give every capability, unmask /proc and /sys, and drop seccomp
     ///
     /// The container still can do no more than the caller.
     #[arg(long)]
     pub privileged: bool,
+
+    /// Where the seccomp profile comes from: default, or image for the image's label
+    #[arg(long, value_name = "POLICY", default_value = "default", hide = true)]
+    pub seccomp_policy: String,
 
     /// Set a security option
     ///
@@ -55,6 +65,12 @@ pub struct Args {
     #[arg(long, value_name = "OPTION")]
     pub ulimit: Vec<String>,
 }
+
+/// The label of an image that has a seccomp profile.
+const PROFILE_LABEL: &str = "io.containers.seccomp.profile";
+
+/// What describes CDI devices.
+const CDI: [&str; 2] = ["/etc/cdi/*", "/var/run/cdi/*"];
 
 impl Args {
     /// Capabilities to add and to drop, as `CAP_NAME` or `ALL`.
@@ -90,8 +106,36 @@ impl Args {
     }
 
     /// The devices as they are named; see [`expand_devices`].
-    pub fn devices(&self) -> Result<Vec<Device>> {
-        self.device.iter().map(|text| device(text)).collect()
+    pub fn devices(&self, host: &dyn Host) -> Result<Vec<Device>> {
+        let gpus = self.gpus.iter().filter(|gpu| !gpu.is_empty());
+        let gpus = gpus.map(|gpu| format!("nvidia.com/gpu={gpu}"));
+        let devices = gpus.chain(self.device.iter().cloned());
+        let devices = devices.map(|text| {
+            // With no description of any, there is none of that name.
+            let is_any = |pattern: &&str| !host.matching(pattern).is_empty();
+            match is_cdi_name(&text) && !CDI.iter().any(is_any) {
+                true => Err(Error::new(
+                    Kind::CannotInvoke,
+                    format!("setting up CDI devices: unresolvable CDI devices {text}"),
+                )),
+                false => device(&text),
+            }
+        });
+        devices.collect()
+    }
+
+    /// Checks `--seccomp-policy`.
+    pub fn check_policy(&self, image: &BTreeMap<String, String>) -> Result<()> {
+        match self.seccomp_policy.as_str() {
+            "default" | "" => Ok(()),
+            "image" if image.contains_key(PROFILE_LABEL) => {
+                Err(Error::unsupported("--seccomp-policy=image"))
+            }
+            "image" => Err(Error::usage("no seccomp policy defined by image")),
+            other => Err(Error::usage(format!(
+                "invalid seccomp policy {other:?}: valid policies are [\"default\" \"image\"]"
+            ))),
+        }
     }
 
     pub fn sysctls(
@@ -493,6 +537,8 @@ mod tests {
 
     fn args() -> Args {
         Args {
+            gpus: Vec::new(),
+            seccomp_policy: "default".to_owned(),
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             device: Vec::new(),

@@ -637,6 +637,11 @@ fn dependencies(options: &Options) -> Vec<String> {
             ids.push(id.clone());
         }
     }
+    for id in &options.requires {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
     ids
 }
 
@@ -799,7 +804,7 @@ fn config(it: &Container) -> Config {
         timeout: options.timeout,
         stop_timeout: options.stop_timeout,
         passwd: true,
-        sd_notify_mode: "container",
+        sd_notify_mode: options.sdnotify.name(),
         exposed_ports: published
             .chain(exposed)
             .map(|port| (port, Empty {}))
@@ -901,7 +906,7 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
             },
         },
         auto_remove: options.remove,
-        auto_remove_image: false,
+        auto_remove_image: options.remove_image,
         annotations: NilIfEmpty(annotations(it)),
         volume_driver: "",
         volumes_from: NilIfEmpty(options.volumes_from.clone()),

@@ -37,6 +37,7 @@ pub struct Made {
 /// Checks everything that can be checked and makes the record. Touches nothing but
 /// a container that `--replace` names.
 pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
+    args.refused.check()?;
     let (image, lock) = bring(engine, args, output)?;
     let caller = Caller::read()?.with(&engine.settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;

@@ -107,6 +107,8 @@ pub struct Files {
     pub localtime: Option<PathBuf>,
     /// `--secret`: where each is to be, and the file.
     pub secrets: Vec<(PathBuf, PathBuf)>,
+    /// The folder of the socket where the container says that it is ready.
+    pub notify: Option<PathBuf>,
 }
 
 /// Namespaces to join, by path (`/proc/self/fd/N` is one).

@@ -23,8 +23,8 @@ use std::collections::{HashMap, HashSet};
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    self as oci, Linux, LinuxNamespaceBuilder, LinuxNamespaceType, Process, RootBuilder, Spec,
-    UserBuilder,
+    self as oci, Linux, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPersonalityBuilder,
+    LinuxPersonalityDomain, Process, RootBuilder, Spec, UserBuilder,
 };
 
 use super::options::{NamespaceMode, Options, Seccomp};
@@ -244,6 +244,20 @@ fn linux(options: &Options, host: &Host) -> Result<Linux> {
         false => "private",
     };
     linux.set_rootfs_propagation(Some(propagation.to_owned()));
+    if let Some(name) = &options.personality {
+        let domain = match name.as_str() {
+            "LINUX" => LinuxPersonalityDomain::PerLinux,
+            "LINUX32" => LinuxPersonalityDomain::PerLinux32,
+            other => {
+                return Err(Error::new(
+                    Kind::CannotInvoke,
+                    format!("OCI runtime error: unknown persona specified `{other}`"),
+                ));
+            }
+        };
+        let personality = LinuxPersonalityBuilder::default().domain(domain).build();
+        linux.set_personality(Some(built(personality)?));
+    }
     linux.set_masked_paths(Some(masks::masked(options)));
     linux.set_readonly_paths(Some(masks::read_only(options)));
     Ok(linux)

@@ -56,6 +56,7 @@ fn host() -> Host {
             group: None,
             localtime: None,
             secrets: vec![],
+            notify: None,
         },
         sources: vec![],
         namespaces: Namespaces::default(),
