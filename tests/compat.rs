@@ -127,6 +127,7 @@ sessions! {
     arguments
     creating
     executing
+    face
     formats
     images
     lifecycle

@@ -33,6 +33,7 @@ mod shifted;
 mod single;
 mod states;
 mod streams;
+mod templates;
 mod unshare;
 mod usage;
 mod userns;

@@ -16,6 +16,7 @@ pub mod listing;
 pub mod progress;
 pub mod table;
 mod template;
+pub mod unused;
 pub mod value;
 pub mod yaml;
 
