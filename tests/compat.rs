@@ -126,6 +126,7 @@ macro_rules! sessions {
 sessions! {
     arguments
     creating
+    events
     executing
     face
     formats
@@ -134,5 +135,6 @@ sessions! {
     listing
     options
     secrets
+    transports
     volumes
 }

@@ -11,6 +11,7 @@ mod crash;
 mod detached;
 mod doctor;
 mod drivers;
+mod events;
 mod exec;
 mod explain;
 mod files;

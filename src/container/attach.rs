@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::SpliceFlags;
 
 use super::start::Streams;
-use super::{Container, State};
+use super::{Container, State, events};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
@@ -146,6 +146,7 @@ pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result
         stderr: wanted.stderr,
     };
     say(&control, &request, &fds)?;
+    events::note(&engine.storage, &container.record, "attach");
     drop(theirs);
     if container.status.state == State::Initialized {
         say(&control, &Request::Start, &[])?;

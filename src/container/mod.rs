@@ -26,6 +26,7 @@ pub mod commit;
 pub mod copy;
 pub mod create;
 pub mod diff;
+pub mod events;
 pub mod exec;
 mod exit;
 pub mod explain;

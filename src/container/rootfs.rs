@@ -18,7 +18,7 @@ use super::options::{Mount, MountKind};
 use super::secrets::Secrets;
 use super::shared::Shared;
 use super::{Record, spec, stage, volumes};
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
@@ -52,7 +52,6 @@ pub struct Ground<'a> {
     pub joins: &'a Joins,
     /// The network namespace made for it.
     pub netns: Option<PathBuf>,
-    pub group: Option<&'a Cgroup>,
     pub shared: &'a Shared,
     pub secrets: &'a Secrets,
     pub notify: Option<&'a Notify>,
@@ -71,7 +70,6 @@ pub fn prepare(
         runtime,
         joins,
         netns,
-        group,
         shared,
         secrets,
         notify,
@@ -114,10 +112,7 @@ pub fn prepare(
         rootfs: root,
         user,
         map: map.clone(),
-        cgroup: spec::Cgroup {
-            hierarchy: cgroup::hierarchy(),
-            path: group.map(Cgroup::path),
-        },
+        cgroups: cgroup::hierarchy(),
         files: files.clone(),
         sources,
         namespaces,
@@ -874,6 +869,7 @@ mod tests {
             cache: dir.join("cache"),
             runtime: dir.join("run"),
             cgroup_manager: None,
+            events_backend: None,
             user_manager: None,
         })
         .unwrap();

@@ -42,6 +42,7 @@ mod reference;
 mod remove;
 mod save;
 mod shift;
+mod transport;
 
 pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 pub use archive::Source;
@@ -50,7 +51,7 @@ pub use config::{Healthcheck, ImageConfig};
 pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::apply as instruct;
-pub use load::{Input, Loaded, check_path, load};
+pub use load::{Input, Loaded, check_path, load, load_from};
 pub use name::{tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
@@ -60,11 +61,13 @@ pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
 pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
 pub use shift::{Progress, ensure as ensure_shifted};
+pub use transport::Place;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::events::{Event, Type};
 use crate::id::{DiffId, Digest, ImageId};
 use crate::storage::{Locked, Storage};
 
@@ -149,6 +152,12 @@ impl Image {
 /// Whether what is of the folder is an image or a list, and not on its way out.
 fn is_whole(dir: &std::path::Path) -> bool {
     dir.join("image.json").exists() || dir.join("list.json").exists()
+}
+
+/// Writes down that something became of an image, under the name it was known by then.
+pub fn note(storage: &Storage, status: &'static str, id: &ImageId, name: &str) {
+    let event = Event::new(Type::Image, status).id(id.as_str()).name(name);
+    storage.events().write(&event);
 }
 
 /// Podman's words for an image that is not there.

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::find::{self, ref_file};
-use super::{Image, Reference};
+use super::{Image, Reference, note};
 use crate::error::{Context, Error, Result};
 use crate::id::ImageId;
 use crate::storage::Storage;
@@ -26,8 +26,9 @@ pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let _held = image.lock(storage)?;
-    for reference in &references {
+    for (reference, text) in references.iter().zip(texts) {
         write(storage, reference, &image.id)?;
+        note(storage, "tag", &image.id, text);
     }
     Ok(())
 }
@@ -36,7 +37,7 @@ pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
 pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
     let own = image.names(storage)?;
     if texts.is_empty() {
-        return own.iter().try_for_each(|name| remove(storage, name));
+        return own.iter().try_for_each(|name| take(storage, image, name));
     }
     for text in texts {
         let reference = Reference::local(text)?;
@@ -48,8 +49,15 @@ pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
         if !own.contains(&reference) {
             return Err(Error::not_found(format!("{reference}: tag not known")));
         }
-        remove(storage, &reference)?;
+        take(storage, image, &reference)?;
     }
+    Ok(())
+}
+
+/// Takes a name of the image's away.
+fn take(storage: &Storage, image: &Image, name: &Reference) -> Result<()> {
+    remove(storage, name)?;
+    note(storage, "untag", &image.id, &name.to_string());
     Ok(())
 }
 
@@ -108,7 +116,7 @@ pub(super) fn touch(storage: &Storage, reference: &Reference) {
 pub fn untag_one(storage: &Storage, image: &Image, reference: &Reference) -> Result<bool> {
     let own = image.names(storage)?.contains(reference);
     if own {
-        remove(storage, reference)?;
+        take(storage, image, reference)?;
     }
     Ok(own)
 }

@@ -35,6 +35,9 @@ pub enum Request {
     Stop {
         signal: Option<i32>,
         timeout: Option<u32>,
+        /// Whoever asks starts it next.
+        #[serde(default)]
+        starts_again: bool,
     },
     /// End it likewise, then remove it.
     Remove { timeout: Option<u32>, volumes: bool },

@@ -113,6 +113,8 @@ pub struct Ended {
     pub code: i32,
     /// `stop`, `rm` or a signal sent through us ended it: no restart.
     pub stopped_by_user: bool,
+    /// `restart` ended it, and starts it next.
+    pub starts_again: bool,
     /// `rm -f`: remove it now; `true`: its anonymous volumes too.
     pub remove: Option<bool>,
 }
@@ -427,8 +429,13 @@ impl Supervisor<'_> {
                 ended.stopped_by_user = true;
                 let _ = self.init.signal(signal);
             }
-            Request::Stop { signal, timeout } => {
+            Request::Stop {
+                signal,
+                timeout,
+                starts_again,
+            } => {
                 ended.stopped_by_user = true;
+                ended.starts_again = starts_again;
                 return Some(self.stop(signal, timeout));
             }
             Request::Remove { timeout, volumes } => {

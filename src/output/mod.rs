@@ -22,6 +22,7 @@ pub mod yaml;
 
 pub use listing::Listing;
 pub use progress::Progress;
+pub use template::Template;
 
 use std::io::Write;
 

@@ -23,6 +23,7 @@ pub mod namespaces;
 pub mod network;
 pub mod number;
 pub mod process;
+pub mod push;
 pub mod refused;
 pub mod registry;
 pub mod resources;

@@ -289,7 +289,11 @@ fn host(engine: &Engine) -> Host {
         cpu_utilization: cpu_use(&read("/proc/stat")),
         database_backend: "none",
         distribution: distribution(&read("/etc/os-release")),
-        event_logger: "none",
+        event_logger: engine
+            .storage
+            .events()
+            .backend()
+            .map_or("file", |it| it.name()),
         // There are no locks to run out of: as many as Podman has when it has all.
         free_locks: Some(2048),
         hostname: machine.nodename().to_string_lossy().into_owned(),

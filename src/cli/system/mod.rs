@@ -6,6 +6,7 @@ mod check;
 mod df;
 mod docker;
 mod doctor;
+mod events;
 mod info;
 mod login;
 mod logout;
@@ -27,6 +28,7 @@ pub const COMMANDS: &[Command] = &[
     docker::CONTEXT_USE,
     command!(df, "system df"),
     doctor::COMMAND,
+    command!(events, "system events", "events"),
     command!(info, "system info", "info"),
     command!(login, "login"),
     command!(logout, "logout"),
