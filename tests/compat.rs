@@ -131,6 +131,7 @@ sessions! {
     face
     formats
     images
+    keys
     lifecycle
     listing
     options

@@ -6,6 +6,7 @@ mod world;
 mod cgroups;
 mod compat;
 mod completion;
+mod configuration;
 mod copies;
 mod crash;
 mod detached;

@@ -53,6 +53,9 @@ pub struct Options {
     /// `--init`
     pub init: bool,
     pub privileged: bool,
+    /// What there is before them, if it is not the usual.
+    #[serde(default)]
+    pub cap_base: Option<Vec<String>>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
     pub security: Security,

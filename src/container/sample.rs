@@ -29,6 +29,7 @@ pub fn options() -> Options {
         hosts: Hosts::default(),
         init: false,
         privileged: false,
+        cap_base: None,
         cap_add: vec![],
         cap_drop: vec![],
         security: Security::default(),

@@ -193,6 +193,7 @@ impl CreateArgs {
             mounts: self.mounts.mounts(&image.volumes, host, lookup)?,
             init: self.process.has_init(&modes.pid)?,
             privileged: self.security.privileged,
+            cap_base: self.security.base_capabilities()?,
             cap_add,
             cap_drop,
             security: self.security.security(host)?,
@@ -258,11 +259,6 @@ impl RunArgs {
     /// The streams to carry in the foreground.
     pub fn streams(&self, create: &CreateArgs) -> Result<Streams> {
         streams::streams(create.attach.as_deref(), create.process.interactive)
-    }
-
-    /// The keys that detach, as a terminal sends them; none to have none.
-    pub fn keys(&self) -> Result<Vec<u8>> {
-        streams::detach_keys(self.detach_keys.as_deref())
     }
 }
 

@@ -90,6 +90,40 @@ pub struct Network {
 }
 
 impl NetworkArgs {
+    /// The name servers of containers.conf, where flags name none.
+    pub fn configure(&mut self, servers: Vec<String>, searches: Vec<String>, options: Vec<String>) {
+        for (flags, said) in [
+            (&mut self.dns, servers),
+            (&mut self.dns_search, searches),
+            (&mut self.dns_option, options),
+        ] {
+            if flags.is_empty() {
+                *flags = said;
+            }
+        }
+    }
+
+    /// What containers.conf says of /etc/hosts.
+    pub fn configure_hosts(&mut self, no_hosts: bool, base: Option<String>) {
+        // Who names a host wants the file.
+        self.no_hosts |= no_hosts && self.add_host.is_empty() && self.hosts_file.is_none();
+        if !self.no_hosts && self.hosts_file.is_none() {
+            self.hosts_file = base;
+        }
+    }
+
+    /// The network of containers.conf, where no flag names one.
+    pub fn configure_mode(&mut self, mode: Option<String>, pasta: &[String]) {
+        if self.network.is_empty() {
+            self.network.extend(mode.filter(|mode| mode != "private"));
+        }
+        let is_pasta = matches!(&self.network[..], [] | [_])
+            && self.network.first().is_none_or(|mode| mode == "pasta");
+        if is_pasta && !pasta.is_empty() {
+            self.network = vec![format!("pasta:{}", pasta.join(","))];
+        }
+    }
+
     /// Checks the flags. `image` is what the image exposes.
     pub fn options(&self, image: &[String]) -> Result<Network> {
         self.check_bridge()?;

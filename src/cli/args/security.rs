@@ -34,6 +34,14 @@ pub struct Args {
     #[arg(long, value_name = "GPU")]
     pub gpus: Vec<String>,
 
+    /// What containers.conf gives in place of the default ones.
+    #[arg(skip)]
+    pub default_capabilities: Option<Vec<String>>,
+
+    /// What containers.conf sets where it can.
+    #[arg(skip)]
+    pub default_sysctls: Vec<String>,
+
     /// Give every capability, unmask /proc and /sys, and drop seccomp
     ///
     /// The container still can do no more than the caller.
@@ -73,6 +81,14 @@ const PROFILE_LABEL: &str = "io.containers.seccomp.profile";
 const CDI: [&str; 2] = ["/etc/cdi/*", "/var/run/cdi/*"];
 
 impl Args {
+    /// The capabilities of a container that asks for none, if they are not Podman's.
+    pub fn base_capabilities(&self) -> Result<Option<Vec<String>>> {
+        self.default_capabilities
+            .as_deref()
+            .map(capabilities)
+            .transpose()
+    }
+
     /// Capabilities to add and to drop, as `CAP_NAME` or `ALL`.
     pub fn capabilities(&self) -> Result<(Vec<String>, Vec<String>)> {
         let add = csv::all("--cap-add", &self.cap_add)?;
@@ -144,14 +160,22 @@ impl Args {
         ipc: &NamespaceMode,
     ) -> Result<BTreeMap<String, String>> {
         let mut sysctls = BTreeMap::new();
+        let taken = |name: &str| match name.starts_with("net.") {
+            true => (*network == NetworkMode::Host).then_some("Network"),
+            false => (*ipc == NamespaceMode::Host).then_some("IPC"),
+        };
+        for text in &self.default_sysctls {
+            let (name, value) = sysctl(text)?;
+            // This one every container has that can.
+            let is_usual = (name, value) == ("net.ipv4.ping_group_range", "0 0");
+            // Those of namespaces that are not the container's are left as they are.
+            if taken(name).is_none() && !is_usual {
+                sysctls.insert(name.to_owned(), value.to_owned());
+            }
+        }
         for text in csv::all("--sysctl", &self.sysctl)? {
             let (name, value) = sysctl(&text)?;
-            let taken = if name.starts_with("net.") {
-                (*network == NetworkMode::Host).then_some("Network")
-            } else {
-                (*ipc == NamespaceMode::Host).then_some("IPC")
-            };
-            if let Some(namespace) = taken {
+            if let Some(namespace) = taken(name) {
                 return Err(Error::usage(format!(
                     "sysctl {text} can't be set since {namespace} Namespace set to host: \
                      invalid argument"
@@ -537,6 +561,8 @@ mod tests {
 
     fn args() -> Args {
         Args {
+            default_capabilities: None,
+            default_sysctls: Vec::new(),
             gpus: Vec::new(),
             seccomp_policy: "default".to_owned(),
             cap_add: Vec::new(),

@@ -17,6 +17,7 @@ use crate::network::{self, Reserved};
 use crate::output::value::to_value;
 use crate::output::{Output, listing};
 use crate::secret::{self, Secret};
+use crate::settings::Configuration;
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
 
@@ -38,8 +39,18 @@ pub struct Made {
 /// a container that `--replace` names.
 pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
     args.refused.check()?;
+    let configuration = Configuration::read()?;
+    configuration.check()?;
+    let args = &args.clone().configured(&configuration.defaults);
     let (image, lock) = bring(engine, args, output)?;
-    let caller = Caller::read()?.with(&engine.settings);
+    let mut settings = engine.settings.clone();
+    if let (None, Some(manager)) = (
+        settings.cgroup_manager,
+        &configuration.defaults.engine.cgroup_manager,
+    ) {
+        settings.cgroup_manager = Some(manager.parse()?);
+    }
+    let caller = Caller::read()?.with(&settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
     check_host(&mut options)?;

@@ -1,5 +1,5 @@
 use super::made::{Made, make};
-use super::session::Session;
+use super::session::{Session, detach_keys};
 use crate::cli::Example;
 use crate::cli::args::create::{CreateArgs, RunArgs};
 use crate::cli::image::remove::remove;
@@ -42,7 +42,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.run.check()?;
     let descriptors = args.run.descriptors.open()?;
     let streams = args.run.streams(&args.create)?;
-    let detach_keys = args.run.keys()?;
+    let detach_keys = detach_keys(args.run.detach_keys.as_deref())?;
     let mut made = make(engine, &args.create, output)?;
     made.record.options.accounts.writes = args.run.passwd;
     made.record.options.remove |= args.run.rmi;

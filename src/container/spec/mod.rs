@@ -71,12 +71,11 @@ pub fn capabilities(options: &Options, available: CapSet) -> Result<Capabilities
     let bounding = if options.privileged {
         available
     } else {
-        capability::merge(
-            CapSet::DEFAULT,
-            &options.cap_add,
-            &options.cap_drop,
-            available,
-        )?
+        let base = match &options.cap_base {
+            None => CapSet::DEFAULT,
+            Some(names) => capability::merge(CapSet::EMPTY, names, &[], available)?,
+        };
+        capability::merge(base, &options.cap_add, &options.cap_drop, available)?
     };
     // As Podman: it is the word that counts, not what the image makes of it.
     let user = options.user.split(':').next().unwrap_or_default();
