@@ -294,8 +294,7 @@ fn host(engine: &Engine) -> Host {
             .events()
             .backend()
             .map_or("file", |it| it.name()),
-        // There are no locks to run out of: as many as Podman has when it has all.
-        free_locks: Some(2048),
+        free_locks: None,
         hostname: machine.nodename().to_string_lossy().into_owned(),
         id_mappings: IdMappings {
             gidmap: map.gids.iter().map(id_mapping).collect(),
