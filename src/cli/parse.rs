@@ -360,9 +360,11 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     )));
                 };
                 if !takes_value(name) {
-                    return Err(
-                        Error::usage(format!("unknown flag: {name}")).see("See 'coracle --help'")
-                    );
+                    let known = GLOBAL.iter().map(|(_, long, ..)| *long);
+                    let meant = crate::id::near(long, known).map(|name| format!("--{name}"));
+                    return Err(Error::usage(format!("unknown flag: {name}"))
+                        .see("See 'coracle --help'")
+                        .meant(meant));
                 }
                 let value = match inline {
                     Some(value) => value,
@@ -424,41 +426,21 @@ fn near(group: &str, typed: &str) -> Error {
     let error = error.see(format!(
         "Try 'coracle {group}{space}--help' for more information"
     ));
-    let mut best: Option<(usize, &str)> = None;
-    for name in commands().flat_map(|command| command.names.iter()) {
-        let distance = distance(typed, name);
-        if is_near(typed, distance) && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, name));
+    let names = || commands().flat_map(|command| command.names.iter().copied());
+    let groups = GROUPS.iter().map(|(group, _)| *group);
+    match group {
+        "" => {
+            let short = names().filter(|name| !name.contains(' '));
+            let meant = crate::id::near(typed, short.chain(groups));
+            error.meant(meant.map(|name| format!("coracle {name}")))
+        }
+        group => {
+            let (_, word) = typed.split_once(' ').unwrap_or(("", typed));
+            let own = names().filter_map(|name| name.strip_prefix(group)?.strip_prefix(' '));
+            let meant = crate::id::near(word, own);
+            error.meant(meant.map(|name| format!("coracle {group} {name}")))
         }
     }
-    match best {
-        Some((_, name)) => error.hint(format!("did you mean `coracle {name}`?")),
-        None => error,
-    }
-}
-
-/// Whether what differs in so many letters may be a slip.
-pub fn is_near(typed: &str, distance: usize) -> bool {
-    distance <= 2 && distance * 3 <= typed.len().max(3)
-}
-
-/// How many letters must change to make `a` of `b` (Levenshtein).
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = if x == *y {
-                diagonal
-            } else {
-                1 + diagonal.min(row[j]).min(row[j + 1])
-            };
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[b.len()]
 }
 
 /// Turns clap's error into pflag's and cobra's words.
@@ -483,7 +465,11 @@ fn as_podman(
         .to_owned();
     let error = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            let options = definition.get_arguments().filter(|arg| !arg.is_hide_set());
+            let names = options.filter_map(|arg| arg.get_long());
+            let meant = crate::id::near(&flag[2..], names);
             Error::usage(format!("unknown flag: {flag}"))
+                .meant(meant.map(|name| format!("--{name}")))
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let letter = argument.chars().nth(1).unwrap_or('-');
@@ -565,10 +551,12 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
     }
     match GROUPS.iter().find(|(group, _)| [*group] == *words) {
         Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),
-        None => Err(Error::usage(format!(
-            "unrecognized command `coracle {}`",
-            words.join(" ")
-        ))),
+        None => Err(match words {
+            [group, _, ..] if GROUPS.iter().any(|(name, _)| name == group) => {
+                near(group, &words.join(" "))
+            }
+            _ => near("", words[0]),
+        }),
     }
 }
 
@@ -589,12 +577,6 @@ mod tests {
             assert_eq!(parse_bool(text), Ok(value));
         }
         assert!(parse_bool("yes").is_err());
-    }
-
-    #[test]
-    fn distance_counts_letters() {
-        assert_eq!(distance("rnu", "run"), 2);
-        assert_eq!(distance("", "abc"), 3);
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub fn pipes(wanted: &Wanted) -> Result<(Pipes, Streams)> {
 }
 
 impl Pipes {
+    /// Our ends of what is printed.
+    pub fn outputs(self) -> Vec<OwnedFd> {
+        self.stdout.into_iter().chain(self.stderr).collect()
+    }
+
     /// The same with a pty's master in the place of every pipe.
     pub fn through(self, master: &OwnedFd) -> Result<Self> {
         Ok(Self {

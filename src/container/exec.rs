@@ -113,7 +113,11 @@ fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Resul
 
 /// Starts it: the process, and our ends of its streams. What does so has joined the
 /// container's namespaces afterwards.
-fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime::Joined, Pipes)> {
+pub(super) fn begin(
+    engine: &Engine,
+    container: &Container,
+    exec: &Exec,
+) -> Result<(runtime::Joined, Pipes)> {
     let record = &container.record;
     let improper = || {
         Error::new(
@@ -142,15 +146,24 @@ fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
     process::hide().tried(|| "hide from the container")?;
-    process::join_namespaces(engine.thread, &init, namespaces(&record.options)).map_err(
-        |error| {
-            match error.raw_os_error() {
-                // It has ended just now.
-                Some(libc::ESRCH) => improper(),
-                _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+    let all = namespaces(&record.options);
+    let joined = process::join_namespaces(engine.thread, &init, all).or_else(|error| {
+        match error.raw_os_error() {
+            // The monitor is in its user namespace already (setns(2)).
+            Some(libc::EINVAL) => {
+                let rest = all & !libc::CLONE_NEWUSER;
+                process::join_namespaces(engine.thread, &init, rest)
             }
-        },
-    )?;
+            _ => Err(error),
+        }
+    });
+    joined.map_err(|error| {
+        match error.raw_os_error() {
+            // It has ended just now.
+            Some(libc::ESRCH) => improper(),
+            _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+        }
+    })?;
     if !record.options.keeps_groups() {
         userns::leave_groups(&map)?;
     }

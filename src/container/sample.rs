@@ -66,6 +66,8 @@ pub fn options() -> Options {
         oom_score_adj: None,
         host_ulimits: false,
         timezone: None,
+        health: None,
+        health_log: Default::default(),
         personality: None,
         requires: vec![],
         remove_image: false,

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use super::cgroup::{self, Settled};
 use super::exit;
+use super::health::Checks;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::notify::Notify;
@@ -411,6 +412,9 @@ impl<'a> Monitor<'a> {
                     self.note("restart");
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
+                    if life.ended.restarts {
+                        continue;
+                    }
                     // As Docker does: twice as long each time, a minute at most.
                     if let Some(life) = self.rest(delay, life) {
                         break life;
@@ -486,8 +490,8 @@ impl<'a> Monitor<'a> {
 
     /// Whether the restart policy wants it again (podman-run(1), --restart).
     fn restarts(&self, ended: &Ended, so_far: u32) -> bool {
-        if ended.stopped_by_user {
-            return false;
+        if ended.stopped_by_user || ended.restarts {
+            return ended.restarts && !ended.stopped_by_user;
         }
         match self.record.options.restart {
             RestartPolicy::No => false,
@@ -625,6 +629,10 @@ impl<'a> Monitor<'a> {
             client.attach(&request, fds);
             self.note("attach");
         }
+        let mut checks = Checks::new(self.engine, self.record);
+        if let Err(error) = checks.reset() {
+            self.tell(&Event::Warning(error.to_string()));
+        }
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
@@ -658,6 +666,7 @@ impl<'a> Monitor<'a> {
             stop_signal: options.stop_signal,
             stop_timeout: options.stop_timeout,
             deadline,
+            ticker: &mut checks,
             release,
             listens: (notify.as_ref())
                 .and_then(Notify::source)
@@ -668,6 +677,7 @@ impl<'a> Monitor<'a> {
         let oom_killed = group
             .as_ref()
             .is_some_and(|group| group.cgroup.was_out_of_memory());
+        drop(checks);
         let code = Some(ended.code);
         let record = events::current(self.storage(), self.record);
         events::note_with(self.storage(), &record, "died", code);

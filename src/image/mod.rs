@@ -33,6 +33,7 @@ mod instruction;
 pub mod lists;
 mod load;
 pub mod manifest;
+pub mod merged;
 mod name;
 mod platform;
 mod pull;
@@ -52,7 +53,7 @@ pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::apply as instruct;
 pub use load::{Input, Loaded, check_path, load, load_from};
-pub use name::{tag, untag, untag_one};
+pub use name::{history, tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
@@ -163,4 +164,32 @@ pub fn note(storage: &Storage, status: &'static str, id: &ImageId, name: &str) {
 /// Podman's words for an image that is not there.
 pub fn no_such(text: &str) -> Error {
     Error::not_found(format!("{text}: image not known"))
+}
+
+/// The same, with the one that may have been meant.
+fn absent(storage: &Storage, text: &str) -> Error {
+    no_such(text).meant(near(storage, text))
+}
+
+/// The name of an image that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let names = names(storage).unwrap_or_default();
+    let mut spelled = Vec::new();
+    for (name, _) in names {
+        let full = name.to_string();
+        let untagged = full.strip_suffix(":latest").unwrap_or(&full);
+        let last = untagged.rsplit('/').next().unwrap_or(untagged);
+        spelled.push(last.to_owned());
+        spelled.push(untagged.to_owned());
+    }
+    // Other tags of it are near, too, however long they are.
+    let named = crate::id::near(text, spelled.iter().map(String::as_str));
+    let untagged = |name: &String| name.split(':').next() == text.split(':').next();
+    let other_tag = || {
+        spelled
+            .iter()
+            .find(|name| untagged(name))
+            .map(String::as_str)
+    };
+    named.or_else(other_tag).map(str::to_owned)
 }

@@ -81,7 +81,7 @@ fn ensure(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Im
     let fits = |it: &Image| pull.wanted.takes(&it.os, &it.architecture, &it.variant);
     match (pull.policy, local) {
         (Policy::Never, Some(image)) => Ok(image),
-        (Policy::Never, None) => Err(super::no_such(text)),
+        (Policy::Never, None) => Err(super::absent(&engine.storage, text)),
         (Policy::Missing, Some(image)) if fits(&image) => Ok(image),
         (Policy::Newer, Some(image)) => match from_registries(engine, pull, text, true, tell) {
             // What is here will do where the registry does not.

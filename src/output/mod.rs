@@ -7,9 +7,11 @@
 //! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
 //! - [`progress`]: bars on a terminal.
+//! - [`hint`]: what the user can do about an error.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
 mod function;
+mod hint;
 pub mod human;
 pub mod json;
 pub mod listing;
@@ -105,7 +107,7 @@ impl Output {
         if let Some(line) = error.see_line() {
             self.notice(format_args!("{line}"));
         }
-        if let Some(hint) = error.hint_line() {
+        if let Some(hint) = hint::of(error) {
             self.notice(format_args!("Hint: {hint}"));
         }
     }

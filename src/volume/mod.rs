@@ -363,9 +363,9 @@ pub fn find(storage: &Storage, text: &str) -> Result<Volume> {
     match begun.as_slice() {
         [one] => match load(storage, &one.parse()?)? {
             Some(volume) => Ok(volume),
-            None => Err(no_such(text)),
+            None => Err(absent(storage, text)),
         },
-        [] => Err(no_such(text)),
+        [] => Err(absent(storage, text)),
         _ => Err(Error::new(
             Kind::Exists,
             format!("more than one result for volume name {text}: volume already exists"),
@@ -378,6 +378,17 @@ pub fn no_such(text: &str) -> Error {
     Error::not_found(format!(
         "no volume with name {text:?} found: no such volume"
     ))
+}
+
+/// The same, with the one that may have been meant.
+fn absent(storage: &Storage, text: &str) -> Error {
+    no_such(text).meant(near(storage, text))
+}
+
+/// The name of a volume that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let names = storage.list(&storage.volumes()).unwrap_or_default();
+    crate::id::near(text, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// Every volume, the oldest first.

@@ -11,12 +11,14 @@ use crate::cli::args::host::{Host, Lookup, clean};
 use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
-    descriptors, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
-    registry, resources, secret, security, userns,
+    descriptors, env, health, image, labels, lifetime, log, mounts, namespaces, number, process,
+    refused, registry, resources, secret, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
+use crate::container::health::HealthLog;
 use crate::error::{Error, Kind, Result};
+use crate::image::Healthcheck;
 use crate::network::NetworkMode;
 
 /// The flags of `run` and `create`, and IMAGE with what follows it.
@@ -25,6 +27,8 @@ use crate::network::NetworkMode;
 pub struct CreateArgs {
     #[command(flatten)]
     pub env: env::Args,
+    #[command(flatten)]
+    pub health: health::Args,
     #[command(flatten)]
     pub image: image::Args,
     #[command(flatten)]
@@ -111,6 +115,7 @@ pub struct ImageDefaults {
     pub exposed: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: String,
+    pub health: Option<Healthcheck>,
 }
 
 /// What the flags come to.
@@ -165,6 +170,10 @@ impl CreateArgs {
             self.resources
                 .cgroup(host.cgroup_manager(), host.has_systemd(), &modes.pid)?;
         let secrets = self.secrets.secrets(lookup)?;
+        let health = self
+            .health
+            .health(image.health.as_ref().and_then(health::of_image))?;
+        let sdnotify = self.lifetime.sdnotify_mode(health.is_some())?;
         let (ulimits, host_ulimits) = self.security.ulimits()?;
         let given = |flag: &Option<String>, image: &str| {
             flag.clone()
@@ -228,10 +237,12 @@ impl CreateArgs {
             create_command: host.argv().to_vec(),
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
+            health,
+            health_log: self.health.log(HealthLog::default())?,
             personality: (self.process.personality.clone()).filter(|it| !it.is_empty()),
             requires: self.lifetime.required(lookup)?,
             remove_image: false,
-            sdnotify: self.lifetime.sdnotify_mode()?,
+            sdnotify,
             secrets: secrets.mounted,
             secret_variables: secrets.variables,
             volumes_from: self.mounts.volumes_from.clone(),
@@ -358,6 +369,7 @@ mod tests {
             exposed: vec!["80/tcp".into()],
             labels: BTreeMap::from([("l".into(), "img".into())]),
             stop_signal: "SIGINT".into(),
+            health: None,
         }
     }
 
@@ -563,9 +575,7 @@ mod tests {
     #[test]
     fn refused_flags_are_named() {
         for (line, flag) in [
-            (&["--health-cmd=x", "i"][..], "--health-cmd"),
-            (&["--healthcheck-interval", "5s", "i"], "--health-interval"),
-            (&["--pod", "p", "i"], "--pod"),
+            (&["--pod", "p", "i"][..], "--pod"),
             (&["--rmi", "-d", "i"], "--rmi with --detach"),
         ] {
             assert_eq!(
@@ -574,7 +584,7 @@ mod tests {
             );
         }
         for line in [
-            &["--health-cmd=none", "--no-healthcheck", "i"][..],
+            &["--health-cmd=none", "--healthcheck-interval=5s", "i"][..],
             &["--tls-verify", "--rmi=false", "i"],
             &["--cgroups=enabled", "--memory-swappiness=-1", "i"],
             &["--disable-content-trust", "--kernel-memory=1", "i"],

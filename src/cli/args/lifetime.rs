@@ -25,10 +25,6 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Do without the image's health check
-    #[arg(long)]
-    pub no_healthcheck: bool,
-
     /// Write the id of the container's first process to a file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
@@ -134,11 +130,12 @@ impl Args {
         ids.collect()
     }
 
-    pub fn sdnotify_mode(&self) -> Result<SdNotify> {
+    pub fn sdnotify_mode(&self, has_health: bool) -> Result<SdNotify> {
         Ok(match self.sdnotify.as_str() {
             "conmon" => SdNotify::Conmon,
             "container" | "" => SdNotify::Container,
             "ignore" => SdNotify::Ignore,
+            "healthy" if has_health => return Err(Error::unsupported("--sdnotify=healthy")),
             "healthy" => {
                 return Err(Error::usage(
                     "invalid argument: sdnotify policy \"healthy\" requires a healthcheck to be set",

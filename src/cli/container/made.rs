@@ -205,6 +205,7 @@ fn defaults(image: &Image) -> ImageDefaults {
         exposed: config.exposed_ports.clone(),
         labels: config.labels.clone(),
         stop_signal: config.stop_signal.clone(),
+        health: config.healthcheck.clone(),
     }
 }
 

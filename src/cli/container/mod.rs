@@ -12,6 +12,7 @@ mod exec;
 mod exists;
 mod explain;
 mod export;
+mod healthcheck;
 mod init;
 mod inspect;
 mod inspected;
@@ -48,6 +49,7 @@ pub const COMMANDS: &[Command] = &[
     command!(exists, "container exists"),
     command!(explain, "explain", "container explain"),
     command!(export, "container export", "export"),
+    command!(healthcheck, "healthcheck run"),
     command!(init, "container init", "init"),
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,
