@@ -32,6 +32,9 @@ pub mod image;
 /// from the image by copy and rename.
 pub mod volume;
 
+/// Secrets: what containers are given, and nothing else shows.
+pub mod secret;
+
 /// pasta, published ports, hosts and resolv.conf.
 pub mod network;
 

@@ -1,10 +1,15 @@
 //! What the caller's environment says, read once: who they are and where
 //! their files go (XDG Base Directory Specification 0.8).
 
+pub mod containers;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+
+use containers::Defaults;
 
 use crate::error::{Context, Error, Result};
 
@@ -188,7 +193,7 @@ impl Settings {
 
 /// What of containers.conf(5) is heeded. Later files win over earlier ones:
 /// the vendor's, the administrator's, the caller's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Configuration {
     /// `[containers] userns`
     pub userns: Option<String>,
@@ -197,6 +202,56 @@ pub struct Configuration {
     /// `[engine] multi_image_archive`
     pub multi_image_archive: bool,
     pub events: EventsConfiguration,
+    /// The defaults of flags of `run` and `create`.
+    pub defaults: Defaults,
+    /// All that the files say.
+    table: toml::Table,
+}
+
+/// The files that `--module` names.
+static MODULES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Notes the modules that the command line names: each an absolute path, or one below
+/// `containers/containers.conf.modules` of the caller's, the machine's or the vendor's
+/// configuration.
+pub fn use_modules(names: &[String]) -> Result<()> {
+    let mut found = Vec::new();
+    for name in names {
+        let places = configuration_folders().into_iter().rev();
+        let mut places = places.map(|dir| dir.join("containers.conf.modules").join(name));
+        // A path that is absolute stays what it is.
+        let path = places.find(|path| path.is_file()).ok_or_else(|| {
+            Error::usage(format!(
+                "could not resolve module {name:?}: stat {name}: no such file or directory"
+            ))
+        })?;
+        found.push(path);
+    }
+    if !found.is_empty() {
+        // The command line is read once.
+        let _ = MODULES.set(found);
+    }
+    Ok(())
+}
+
+/// Where containers.conf and its like lie: what stands in a later one wins.
+fn configuration_folders() -> Vec<PathBuf> {
+    let own =
+        absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    let usual = ["/usr/share/containers", "/etc/containers"].map(PathBuf::from);
+    let own = own.map(|config| config.join("containers"));
+    usual.into_iter().chain(own).collect()
+}
+
+/// The `*.conf` files of a folder, by name; none if there is no folder.
+pub fn parts(dir: &Path) -> Vec<PathBuf> {
+    let parts = std::fs::read_dir(dir).into_iter().flatten();
+    let mut parts: Vec<PathBuf> = parts
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|it| it == "conf"))
+        .collect();
+    parts.sort();
+    parts
 }
 
 /// What `[engine]` says of events.
@@ -276,31 +331,25 @@ struct CoracleSection {
 }
 
 impl Configuration {
-    /// Reads the files: `$CONTAINERS_CONF` alone, or the usual ones with the
+    /// Reads the files, once: `$CONTAINERS_CONF` alone, or the usual ones with the
     /// `*.conf` of the folders beside them; `$CONTAINERS_CONF_OVERRIDE` last.
     pub fn read() -> Result<Self> {
+        static READ: OnceLock<Result<Configuration>> = OnceLock::new();
+        READ.get_or_init(Self::read_files).clone()
+    }
+
+    fn read_files() -> Result<Self> {
         let mut files = Vec::new();
         match std::env::var_os("CONTAINERS_CONF") {
             Some(file) => files.push(PathBuf::from(file)),
             None => {
-                let own = absolute("XDG_CONFIG_HOME")
-                    .or_else(|| absolute("HOME").map(|home| home.join(".config")));
-                let usual = ["/usr/share/containers", "/etc/containers"].map(PathBuf::from);
-                let own = own.map(|config| config.join("containers"));
-                for dir in usual.into_iter().chain(own) {
+                for dir in configuration_folders() {
                     files.push(dir.join("containers.conf"));
-                    let parts = std::fs::read_dir(dir.join("containers.conf.d"));
-                    let mut parts: Vec<PathBuf> = parts
-                        .into_iter()
-                        .flatten()
-                        .filter_map(|entry| Some(entry.ok()?.path()))
-                        .filter(|path| path.extension().is_some_and(|it| it == "conf"))
-                        .collect();
-                    parts.sort();
-                    files.extend(parts);
+                    files.extend(parts(&dir.join("containers.conf.d")));
                 }
             }
         }
+        files.extend(MODULES.get().into_iter().flatten().cloned());
         files.extend(std::env::var_os("CONTAINERS_CONF_OVERRIDE").map(PathBuf::from));
         let mut all = Self::default();
         for file in files {
@@ -316,8 +365,9 @@ impl Configuration {
     }
 
     fn add(&mut self, text: &str) -> Result<()> {
-        let file: ConfigurationFile =
-            toml::from_str(text).map_err(|error| Error::other(error.message().to_owned()))?;
+        let wrong = |error: toml::de::Error| Error::other(error.message().to_owned());
+        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let file: ConfigurationFile = table.clone().try_into().map_err(wrong)?;
         if let Some(userns) = file.containers.userns {
             self.userns = Some(userns);
         }
@@ -337,7 +387,19 @@ impl Configuration {
         if let Some(ownership) = file.coracle.ownership {
             self.ownership = Some(ownership);
         }
+        containers::merge(&mut self.table, table);
+        self.defaults = containers::without_marks(&self.table)
+            .try_into()
+            .map_err(wrong)?;
         Ok(())
+    }
+
+    /// An error if the files ask for what nothing here does.
+    pub fn check(&self) -> Result<()> {
+        match containers::refused(&self.table) {
+            Some(key) => Err(Error::unsupported(key)),
+            None => Ok(()),
+        }
     }
 
     /// Whether ids are to be Podman's, with no ownership by default:

@@ -130,12 +130,16 @@ sessions! {
     creating
     events
     executing
+    face
     formats
     health
     images
+    keys
     lifecycle
     listing
     naming
+    options
+    secrets
     stats
     update
     volumes

@@ -151,7 +151,7 @@ fn what_a_command_can_use_is_offered() {
             &["linux/amd64,linux/s390x", ":4"],
         ),
         (&["run", "--cert-dir", ""], &[":16"]),
-        (&["run", "--rm", "--rm"], &[":4"]),
+        (&["run", "--rm", "--rm"], &["--rmi", ":4"]),
         (&["nonsense", ""], &[":4"]),
         (&["run", "--nonsense="], &[":4"]),
         (&["load", "-i", ""], &[":0"]),

@@ -15,6 +15,7 @@ mod image;
 pub mod man;
 mod manifest;
 mod parse;
+mod secret;
 pub use parse::parse_bool;
 mod system;
 mod volume;
@@ -75,6 +76,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
         image::COMMANDS,
         manifest::COMMANDS,
         volume::COMMANDS,
+        secret::COMMANDS,
         system::COMMANDS,
     ]
     .into_iter()
@@ -87,6 +89,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("healthcheck", "Manage health checks on containers"),
     ("image", "Manage images"),
     ("manifest", "Manage manifest lists and image indexes"),
+    ("secret", "Manage secrets"),
     ("system", "Manage coracle"),
     ("volume", "Manage volumes"),
 ];

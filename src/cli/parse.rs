@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::{Command, GROUPS, PODMAN_VERSION, commands, help};
 use crate::error::{Error, Result};
-use crate::settings::Overrides;
+use crate::settings::{Overrides, use_modules};
 
 /// What argv asks for.
 pub enum Parsed {
@@ -334,6 +334,7 @@ struct Globals {
 /// Takes the global options that stand before the verb.
 fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
     let mut globals = Globals::default();
+    let mut modules = Vec::new();
     while let Some((first, after)) = rest.split_first() {
         let text = first.to_str().unwrap_or("");
         if !text.starts_with('-') || text == "-" {
@@ -388,12 +389,14 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                         let value = value.to_string_lossy().into_owned();
                         globals.overrides.events_backend = Some(value);
                     }
+                    "module" => modules.push(value.to_string_lossy().into_owned()),
                     "runroot" => globals.overrides.runroot = Some(value.into()),
                     _ => {}
                 }
             }
         }
     }
+    use_modules(&modules)?;
     Ok((globals, rest))
 }
 

@@ -1,6 +1,8 @@
 //! Making a container: its record, its name, what it says it mounts.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::Record;
@@ -10,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
 use crate::image::Progress;
+use crate::secret;
 use crate::storage::{Storage, lock_shared, write_json};
 use crate::sys::file::Durable;
 use crate::volume::{self, Origin, Volume};
@@ -33,6 +36,7 @@ pub fn publish(storage: &Storage, record: &Record, durable: Durable) -> Result<(
         std::fs::create_dir(dir).tried(|| format!("make {}", dir.display()))?;
     }
     write_json(&made.join("container.json"), record, durable)?;
+    write_secrets(&made.join("secrets"), record, durable)?;
     // Shared while a name is taken and its container not yet in place; whoever
     // finds a name that leads nowhere waits for all of those.
     let names = lock_shared(&storage.names())?;
@@ -45,6 +49,26 @@ pub fn publish(storage: &Storage, record: &Record, durable: Durable) -> Result<(
     drop(name);
     if durable == Durable::Yes {
         crate::sys::file::sync_dir(&storage.names()).tried(|| "sync names")?;
+    }
+    Ok(())
+}
+
+/// What the container's secrets are, for its own folder: it keeps them as they are now.
+fn write_secrets(folder: &Path, record: &Record, durable: Durable) -> Result<()> {
+    if record.secrets.is_empty() {
+        return Ok(());
+    }
+    let tried = || "keep the secrets of the container";
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .tried(tried)?;
+    for (number, bytes) in record.secrets.iter().enumerate() {
+        let mut file = secret::private(&folder.join(number.to_string())).tried(tried)?;
+        file.write_all(&bytes.0).tried(tried)?;
+        if durable == Durable::Yes {
+            file.sync_data().tried(tried)?;
+        }
     }
     Ok(())
 }
@@ -130,7 +154,7 @@ pub fn rename(storage: &Storage, record: &Record, to: Name) -> Result<()> {
 /// in each that it does, as in each container whose namespaces it joins. `durable` are
 /// the volumes that are its own; those with names always are.
 pub fn use_neighbours(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
-    for id in record.options.neighbours() {
+    for id in record.options.dependencies() {
         let Ok(id) = id.parse::<ContainerId>() else {
             continue;
         };

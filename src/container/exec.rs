@@ -10,7 +10,7 @@ use std::path::Path;
 use super::attach::{Carrier, Outcome, Peer, Pipes, Wanted, pipes};
 use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
-use super::{Container, Record, State, events, spec};
+use super::{Container, Record, State, events, secrets, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::events::Event;
@@ -133,6 +133,7 @@ pub(super) fn begin(
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let kept = secrets::environment(&engine.storage, record)?;
     let why_single = engine.why_single().map(Error::with_hint);
     let capabilities = capabilities(exec, &record.options)?;
     let filter = seccomp::filter(
@@ -188,7 +189,7 @@ pub(super) fn begin(
         plan(
             record,
             &map,
-            exec,
+            (exec, &kept),
             user,
             filter,
             [theirs.stdin, theirs.stdout, theirs.stderr],
@@ -219,7 +220,7 @@ fn namespaces(options: &Options) -> i32 {
 fn plan(
     record: &Record,
     map: &IdMap,
-    exec: &Exec,
+    (exec, secrets): (&Exec, &[String]),
     user: User,
     filter: Option<Filter>,
     stdio: [Option<OwnedFd>; 3],
@@ -228,7 +229,7 @@ fn plan(
     let options = &record.options;
     Ok(ExecPlan {
         argv: exec.argv.clone(),
-        env: environment(record, exec, &user),
+        env: environment(record, exec, secrets, &user),
         workdir: exec
             .workdir
             .clone()
@@ -255,7 +256,7 @@ fn plan(
 }
 
 /// The container's own environment, then what `exec` adds to it.
-fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
+fn environment(record: &Record, exec: &Exec, secrets: &[String], user: &User) -> Vec<String> {
     let options = &record.options;
     let hostname = super::host::hostname(record);
     let mut all = spec::environment(options, &hostname, user.home.as_deref());
@@ -267,12 +268,8 @@ fn environment(record: &Record, exec: &Exec, user: &User) -> Vec<String> {
     if exec.wanted.tty && !has("TERM=") {
         all.push("TERM=xterm".to_owned());
     }
-    for variable in &exec.env {
-        let key = variable.split('=').next().unwrap_or_default();
-        match all.iter_mut().find(|it| it.split('=').next() == Some(key)) {
-            Some(there) => there.clone_from(variable),
-            None => all.push(variable.clone()),
-        }
+    for variable in exec.env.iter().chain(secrets) {
+        spec::set_variable(&mut all, variable);
     }
     all
 }

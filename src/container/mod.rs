@@ -9,6 +9,7 @@
 //!   upper/ work/     the overlay's writable layer
 //!   rootfs/          where the overlay is mounted, in the monitor's mount namespace
 //!   files/           hosts, resolv.conf, hostname, passwd … that are mounted in
+//!   secrets/<number> what `--secret` mounts, as it was at create
 //!   log/ctr.log      the k8s-file or json-file log
 //! running/<id>       the seat: a lock its monitor holds for its whole life (sys::lock)
 //! volumes/<name>/users/<id>   this container mounts that volume
@@ -38,6 +39,7 @@ mod layers;
 pub mod logs;
 pub mod map;
 pub mod name;
+mod notify;
 pub mod options;
 pub mod pause;
 mod record;
@@ -47,6 +49,7 @@ mod rootfs;
 #[cfg(test)]
 pub mod sample;
 mod seat;
+mod secrets;
 mod shared;
 pub mod spec;
 mod stage;

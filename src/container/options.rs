@@ -54,6 +54,9 @@ pub struct Options {
     /// `--init`
     pub init: bool,
     pub privileged: bool,
+    /// What there is before them, if it is not the usual.
+    #[serde(default)]
+    pub cap_base: Option<Vec<String>>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
     pub security: Security,
@@ -107,9 +110,68 @@ pub struct Options {
     pub health: Option<Health>,
     #[serde(default)]
     pub health_log: HealthLog,
+    /// `--personality`
+    #[serde(default)]
+    pub personality: Option<String>,
+    /// `--requires`: ids of containers that are started first.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// `--rmi`, for `inspect`.
+    #[serde(default)]
+    pub remove_image: bool,
+    #[serde(default)]
+    pub sdnotify: SdNotify,
+    /// `--secret`, of type mount.
+    #[serde(default)]
+    pub secrets: Vec<SecretMount>,
+    /// `--secret`, of type env.
+    #[serde(default)]
+    pub secret_variables: Vec<SecretVariable>,
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+}
+
+/// `--sdnotify`: who tells systemd that the container is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SdNotify {
+    /// The monitor, once the container runs.
+    Conmon,
+    /// The container itself.
+    #[default]
+    Container,
+    /// Nobody.
+    Ignore,
+}
+
+impl SdNotify {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conmon => "conmon",
+            Self::Container => "container",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// A secret that is a file in the container. What it is lies beside the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretMount {
+    pub name: String,
+    pub id: String,
+    /// Absolute and clean.
+    pub destination: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+/// A secret that is a variable of the container's, looked up at each start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVariable {
+    pub variable: String,
+    pub name: String,
 }
 
 /// What is written into the container's /etc/passwd and /etc/group.
@@ -298,6 +360,12 @@ impl Options {
 }
 
 impl Options {
+    /// The containers that must be there as long as this one is.
+    pub fn dependencies(&self) -> impl Iterator<Item = &str> {
+        self.neighbours()
+            .chain(self.requires.iter().map(String::as_str))
+    }
+
     /// The images that it mounts.
     pub fn mounted_images(&self) -> impl Iterator<Item = &ImageId> {
         self.mounts.iter().filter_map(|mount| match &mount.kind {

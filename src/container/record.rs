@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{MountKind, Options};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
+use crate::secret::Bytes;
 use crate::userns::IdMap;
 
 /// `container.json`.
@@ -19,6 +20,9 @@ pub struct Record {
     pub map: Option<IdMap>,
     /// Why `map` was chosen, for `inspect`: `ownership: image user 1000:100 is the caller`.
     pub map_reason: Option<String>,
+    /// What its secrets are, on their way from where they were looked up to its folder.
+    #[serde(skip)]
+    pub secrets: Vec<Bytes>,
 }
 
 /// What of an image a container needs, so that it starts without asking for it.

@@ -13,7 +13,9 @@ use rustix::mount::MountAttrFlags;
 
 use super::host::{self, Joins};
 use super::layers::Lowers;
+use super::notify::Notify;
 use super::options::{Mount, MountKind};
+use super::secrets::Secrets;
 use super::shared::Shared;
 use super::{Record, spec, stage, volumes};
 use crate::cgroup;
@@ -51,6 +53,8 @@ pub struct Ground<'a> {
     /// The network namespace made for it.
     pub netns: Option<PathBuf>,
     pub shared: &'a Shared,
+    pub secrets: &'a Secrets,
+    pub notify: Option<&'a Notify>,
 }
 
 /// Mounts the root, fills volumes, makes the files that are mounted in, and the
@@ -67,6 +71,8 @@ pub fn prepare(
         joins,
         netns,
         shared,
+        secrets,
+        notify,
     } = ground;
     let storage = &engine.storage;
     let options = &record.options;
@@ -77,19 +83,26 @@ pub fn prepare(
         rootfs,
         user,
         sources,
-        files,
+        mut files,
         volumes,
         warnings,
     } = process::with_file_ids(0, 0, || {
-        furnish(
+        let made = furnish(
             engine,
             record,
             map,
             (lowers, shared),
             (runtime, joins),
             (&root, &hostname),
-        )
+        );
+        made.and_then(|mut made| {
+            if !secrets.mounted.is_empty() {
+                made.files.secrets = secrets.write(options, &places(runtime)?)?;
+            }
+            Ok(made)
+        })
     })?;
+    files.notify = notify.and_then(Notify::folder).map(Path::to_owned);
     let mut namespaces = joins.namespaces.clone();
     namespaces.network = namespaces.network.or(netns);
     let machine = spec::Machine::read(options);
@@ -106,6 +119,14 @@ pub fn prepare(
         shm: joins.shm(engine.thread, options, runtime)?,
     };
     let mut spec = spec::spec(record, &host)?;
+    secrets.add_to(&mut spec, runtime)?;
+    if files.notify.is_some()
+        && let Some(process) = spec.process_mut()
+    {
+        let mut all = process.env().clone().unwrap_or_default();
+        spec::set_variable(&mut all, &Notify::variable());
+        process.set_env(Some(all));
+    }
     let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;

@@ -29,6 +29,7 @@ pub fn options() -> Options {
         hosts: Hosts::default(),
         init: false,
         privileged: false,
+        cap_base: None,
         cap_add: vec![],
         cap_drop: vec![],
         security: Security::default(),
@@ -67,6 +68,12 @@ pub fn options() -> Options {
         timezone: None,
         health: None,
         health_log: Default::default(),
+        personality: None,
+        requires: vec![],
+        remove_image: false,
+        sdnotify: Default::default(),
+        secrets: vec![],
+        secret_variables: vec![],
         volumes_from: vec![],
     }
 }

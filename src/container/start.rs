@@ -21,9 +21,11 @@ use super::exit;
 use super::health::Checks;
 use super::host::{self, Joins};
 use super::layers::Lowers;
+use super::notify::Notify;
 use super::options::{LogDriver, Options, RestartPolicy};
+use super::secrets::Secrets;
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, create, events, remove, rootfs};
+use super::{Exit, Record, Seat, Started, State, create, events, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -59,6 +61,8 @@ pub struct Launch {
     pub shown: Option<String>,
     /// Hears of what takes long.
     pub progress: Option<Progress>,
+    /// Of the container: [`start`] looks them up, for the monitor could not.
+    pub secrets: Secrets,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -88,6 +92,7 @@ pub fn start(
     engine.settings.ensure_runtime()?;
     // What containers.conf says of it wrongly is known now.
     engine.storage.events().backend()?;
+    start_required(engine, record)?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
@@ -97,6 +102,7 @@ pub fn start(
         .unwrap_or_else(|| engine.default_map().clone());
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
+    launch.secrets = Secrets::find(engine, record, launch.fresh)?;
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
     launch.stdio = callers_stdio(&record.options);
@@ -146,6 +152,18 @@ pub fn start(
             }
         }
     }
+}
+
+/// Starts what the container must not start before (`--requires`).
+fn start_required(engine: &Engine, record: &Record) -> Result<()> {
+    for id in &record.options.requires {
+        let needed = super::find(&engine.storage, id)?;
+        if matches!(needed.status.state, State::Created | State::Exited) {
+            start(engine, &needed.record, Launch::default(), || {})
+                .map_err(|error| error.tried(format_args!("starting dependency {id}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// What works less well where only the caller's id can be mapped.
@@ -511,6 +529,7 @@ impl<'a> Monitor<'a> {
         let group = self.cgroup.make(&self.dir)?;
         let mut network = self.start_network()?;
         let netns = network.as_ref().map(|network| network.netns.path());
+        let notify = process::with_file_ids(0, 0, || Notify::find(options, &self.runtime))?;
         let mut prepared = rootfs::prepare(
             self.engine,
             self.record,
@@ -521,6 +540,8 @@ impl<'a> Monitor<'a> {
                 joins: self.joins,
                 netns,
                 shared: self.shared,
+                secrets: &launch.secrets,
+                notify: notify.as_ref(),
             },
         )?;
         for warning in &prepared.warnings {
@@ -622,6 +643,9 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
+        if let (Some(notify), false) = (&notify, launch.hold) {
+            notify.started();
+        }
         crate::sys::memory::give_back();
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
@@ -639,6 +663,7 @@ impl<'a> Monitor<'a> {
         } else {
             None
         };
+        let hear = || notify.iter().for_each(Notify::pass_on);
         let ended = Supervisor {
             init: &created.init,
             terminal,
@@ -650,6 +675,9 @@ impl<'a> Monitor<'a> {
             deadline,
             ticker: &mut checks,
             release,
+            listens: (notify.as_ref())
+                .and_then(Notify::source)
+                .map(|source| (source, &hear as &dyn Fn())),
         }
         .run()
         .tried(|| "watch the container")?;

@@ -651,6 +651,7 @@ fn made_at_start(options: &Options, path: &Path) -> Option<PathBuf> {
         "/etc/hostname",
         "/etc/resolv.conf",
         "/run/.containerenv",
+        "/run/secrets",
     ]
     .into_iter()
     .map(Path::new)

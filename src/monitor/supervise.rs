@@ -169,6 +169,8 @@ pub struct Supervisor<'a> {
     pub ticker: &'a mut dyn Ticker,
     /// Lets the init go when a client asks; none once it is gone.
     pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    /// What else is to be listened to, and what to do when it speaks.
+    pub listens: Option<(BorrowedFd<'a>, &'a dyn Fn())>,
 }
 
 /// What a poll entry is for.
@@ -176,6 +178,7 @@ pub struct Supervisor<'a> {
 enum Who {
     Init,
     Listener,
+    Other,
     Ticker,
     Source(usize),
     Input,
@@ -275,6 +278,11 @@ impl Supervisor<'_> {
                     }
                     Who::ClientStdin(at) => self.take_input(at, &mut pending, &mut input),
                     Who::Input => pending.flush(&mut input),
+                    Who::Other => {
+                        if let Some((_, hear)) = self.listens {
+                            hear();
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -361,6 +369,9 @@ impl Supervisor<'_> {
             }
         }
         add(Who::Listener, self.listener.as_fd(), PollFlags::IN);
+        if let (Some((other, _)), false) = (self.listens, over) {
+            add(Who::Other, other, PollFlags::IN);
+        }
         for (at, source) in sources.iter().enumerate() {
             if source.filled == 0 {
                 add(Who::Source(at), source.fd.as_fd(), PollFlags::IN);

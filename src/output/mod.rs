@@ -20,6 +20,7 @@ pub mod progress;
 pub mod table;
 mod template;
 pub mod terminal;
+pub mod unused;
 pub mod value;
 mod waiting;
 pub mod yaml;

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use serde::ser::{self, Serialize};
 
+use super::unused::{self, Unused};
 use crate::error::Error;
 
 /// A Go value.
@@ -228,25 +229,30 @@ fn part(at: Timestamp) -> String {
 impl Time {
     /// Go's time.Time.Format: the layout is how Go writes 2006-01-02T15:04:05.
     pub fn format(self, layout: &str) -> String {
-        let Some(at) = self.0 else {
-            return layout.to_owned();
+        let zoned = match (self.0, Timestamp::from_second(ZERO_SECONDS)) {
+            (Some(at), _) => at.to_zoned(jiff::tz::TimeZone::system()),
+            (None, Ok(zero)) => zero.to_zoned(jiff::tz::TimeZone::UTC),
+            (None, Err(_)) => return layout.to_owned(),
         };
-        let zoned = at.to_zoned(jiff::tz::TimeZone::system());
-        let mut text = String::new();
-        let mut rest = layout;
-        'next: while let Some(c) = rest.chars().next() {
-            for (part, format) in LAYOUT {
-                if let Some(after) = rest.strip_prefix(part) {
-                    text.push_str(&zoned.strftime(format).to_string());
-                    rest = after;
-                    continue 'next;
-                }
-            }
-            text.push(c);
-            rest = &rest[c.len_utf8()..];
-        }
-        text
+        by_layout(&zoned, layout)
     }
+}
+
+fn by_layout(zoned: &jiff::Zoned, layout: &str) -> String {
+    let mut text = String::new();
+    let mut rest = layout;
+    'next: while let Some(c) = rest.chars().next() {
+        for (part, format) in LAYOUT {
+            if let Some(after) = rest.strip_prefix(part) {
+                text.push_str(&zoned.strftime(format).to_string());
+                rest = after;
+                continue 'next;
+            }
+        }
+        text.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    text
 }
 
 /// Go's parts of a layout as strftime(3) has them; a longer one before those it
@@ -295,11 +301,42 @@ impl Row for Time {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
-        let zoned = self.0?.to_zoned(jiff::tz::TimeZone::system());
+        let zone = match self.0 {
+            Some(_) => jiff::tz::TimeZone::system(),
+            None => jiff::tz::TimeZone::UTC,
+        };
+        let at = self
+            .0
+            .or_else(|| Timestamp::from_second(ZERO_SECONDS).ok())?;
+        let zoned = at.to_zoned(zone);
+        let is_utc = zoned.offset().seconds() == 0;
         let number = |number: i64| Some(Value::Int(number));
         match name {
             "Unix" => number(self.seconds()),
-            "UnixNano" => number(i64::try_from(self.0?.as_nanosecond()).unwrap_or(0)),
+            "UnixMilli" => number(at.as_millisecond()),
+            "UnixMicro" => number(at.as_microsecond()),
+            // Of years far away it is what of the number fits, as in Go.
+            "UnixNano" => number(at.as_nanosecond() as i64),
+            "Nanosecond" => number(self.nanoseconds().into()),
+            "YearDay" => number(zoned.day_of_year().into()),
+            "Local" => Some(Value::object(*self)),
+            "UTC" => Some(Value::object(Utc(at))),
+            "Location" => Some(Value::text(if is_utc { "UTC" } else { "Local" })),
+            "IsDST" => {
+                let zone = zoned.time_zone().to_offset_info(at);
+                Some(Value::Bool(zone.dst().is_dst()))
+            }
+            "GoString" => Some(Value::text(format!(
+                "time.Date({}, time.{}, {}, {}, {}, {}, {}, time.{})",
+                zoned.year(),
+                zoned.strftime("%B"),
+                zoned.day(),
+                zoned.hour(),
+                zoned.minute(),
+                zoned.second(),
+                self.nanoseconds(),
+                if is_utc { "UTC" } else { "Local" }
+            ))),
             "IsZero" => Some(Value::Bool(self.0.is_none())),
             "String" => Some(Value::text(self.to_string())),
             "Year" => number(zoned.year().into()),
@@ -326,6 +363,58 @@ impl Row for Time {
 
     fn json(&self) -> serde_json::Value {
         self.rfc3339().into()
+    }
+}
+
+/// A time as it is in Greenwich.
+struct Utc(Timestamp);
+
+impl Row for Utc {
+    fn type_name(&self) -> &str {
+        "time.Time"
+    }
+
+    /// What does not depend on the place is the time's own.
+    fn field(&self, name: &str) -> Option<Value> {
+        let zoned = self.0.to_zoned(jiff::tz::TimeZone::UTC);
+        let number = |number: i64| Some(Value::Int(number));
+        match name {
+            "String" => Some(Value::text(self.print())),
+            "Year" => number(zoned.year().into()),
+            "Month" => Some(Value::text(zoned.strftime("%B").to_string())),
+            "Weekday" => Some(Value::text(zoned.strftime("%A").to_string())),
+            "Day" => number(zoned.day().into()),
+            "Hour" => number(zoned.hour().into()),
+            "Minute" => number(zoned.minute().into()),
+            "Second" => number(zoned.second().into()),
+            "YearDay" => number(zoned.day_of_year().into()),
+            "Location" => Some(Value::text("UTC")),
+            _ => Time(Some(self.0)).field(name),
+        }
+    }
+
+    fn method(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
+        match (name, args) {
+            ("Format", [Value::String(layout)]) => {
+                let zoned = self.0.to_zoned(jiff::tz::TimeZone::UTC);
+                Some(Ok(Value::text(by_layout(&zoned, layout))))
+            }
+            _ => None,
+        }
+    }
+
+    fn print(&self) -> String {
+        let zoned = self.0.to_zoned(jiff::tz::TimeZone::UTC);
+        format!(
+            "{}{} +0000 UTC",
+            zoned.strftime("%Y-%m-%d %H:%M:%S"),
+            part(self.0)
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let zoned = self.0.to_zoned(jiff::tz::TimeZone::UTC);
+        format!("{}{}Z", zoned.strftime("%Y-%m-%dT%H:%M:%S"), part(self.0)).into()
     }
 }
 
@@ -356,11 +445,13 @@ const NIL: &str = "nil";
 
 /// A struct made by serde: its name and fields are those the derive gives, so
 /// `#[serde(rename = "define.Driver", rename_all = "PascalCase")]` names them.
+#[derive(Clone)]
 struct Struct {
     name: &'static str,
     fields: Vec<Field>,
 }
 
+#[derive(Clone)]
 struct Field {
     name: &'static str,
     value: Value,
@@ -380,6 +471,11 @@ impl Row for Struct {
         exact
             .or_else(|| fields.find(|field| field.name.eq_ignore_ascii_case(name)))
             .map(|field| field.value.clone())
+            .or_else(|| match unused::field(self.name, name)? {
+                Unused::Is(value) => Some(value),
+                Unused::Called(name) => self.field(name),
+                Unused::Itself => Some(Value::object(self.clone())),
+            })
     }
 
     fn print(&self) -> String {

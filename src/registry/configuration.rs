@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Endpoint;
 use crate::error::{Context, Error, Result};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// The registry of short names where nothing says otherwise.
 const DOCKER: &str = "docker.io";
@@ -75,15 +75,7 @@ impl Registries {
                 let mains = [&own, &machine].map(|dir| dir.join("registries.conf"));
                 files.extend(mains.into_iter().find(|file| file.exists()));
                 for dir in [&machine, &own] {
-                    let parts = std::fs::read_dir(dir.join("registries.conf.d"));
-                    let mut parts: Vec<PathBuf> = parts
-                        .into_iter()
-                        .flatten()
-                        .filter_map(|entry| Some(entry.ok()?.path()))
-                        .filter(|path| path.extension().is_some_and(|it| it == "conf"))
-                        .collect();
-                    parts.sort();
-                    files.extend(parts);
+                    files.extend(settings::parts(&dir.join("registries.conf.d")));
                 }
             }
         }

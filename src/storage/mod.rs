@@ -15,6 +15,7 @@
 //!   running/<id>            the seat of its monitor: what a sweep looks at
 //!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   events/                 events.log, events.log.1: what happened, made with the first
+//!   secrets/:<name>         what is known of a secret, and what it is
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -208,6 +209,16 @@ impl Storage {
     /// folder, named by its id; true while that container runs.
     pub fn volume_mounted(&self, name: &Name) -> PathBuf {
         self.volume(name).join("mounted")
+    }
+
+    /// Made with the first secret, for the caller alone.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// A file for each secret that is mounted in the container, by its number.
+    pub fn container_secrets(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join("secrets")
     }
 
     /// A folder to make something in; see [`Staging`].

@@ -12,7 +12,7 @@ use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
     descriptors, env, health, image, labels, lifetime, log, mounts, namespaces, number, process,
-    refused, registry, resources, security, userns,
+    refused, registry, resources, secret, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
@@ -52,6 +52,8 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub resources: resources::Args,
     #[command(flatten)]
+    pub secrets: secret::Args,
+    #[command(flatten)]
     pub security: security::Args,
     #[command(flatten)]
     pub userns: userns::Args,
@@ -69,9 +71,6 @@ pub struct CreateArgs {
 #[derive(clap::Args, Debug, Clone)]
 #[group(skip)]
 pub struct RunArgs {
-    #[command(flatten)]
-    pub refused: refused::RefusedByRun,
-
     /// Leave the container running in the background, and print its id
     #[arg(short, long)]
     pub detach: bool,
@@ -90,6 +89,10 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub descriptors: descriptors::Args,
+
+    /// Remove the container when it ends, and its image if nothing else uses it
+    #[arg(long)]
+    pub rmi: bool,
 
     /// Hand the signals that the command gets to the container
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -144,6 +147,7 @@ impl CreateArgs {
         self.image.wanted_platform()?;
         self.lifetime.name()?;
         self.process.check_systemd()?;
+        self.security.check_policy(&image.labels)?;
         let operands: Vec<String> = self.operands[1..]
             .iter()
             .map(|word| text(word).map(str::to_owned))
@@ -165,6 +169,11 @@ impl CreateArgs {
         let cgroup =
             self.resources
                 .cgroup(host.cgroup_manager(), host.has_systemd(), &modes.pid)?;
+        let secrets = self.secrets.secrets(lookup)?;
+        let health = self
+            .health
+            .health(image.health.as_ref().and_then(health::of_image))?;
+        let sdnotify = self.lifetime.sdnotify_mode(health.is_some())?;
         let (ulimits, host_ulimits) = self.security.ulimits()?;
         let given = |flag: &Option<String>, image: &str| {
             flag.clone()
@@ -193,10 +202,11 @@ impl CreateArgs {
             mounts: self.mounts.mounts(&image.volumes, host, lookup)?,
             init: self.process.has_init(&modes.pid)?,
             privileged: self.security.privileged,
+            cap_base: self.security.base_capabilities()?,
             cap_add,
             cap_drop,
             security: self.security.security(host)?,
-            devices: self.security.devices()?,
+            devices: self.security.devices(host)?,
             ulimits,
             host_ulimits,
             sysctls: self.security.sysctls(&network.mode, &modes.ipc)?,
@@ -227,10 +237,14 @@ impl CreateArgs {
             create_command: host.argv().to_vec(),
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
-            health: self
-                .health
-                .health(image.health.as_ref().and_then(health::of_image))?,
+            health,
             health_log: self.health.log(HealthLog::default())?,
+            personality: (self.process.personality.clone()).filter(|it| !it.is_empty()),
+            requires: self.lifetime.required(lookup)?,
+            remove_image: false,
+            sdnotify,
+            secrets: secrets.mounted,
+            secret_variables: secrets.variables,
             volumes_from: self.mounts.volumes_from.clone(),
         };
         Ok(Asked {
@@ -247,17 +261,15 @@ impl CreateArgs {
 impl RunArgs {
     /// Says what of these flags is not there yet.
     pub fn check(&self) -> Result<()> {
-        self.refused.check()
+        match self.rmi && self.detach {
+            true => Err(Error::unsupported("--rmi with --detach")),
+            false => Ok(()),
+        }
     }
 
     /// The streams to carry in the foreground.
     pub fn streams(&self, create: &CreateArgs) -> Result<Streams> {
         streams::streams(create.attach.as_deref(), create.process.interactive)
-    }
-
-    /// The keys that detach, as a terminal sends them; none to have none.
-    pub fn keys(&self) -> Result<Vec<u8>> {
-        streams::detach_keys(self.detach_keys.as_deref())
     }
 }
 
@@ -311,8 +323,6 @@ mod tests {
     struct Create {
         #[command(flatten)]
         create: CreateArgs,
-        #[command(flatten)]
-        refused: refused::RefusedByCreate,
     }
 
     const RUN: Command = Command {
@@ -566,7 +576,7 @@ mod tests {
     fn refused_flags_are_named() {
         for (line, flag) in [
             (&["--pod", "p", "i"][..], "--pod"),
-            (&["--rmi", "i"], "--rmi"),
+            (&["--rmi", "-d", "i"], "--rmi with --detach"),
         ] {
             assert_eq!(
                 options(line).unwrap_err(),
@@ -583,177 +593,11 @@ mod tests {
         }
     }
 
-    /// The flags of podman-run(1) and podman-create(1), 5.8.
-    const PODMAN: &[&str] = &[
-        "add-host",
-        "annotation",
-        "arch",
-        "attach",
-        "authfile",
-        "blkio-weight",
-        "blkio-weight-device",
-        "cap-add",
-        "cap-drop",
-        "cert-dir",
-        "cgroup-conf",
-        "cgroup-parent",
-        "cgroupns",
-        "cgroups",
-        "chrootdirs",
-        "cidfile",
-        "conmon-pidfile",
-        "cpu-period",
-        "cpu-quota",
-        "cpu-rt-period",
-        "cpu-rt-runtime",
-        "cpu-shares",
-        "cpus",
-        "cpuset-cpus",
-        "cpuset-mems",
-        "creds",
-        "decryption-key",
-        "device",
-        "device-cgroup-rule",
-        "device-read-bps",
-        "device-read-iops",
-        "device-write-bps",
-        "device-write-iops",
-        "disable-content-trust",
-        "entrypoint",
-        "env",
-        "env-file",
-        "env-host",
-        "env-merge",
-        "gidmap",
-        "gpus",
-        "group-add",
-        "group-entry",
-        "health-cmd",
-        "health-interval",
-        "health-log-destination",
-        "health-max-log-count",
-        "health-max-log-size",
-        "health-on-failure",
-        "health-retries",
-        "health-start-period",
-        "health-startup-cmd",
-        "health-startup-interval",
-        "health-startup-retries",
-        "health-startup-success",
-        "health-startup-timeout",
-        "health-timeout",
-        "help",
-        "hostname",
-        "hostuser",
-        "http-proxy",
-        "image-volume",
-        "init",
-        "init-path",
-        "interactive",
-        "ipc",
-        "label",
-        "label-file",
-        "log-driver",
-        "log-opt",
-        "memory",
-        "memory-reservation",
-        "memory-swap",
-        "memory-swappiness",
-        "mount",
-        "name",
-        "no-healthcheck",
-        "oom-kill-disable",
-        "oom-score-adj",
-        "os",
-        "passwd-entry",
-        "personality",
-        "pid",
-        "pidfile",
-        "pids-limit",
-        "platform",
-        "pod",
-        "pod-id-file",
-        "privileged",
-        "pull",
-        "quiet",
-        "rdt-class",
-        "read-only",
-        "read-only-tmpfs",
-        "replace",
-        "requires",
-        "restart",
-        "retry",
-        "retry-delay",
-        "rm",
-        "rootfs",
-        "sdnotify",
-        "seccomp-policy",
-        "secret",
-        "security-opt",
-        "shm-size",
-        "shm-size-systemd",
-        "stop-signal",
-        "stop-timeout",
-        "subgidname",
-        "subuidname",
-        "sysctl",
-        "systemd",
-        "timeout",
-        "tls-verify",
-        "tmpfs",
-        "tty",
-        "tz",
-        "uidmap",
-        "ulimit",
-        "umask",
-        "unsetenv",
-        "unsetenv-all",
-        "user",
-        "userns",
-        "uts",
-        "variant",
-        "volume",
-        "volumes-from",
-        "workdir",
-        "dns",
-        "dns-option",
-        "dns-search",
-        "expose",
-        "hosts-file",
-        "ip",
-        "ip6",
-        "mac-address",
-        "network",
-        "network-alias",
-        "no-hostname",
-        "no-hosts",
-        "publish",
-        "publish-all",
-    ];
-
-    /// Those of `run` alone.
-    const PODMAN_RUN: &[&str] = &[
-        "detach",
-        "detach-keys",
-        "passwd",
-        "preserve-fd",
-        "preserve-fds",
-        "rmi",
-        "sig-proxy",
-    ];
-
+    /// tests/options.txt has those of more than a letter.
     #[test]
-    fn every_flag_of_podmans_is_known() {
-        for (command, more) in [(&RUN, PODMAN_RUN), (&CREATE, &["init-ctr"][..])] {
-            let definition = parse::definition(command, "x");
-            definition.clone().debug_assert();
-            let known: Vec<&str> = definition
-                .get_arguments()
-                .filter_map(|arg| arg.get_long())
-                .collect();
-            for flag in PODMAN.iter().chain(more) {
-                assert!(known.contains(flag), "--{flag}");
-            }
+    fn every_letter_of_podmans_is_known() {
+        for command in [&RUN, &CREATE] {
+            parse::definition(command, "x").debug_assert();
         }
         let shorts: String = parse::definition(&RUN, "x")
             .get_arguments()

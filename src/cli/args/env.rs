@@ -36,6 +36,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<String>,
 
+    /// What containers.conf sets, which an image may set otherwise.
+    #[arg(skip)]
+    pub configured: Vec<String>,
+
     /// Hand on all of the caller's environment
     #[arg(long)]
     pub env_host: bool,
@@ -73,7 +77,7 @@ impl Args {
         if tty {
             env.set("TERM", "xterm");
         }
-        for line in image {
+        for line in self.configured.iter().chain(image) {
             let (name, value) = line.split_once('=').unwrap_or((line, ""));
             env.set(name, value);
         }

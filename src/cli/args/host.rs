@@ -7,6 +7,7 @@ use crate::cgroup::{self, Manager};
 use crate::container::options::{Mount, NamespaceMode};
 use crate::error::Result;
 use crate::id::ImageId;
+use crate::secret::Secret;
 use crate::settings::{Configuration, Settings};
 
 /// The caller's surroundings, as far as flags can name them.
@@ -53,6 +54,8 @@ pub trait Host {
 pub trait Lookup {
     /// The container that `text` names.
     fn container(&self, text: &str) -> Result<Neighbour>;
+    /// The secret that `text` names.
+    fn secret(&self, text: &str) -> Result<Secret>;
     /// The local image that `text` names, and its full name.
     fn image(&self, text: &str) -> Result<(ImageId, String)>;
 }
@@ -350,6 +353,21 @@ pub mod tests {
     }
 
     impl Lookup for Fake {
+        fn secret(&self, text: &str) -> Result<Secret> {
+            let moment = jiff::Timestamp::UNIX_EPOCH;
+            match text {
+                "one" | "two" => Ok(Secret {
+                    id: format!("{text}-id"),
+                    name: text.to_owned(),
+                    created: moment,
+                    updated: moment,
+                    driver: crate::secret::Driver::File,
+                    options: BTreeMap::new(),
+                    labels: BTreeMap::new(),
+                }),
+                _ => Err(crate::secret::no_such(text)),
+            }
+        }
         fn container(&self, text: &str) -> Result<Neighbour> {
             self.containers
                 .get(text)

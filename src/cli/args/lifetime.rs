@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::host::Host;
-use crate::cli::args::number;
-use crate::container::options::RestartPolicy;
+use crate::cli::args::host::{Host, Lookup};
+use crate::cli::args::{csv, number};
+use crate::container::options::{RestartPolicy, SdNotify};
 use crate::error::{Error, Result};
 use crate::id::Name;
 use crate::sys::signal;
@@ -33,6 +33,10 @@ pub struct Args {
     #[arg(long)]
     pub replace: bool,
 
+    /// Start these containers, by name or id with commas between, before it
+    #[arg(long, value_name = "CONTAINER")]
+    pub requires: Vec<String>,
+
     /// When to start it again after it ends: no, on-failure[:TIMES], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
@@ -40,6 +44,19 @@ pub struct Args {
     /// Remove the container and its anonymous volumes when it ends
     #[arg(long)]
     pub rm: bool,
+
+    /// Who tells systemd that it is ready: conmon (the monitor), container or ignore
+    ///
+    /// With container, the default, it is the container's own process that does, at the
+    /// socket that NOTIFY_SOCKET names in its environment. Where systemd does not wait,
+    /// nothing is told.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "container",
+        hide_default_value = true
+    )]
+    pub sdnotify: String,
 
     /// Signal that asks it to end; the image's, else SIGTERM
     #[arg(long, value_name = "SIGNAL")]
@@ -102,6 +119,42 @@ impl Args {
             "" => stop_signal(image),
             text => stop_signal(text),
         }
+    }
+
+    /// The ids of `--requires`.
+    pub fn required(&self, lookup: &dyn Lookup) -> Result<Vec<String>> {
+        let names = csv::all("--requires", &self.requires)?;
+        let ids = names.iter().map(|name| {
+            lookup
+                .container(name)
+                .map(|found| found.id)
+                .map_err(|error| {
+                    error.tried(format_args!(
+                        "{name:?} is not a valid container, cannot be used as a dependency"
+                    ))
+                })
+        });
+        ids.collect()
+    }
+
+    pub fn sdnotify_mode(&self, has_health: bool) -> Result<SdNotify> {
+        Ok(match self.sdnotify.as_str() {
+            "conmon" => SdNotify::Conmon,
+            "container" | "" => SdNotify::Container,
+            "ignore" => SdNotify::Ignore,
+            "healthy" if has_health => return Err(Error::unsupported("--sdnotify=healthy")),
+            "healthy" => {
+                return Err(Error::usage(
+                    "invalid argument: sdnotify policy \"healthy\" requires a healthcheck to be set",
+                ));
+            }
+            other => {
+                return Err(Error::usage(format!(
+                    "invalid config provided: invalid argument: invalid sdnotify value {other:?}: \
+                     must be conmon, container, healthy or ignore"
+                )));
+            }
+        })
     }
 
     pub fn stop_seconds(&self) -> u32 {

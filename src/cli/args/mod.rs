@@ -8,6 +8,7 @@
 //! must be asked of the machine or the store goes through [`host::Host`] and
 //! [`host::Lookup`], so every quarrel between flags is found by a test without either.
 
+mod configured;
 pub mod create;
 pub mod csv;
 pub mod descriptors;
@@ -28,6 +29,7 @@ pub mod push;
 pub mod refused;
 pub mod registry;
 pub mod resources;
+pub mod secret;
 pub mod security;
 pub mod select;
 pub mod size;

@@ -90,9 +90,43 @@ pub struct Network {
 }
 
 impl NetworkArgs {
+    /// The name servers of containers.conf, where flags name none.
+    pub fn configure(&mut self, servers: Vec<String>, searches: Vec<String>, options: Vec<String>) {
+        for (flags, said) in [
+            (&mut self.dns, servers),
+            (&mut self.dns_search, searches),
+            (&mut self.dns_option, options),
+        ] {
+            if flags.is_empty() {
+                *flags = said;
+            }
+        }
+    }
+
+    /// What containers.conf says of /etc/hosts.
+    pub fn configure_hosts(&mut self, no_hosts: bool, base: Option<String>) {
+        // Who names a host wants the file.
+        self.no_hosts |= no_hosts && self.add_host.is_empty() && self.hosts_file.is_none();
+        if !self.no_hosts && self.hosts_file.is_none() {
+            self.hosts_file = base;
+        }
+    }
+
+    /// The network of containers.conf, where no flag names one.
+    pub fn configure_mode(&mut self, mode: Option<String>, pasta: &[String]) {
+        if self.network.is_empty() {
+            self.network.extend(mode.filter(|mode| mode != "private"));
+        }
+        let is_pasta = matches!(&self.network[..], [] | [_])
+            && self.network.first().is_none_or(|mode| mode == "pasta");
+        if is_pasta && !pasta.is_empty() {
+            self.network = vec![format!("pasta:{}", pasta.join(","))];
+        }
+    }
+
     /// Checks the flags. `image` is what the image exposes.
     pub fn options(&self, image: &[String]) -> Result<Network> {
-        self.refuse_what_is_not_there()?;
+        self.check_bridge()?;
         let mode = NetworkMode::parse(&self.network)?;
         let hosts = self.hosts(&mode)?;
         let mut exposed = Vec::new();
@@ -134,7 +168,18 @@ impl NetworkArgs {
         })
     }
 
-    fn refuse_what_is_not_there(&self) -> Result<()> {
+    /// What a bridge alone has.
+    fn check_bridge(&self) -> Result<()> {
+        for ip in [&self.ip, &self.ip6].into_iter().flatten() {
+            if ip.parse::<std::net::IpAddr>().is_err() {
+                return Err(Error::usage(format!("{ip:?} is not an ip address")));
+            }
+        }
+        if let Some(address) = self.mac_address.as_deref().filter(|it| !is_mac(it)) {
+            return Err(Error::usage(format!(
+                "address {address}: invalid MAC address"
+            )));
+        }
         for (flag, is_given) in [
             ("--ip", self.ip.is_some()),
             ("--ip6", self.ip6.is_some()),
@@ -142,7 +187,9 @@ impl NetworkArgs {
             ("--network-alias", !self.network_alias.is_empty()),
         ] {
             if is_given {
-                return Err(Error::unsupported(flag));
+                return Err(Error::usage(format!(
+                    "{flag} can only be set when the network mode is bridge: invalid argument"
+                )));
             }
         }
         Ok(())
@@ -258,6 +305,15 @@ fn is_domain(text: &str) -> bool {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
+}
+
+/// Whether Go's net.ParseMAC takes it, of six octets.
+fn is_mac(text: &str) -> bool {
+    let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    [':', '-'].into_iter().any(|by| {
+        let parts: Vec<&str> = text.split(by).collect();
+        parts.len() == 6 && parts.into_iter().all(is_octet)
+    })
 }
 
 #[cfg(test)]
@@ -433,10 +489,13 @@ mod tests {
                 &["-p", "a\"b"],
                 "invalid argument \"a\\\"b\" for \"-p, --publish\" flag: parse error on line 1, column 2: bare \" in non-quoted-field",
             ),
-            (&["--ip=10.0.0.1"], "--ip is not supported by coracle yet"),
+            (
+                &["--ip=10.0.0.1"],
+                "--ip can only be set when the network mode is bridge: invalid argument",
+            ),
             (
                 &["--network-alias=x"],
-                "--network-alias is not supported by coracle yet",
+                "--network-alias can only be set when the network mode is bridge: invalid argument",
             ),
         ] {
             assert_eq!(parse(flags).unwrap_err(), words, "{flags:?}");

@@ -32,6 +32,14 @@ pub struct Args {
     #[arg(short, long)]
     pub interactive: bool,
 
+    /// A program to run as the first process with --init, in place of coracle's own
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub init_path: Option<String>,
+
+    /// Execution domain: LINUX, or LINUX32 for programs that want a 32-bit machine
+    #[arg(long, value_name = "DOMAIN")]
+    pub personality: Option<String>,
+
     /// Size of /dev/shm: a number with b, k, m or g
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
@@ -160,6 +168,16 @@ impl Args {
             return Err(Error::usage(
                 "cannot add init binary as PID 1 (PID namespace isn't private)",
             ));
+        }
+        if let (true, Some(path)) = (self.init, self.init_path.as_deref())
+            && !path.is_empty()
+        {
+            return Err(match std::path::Path::new(path).exists() {
+                true => Error::unsupported("--init-path"),
+                false => Error::usage(format!(
+                    "container-init binary not found on the host: faccessat {path}: no such file or directory"
+                )),
+            });
         }
         Ok(self.init)
     }

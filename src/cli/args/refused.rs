@@ -37,51 +37,22 @@ const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag 
     }
 }
 
-const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Flag {
-    Flag {
-        name,
-        takes: Takes::Value,
-        harmless,
-    }
-}
-
 /// In the order of podman-run(1).
 const FLAGS: &[Flag] = &[
     value("chrootdirs"),
     value("decryption-key"),
-    value("gpus"),
-    value("init-path"),
-    value("personality"),
     value("pod"),
     value("pod-id-file"),
     value("rdt-class"),
-    value("requires"),
     boolean("rootfs", &["false"]),
-    unless("sdnotify", &["ignore"]),
-    unless("seccomp-policy", &["default"]),
-    value("secret"),
     value("signature-policy"),
 ];
-
-/// Of `run` alone.
-const RUN: &[Flag] = &[boolean("rmi", &["false"])];
-
-/// Of `create` alone.
-const CREATE: &[Flag] = &[value("init-ctr")];
 
 /// The first refused flag that was given, if any.
 #[derive(Debug, Clone, Default)]
 pub struct Refused {
     given: Option<String>,
 }
-
-/// The same for flags of `run` alone.
-#[derive(Debug, Clone, Default)]
-pub struct RefusedByRun(Refused);
-
-/// The same for flags of `create` alone.
-#[derive(Debug, Clone, Default)]
-pub struct RefusedByCreate(Refused);
 
 impl Refused {
     /// Says that the flag given is not there yet.
@@ -126,42 +97,21 @@ impl Refused {
     }
 }
 
-impl RefusedByRun {
-    pub fn check(&self) -> Result<()> {
-        self.0.check()
+impl clap::Args for Refused {
+    fn augment_args(command: Command) -> Command {
+        Self::define(command, FLAGS)
+    }
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::define(command, FLAGS)
     }
 }
 
-impl RefusedByCreate {
-    pub fn check(&self) -> Result<()> {
-        self.0.check()
+impl clap::FromArgMatches for Refused {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self::read(matches, FLAGS))
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::read(matches, FLAGS);
+        Ok(())
     }
 }
-
-/// clap's two traits for a table of flags.
-macro_rules! flags {
-    ($name:ident, $table:expr, $wrap:expr) => {
-        impl clap::Args for $name {
-            fn augment_args(command: Command) -> Command {
-                Refused::define(command, $table)
-            }
-            fn augment_args_for_update(command: Command) -> Command {
-                Refused::define(command, $table)
-            }
-        }
-
-        impl clap::FromArgMatches for $name {
-            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-                Ok($wrap(Refused::read(matches, $table)))
-            }
-            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-                *self = $wrap(Refused::read(matches, $table));
-                Ok(())
-            }
-        }
-    };
-}
-
-flags!(Refused, FLAGS, std::convert::identity);
-flags!(RefusedByRun, RUN, RefusedByRun);
-flags!(RefusedByCreate, CREATE, RefusedByCreate);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::host::Host;
 use crate::cli::args::{csv, number};
 use crate::container::options::{Device, NamespaceMode, Seccomp, Security, Ulimit};
-use crate::error::{Error, Result, words};
+use crate::error::{Error, Kind, Result, words};
 use crate::network::NetworkMode;
 
 /// Flags of what the container may do.
@@ -28,11 +28,29 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE[:DESTINATION][:PERMISSIONS]")]
     pub device: Vec<String>,
 
+    /// Give GPUs: all, or the name of one
+    ///
+    /// The same as --device nvidia.com/gpu=NAME.
+    #[arg(long, value_name = "GPU")]
+    pub gpus: Vec<String>,
+
+    /// What containers.conf gives in place of the default ones.
+    #[arg(skip)]
+    pub default_capabilities: Option<Vec<String>>,
+
+    /// What containers.conf sets where it can.
+    #[arg(skip)]
+    pub default_sysctls: Vec<String>,
+
     /// Give every capability, unmask /proc and /sys, and drop seccomp
     ///
     /// The container still can do no more than the caller.
     #[arg(long)]
     pub privileged: bool,
+
+    /// Where the seccomp profile comes from: default, or image for the image's label
+    #[arg(long, value_name = "POLICY", default_value = "default", hide = true)]
+    pub seccomp_policy: String,
 
     /// Set a security option
     ///
@@ -56,7 +74,21 @@ pub struct Args {
     pub ulimit: Vec<String>,
 }
 
+/// The label of an image that has a seccomp profile.
+const PROFILE_LABEL: &str = "io.containers.seccomp.profile";
+
+/// What describes CDI devices.
+const CDI: [&str; 2] = ["/etc/cdi/*", "/var/run/cdi/*"];
+
 impl Args {
+    /// The capabilities of a container that asks for none, if they are not Podman's.
+    pub fn base_capabilities(&self) -> Result<Option<Vec<String>>> {
+        self.default_capabilities
+            .as_deref()
+            .map(capabilities)
+            .transpose()
+    }
+
     /// Capabilities to add and to drop, as `CAP_NAME` or `ALL`.
     pub fn capabilities(&self) -> Result<(Vec<String>, Vec<String>)> {
         let add = csv::all("--cap-add", &self.cap_add)?;
@@ -90,8 +122,36 @@ impl Args {
     }
 
     /// The devices as they are named; see [`expand_devices`].
-    pub fn devices(&self) -> Result<Vec<Device>> {
-        self.device.iter().map(|text| device(text)).collect()
+    pub fn devices(&self, host: &dyn Host) -> Result<Vec<Device>> {
+        let gpus = self.gpus.iter().filter(|gpu| !gpu.is_empty());
+        let gpus = gpus.map(|gpu| format!("nvidia.com/gpu={gpu}"));
+        let devices = gpus.chain(self.device.iter().cloned());
+        let devices = devices.map(|text| {
+            // With no description of any, there is none of that name.
+            let is_any = |pattern: &&str| !host.matching(pattern).is_empty();
+            match is_cdi_name(&text) && !CDI.iter().any(is_any) {
+                true => Err(Error::new(
+                    Kind::CannotInvoke,
+                    format!("setting up CDI devices: unresolvable CDI devices {text}"),
+                )),
+                false => device(&text),
+            }
+        });
+        devices.collect()
+    }
+
+    /// Checks `--seccomp-policy`.
+    pub fn check_policy(&self, image: &BTreeMap<String, String>) -> Result<()> {
+        match self.seccomp_policy.as_str() {
+            "default" | "" => Ok(()),
+            "image" if image.contains_key(PROFILE_LABEL) => {
+                Err(Error::unsupported("--seccomp-policy=image"))
+            }
+            "image" => Err(Error::usage("no seccomp policy defined by image")),
+            other => Err(Error::usage(format!(
+                "invalid seccomp policy {other:?}: valid policies are [\"default\" \"image\"]"
+            ))),
+        }
     }
 
     pub fn sysctls(
@@ -100,14 +160,22 @@ impl Args {
         ipc: &NamespaceMode,
     ) -> Result<BTreeMap<String, String>> {
         let mut sysctls = BTreeMap::new();
+        let taken = |name: &str| match name.starts_with("net.") {
+            true => (*network == NetworkMode::Host).then_some("Network"),
+            false => (*ipc == NamespaceMode::Host).then_some("IPC"),
+        };
+        for text in &self.default_sysctls {
+            let (name, value) = sysctl(text)?;
+            // This one every container has that can.
+            let is_usual = (name, value) == ("net.ipv4.ping_group_range", "0 0");
+            // Those of namespaces that are not the container's are left as they are.
+            if taken(name).is_none() && !is_usual {
+                sysctls.insert(name.to_owned(), value.to_owned());
+            }
+        }
         for text in csv::all("--sysctl", &self.sysctl)? {
             let (name, value) = sysctl(&text)?;
-            let taken = if name.starts_with("net.") {
-                (*network == NetworkMode::Host).then_some("Network")
-            } else {
-                (*ipc == NamespaceMode::Host).then_some("IPC")
-            };
-            if let Some(namespace) = taken {
+            if let Some(namespace) = taken(name) {
                 return Err(Error::usage(format!(
                     "sysctl {text} can't be set since {namespace} Namespace set to host: \
                      invalid argument"
@@ -498,6 +566,10 @@ mod tests {
 
     fn args() -> Args {
         Args {
+            default_capabilities: None,
+            default_sysctls: Vec::new(),
+            gpus: Vec::new(),
+            seccomp_policy: "default".to_owned(),
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             device: Vec::new(),

@@ -126,7 +126,7 @@ impl Line {
                 }
                 None => self.value(Kind::Volume, typed),
             },
-            Kind::Secret => of(store().map(|it| it.folder("secrets", "secret"))),
+            Kind::Secret => of(store().map(|it| it.secrets())),
             Kind::Network => of(store().map(|it| it.folder("networks", "network"))),
             Kind::Mount => self.mount(typed),
             Kind::MountFields => self.mount_fields(typed),

@@ -214,6 +214,16 @@ impl Store {
         described.collect()
     }
 
+    /// The names of secrets: each has a file, with a colon before it.
+    pub fn secrets(&self) -> Vec<Described> {
+        let mut names = self.list(&self.storage.secrets());
+        names.sort();
+        let names = names.iter().filter_map(|name| name.strip_prefix(':'));
+        names
+            .map(|name| (name.to_owned(), "secret".to_owned()))
+            .collect()
+    }
+
     /// The names in a folder of the store's.
     pub fn folder(&self, folder: &str, what: &str) -> Vec<Described> {
         let mut names = self.list(&self.storage.root().join(folder));

@@ -1,6 +1,5 @@
-use super::session::Session;
+use super::session::{Session, detach_keys};
 use crate::cli::Example;
-use crate::cli::args::detach_keys;
 use crate::cli::args::select::names_or_latest;
 use crate::container::{self, State, attach as carry};
 use crate::engine::Engine;

@@ -1,12 +1,11 @@
 use super::made::{Made, make, note_created, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
-use crate::cli::args::refused::RefusedByCreate;
 use crate::container;
 use crate::container::create::{make_ready, publish, use_neighbours};
 use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 use crate::output::progress::copying;
 use crate::sys::file::Durable;
@@ -19,8 +18,9 @@ use crate::sys::file::Durable;
 pub struct Args {
     #[command(flatten)]
     create: CreateArgs,
-    #[command(flatten)]
-    refused: RefusedByCreate,
+    /// Run it before the other containers of its pod: always or once
+    #[arg(long, value_name = "WHEN", hide = true)]
+    init_ctr: Option<String>,
 }
 
 pub const EXAMPLES: &[Example] = &[Example {
@@ -29,7 +29,9 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    args.refused.check()?;
+    if args.init_ctr.is_some_and(|when| !when.is_empty()) {
+        return Err(Error::usage("must specify pod value with init-ctr"));
+    }
     engine.storage.events().backend()?;
     let mut made = make(engine, &args.create, output)?;
     make_ready(engine, &made.record, Some(copying))?;

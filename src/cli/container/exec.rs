@@ -2,7 +2,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::Example;
-use crate::cli::args::{descriptors, detach_keys, env, select};
+use crate::cli::args::{descriptors, env, select};
+use crate::cli::container::session::detach_keys;
 use crate::container::attach::{Outcome, Wanted, window};
 use crate::container::{self, Container, exec as engine_exec};
 use crate::engine::Engine;

@@ -10,6 +10,7 @@ use crate::cli::args::filter::policy;
 use crate::container::health::{self, Report, Startup};
 use crate::container::options::{
     DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
+    SecretMount,
 };
 use crate::container::{Container, Record, State, spec};
 use crate::engine::Engine;
@@ -233,6 +234,8 @@ struct Config {
     healthcheck_max_log_size: u32,
     create_command: Vec<String>,
     umask: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<ShownSecret>,
     timeout: u32,
     stop_timeout: u32,
     passwd: bool,
@@ -240,6 +243,19 @@ struct Config {
     sd_notify_mode: &'static str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     exposed_ports: BTreeMap<String, Empty>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownSecret {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "UID")]
+    uid: u32,
+    #[serde(rename = "GID")]
+    gid: u32,
+    mode: u32,
 }
 
 /// Go's `struct{}`.
@@ -624,6 +640,11 @@ fn dependencies(options: &Options) -> Vec<String> {
             ids.push(id.clone());
         }
     }
+    for id in &options.requires {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
     ids
 }
 
@@ -712,6 +733,16 @@ fn namespace_mode(mode: &NamespaceMode) -> String {
     }
 }
 
+fn shown_secret(it: &SecretMount) -> ShownSecret {
+    ShownSecret {
+        name: it.name.clone(),
+        id: it.id.clone(),
+        uid: it.uid,
+        gid: it.gid,
+        mode: it.mode,
+    }
+}
+
 /// Keys in Go's order, which a flattened struct would lose.
 #[derive(Serialize)]
 #[serde(rename = "*define.StartupHealthCheck", rename_all = "PascalCase")]
@@ -762,6 +793,11 @@ fn config(it: &Container) -> Config {
         };
         !later || options.env.contains(variable)
     });
+    if started {
+        // As Podman: its name, and that it is there.
+        let secrets = options.secret_variables.iter();
+        env.extend(secrets.map(|it| format!("{}=*******", it.name)));
+    }
     let published = options
         .ports
         .iter()
@@ -795,10 +831,11 @@ fn config(it: &Container) -> Config {
         healthcheck_max_log_size: options.health_log.size,
         create_command: options.create_command.clone(),
         umask: format!("{:04o}", options.umask),
+        secrets: options.secrets.iter().map(shown_secret).collect(),
         timeout: options.timeout,
         stop_timeout: options.stop_timeout,
         passwd: true,
-        sd_notify_mode: "container",
+        sd_notify_mode: options.sdnotify.name(),
         exposed_ports: published
             .chain(exposed)
             .map(|port| (port, Empty {}))
@@ -900,7 +937,7 @@ fn host_config(engine: &Engine, it: &Container) -> HostConfig {
             },
         },
         auto_remove: options.remove,
-        auto_remove_image: false,
+        auto_remove_image: options.remove_image,
         annotations: NilIfEmpty(annotations(it)),
         volume_driver: "",
         volumes_from: NilIfEmpty(options.volumes_from.clone()),

@@ -16,6 +16,8 @@ use crate::image::{self, Image};
 use crate::network::{self, Reserved};
 use crate::output::value::to_value;
 use crate::output::{Output, listing};
+use crate::secret::{self, Secret};
+use crate::settings::Configuration;
 use crate::storage::{Locked, Storage};
 use crate::sys::file::{Durable, write_whole};
 
@@ -36,8 +38,19 @@ pub struct Made {
 /// Checks everything that can be checked and makes the record. Touches nothing but
 /// a container that `--replace` names.
 pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<Made> {
+    args.refused.check()?;
+    let configuration = Configuration::read()?;
+    configuration.check()?;
+    let args = &args.clone().configured(&configuration.defaults);
     let (image, lock) = bring(engine, args, output)?;
-    let caller = Caller::read()?.with(&engine.settings);
+    let mut settings = engine.settings.clone();
+    if let (None, Some(manager)) = (
+        settings.cgroup_manager,
+        &configuration.defaults.engine.cgroup_manager,
+    ) {
+        settings.cgroup_manager = Some(manager.parse()?);
+    }
+    let caller = Caller::read()?.with(&settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
     check_host(&mut options)?;
@@ -76,6 +89,11 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
             Err(error) => return Err(error),
         }
     }
+    let mounted = options.secrets.iter().map(|it| {
+        let secret = secret::find(&engine.storage, &it.id)?;
+        secret::bytes(&engine.storage, &secret)
+    });
+    let secrets = mounted.collect::<Result<_>>()?;
     let mut record = Record {
         name: given.unwrap_or_else(|| name::for_container(&id, 0)),
         id,
@@ -91,6 +109,7 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         options,
         map: chosen.map,
         map_reason: chosen.reason,
+        secrets,
     };
     if record.options.log.driver == LogDriver::Journald {
         record.options.log.filled_tag = filled_tag(engine, &record)?;
@@ -207,6 +226,10 @@ impl Lookup for Store<'_> {
             ipc: found.options.ipc,
             mounts: found.options.mounts,
         })
+    }
+
+    fn secret(&self, text: &str) -> Result<Secret> {
+        secret::find(self.0, text)
     }
 
     fn image(&self, text: &str) -> Result<(ImageId, String)> {

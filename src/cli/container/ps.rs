@@ -654,8 +654,13 @@ impl Row for ContainerRow {
         let text = |text: &str| Some(Value::text(text));
         match name {
             "AutoRemove" => Some(Value::Bool(options.remove)),
+            "ListContainer" => Some(Value::object(Listed {
+                shown: crate::output::value::to_value(&self.shown()).ok()?,
+                created: record.created,
+                namespaces: self.namespaces.clone(),
+            })),
             "CIDFile" => text(&self.shown().cid_file),
-            "Cgroup" => text(&self.namespaces.cgroup),
+            "Cgroup" | "CGROUPNS" => text(&self.namespaces.cgroup),
             "Command" => text(&self.command()),
             "Created" => Some(Value::time(record.created)),
             "CreatedAt" => text(&Time(Some(record.created)).to_string()),
@@ -771,6 +776,45 @@ impl Published<'_> {
             range(self.container_port),
             self.protocol
         )
+    }
+}
+
+/// What a row is made of, which a template may name: `{{.ListContainer.Pid}}`.
+struct Listed {
+    shown: Value,
+    created: jiff::Timestamp,
+    namespaces: Namespaces,
+}
+
+impl Row for Listed {
+    fn type_name(&self) -> &str {
+        "types.ListContainer"
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        let namespaces = &self.namespaces;
+        Some(match name {
+            "Created" => Value::time(self.created),
+            "CGROUPNS" => Value::text(&namespaces.cgroup),
+            "IPC" => Value::text(&namespaces.ipc),
+            "MNT" => Value::text(&namespaces.mnt),
+            "NET" => Value::text(&namespaces.net),
+            "PIDNS" => Value::text(&namespaces.pidns),
+            "USERNS" => Value::text(&namespaces.user),
+            "UTS" => Value::text(&namespaces.uts),
+            _ => match &self.shown {
+                Value::Object(shown) => return shown.field(name),
+                _ => return None,
+            },
+        })
+    }
+
+    fn print(&self) -> String {
+        self.shown.to_string()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.shown.json()
     }
 }
 

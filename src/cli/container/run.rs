@@ -1,10 +1,12 @@
 use super::made::{Made, make};
-use super::session::Session;
+use super::session::{Session, detach_keys};
 use crate::cli::Example;
 use crate::cli::args::create::{CreateArgs, RunArgs};
+use crate::cli::image::remove::remove;
 use crate::container::attach::Wanted;
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
+use crate::image;
 use crate::output::Output;
 
 /// Run a command in a new container
@@ -40,9 +42,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.run.check()?;
     let descriptors = args.run.descriptors.open()?;
     let streams = args.run.streams(&args.create)?;
-    let detach_keys = args.run.keys()?;
+    let detach_keys = detach_keys(args.run.detach_keys.as_deref())?;
     let mut made = make(engine, &args.create, output)?;
     made.record.options.accounts.writes = args.run.passwd;
+    made.record.options.remove |= args.run.rmi;
+    made.record.options.remove_image = args.run.rmi;
+    let image = made.record.image.name.clone();
     let options = &made.record.options;
     // Then the container has our own streams, and nothing is carried or said.
     let is_passed = options.log.driver.is_passthrough() && !options.tty;
@@ -102,9 +107,21 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 if result.is_ok() && only_stdin && !args.run.detach {
                     output.line(&id);
                 }
+                if let (Ok(_), true) = (&result, args.run.rmi) {
+                    remove_image(engine, &image, output);
+                }
                 return result;
             }
         }
     }
     unreachable!("the loop ends by returning")
+}
+
+/// `--rmi`: an image that is not to be had is left, and said so.
+fn remove_image(engine: &Engine, name: &str, output: &mut Output) {
+    let removed = image::find(&engine.storage, name)
+        .and_then(|image| remove(engine, &image, Some(name), false));
+    if let Err(error) = removed {
+        output.notice(format_args!("Warning: failed to remove image: {error}"));
+    }
 }

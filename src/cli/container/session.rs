@@ -2,6 +2,7 @@
 //! `start --attach` share.
 
 use super::made::shown_at_creation;
+use crate::cli::args;
 use crate::container::attach::{Carrier, Outcome, Peer, Wanted, pipes, window};
 use crate::container::start::{Launch, Running, start};
 use crate::container::{self, Record, Seat};
@@ -9,6 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::output::progress::copying;
+use crate::settings::Configuration;
 
 /// How we go along with the container we start.
 pub struct Session {
@@ -104,5 +106,16 @@ impl Session {
 fn warn(running: &Running, output: &mut Output) {
     for warning in &running.warnings {
         output.notice(format_args!("Warning: {warning}"));
+    }
+}
+
+/// The keys that detach: the flag's, else those of containers.conf, else Podman's.
+pub fn detach_keys(flag: Option<&str>) -> Result<Vec<u8>> {
+    match flag {
+        Some(_) => args::detach_keys(flag),
+        None => {
+            let said = Configuration::read()?.defaults.engine.detach_keys;
+            args::detach_keys(said.as_deref())
+        }
     }
 }

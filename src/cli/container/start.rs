@@ -1,7 +1,7 @@
 use crate::cli::Example;
+use crate::cli::args::filter;
 use crate::cli::args::select::{Chosen, Missing, Select, each};
-use crate::cli::args::{detach_keys, filter};
-use crate::cli::container::session::Session;
+use crate::cli::container::session::{Session, detach_keys};
 use crate::container::attach::Wanted;
 use crate::container::options::RestartPolicy;
 use crate::container::{self, Container, State, Status};

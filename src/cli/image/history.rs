@@ -164,6 +164,19 @@ impl StepRow {
     }
 
     /// As `{{json .}}` has it; `listed` for `--format json`.
+    /// What a row is made of, which a template may name.
+    fn layer(&self) -> Layer {
+        Layer {
+            id: self.id.clone().unwrap_or_else(|| "<missing>".to_owned()),
+            created: Time(self.created),
+            created_by: self.created_by.clone(),
+            tags: self.tags.clone(),
+            size: self.size,
+            comment: self.comment.clone(),
+            shown: self.shown(false),
+        }
+    }
+
     fn shown(&self, listed: bool) -> serde_json::Value {
         let id = self.id.as_deref().unwrap_or("<missing>");
         let mut shown = serde_json::json!({
@@ -194,6 +207,7 @@ impl Row for StepRow {
 
     fn field(&self, name: &str) -> Option<Value> {
         Some(match name {
+            "ImageHistoryLayer" => Value::object(self.layer()),
             "ID" => Value::text(self.id()),
             "Created" | "CreatedSince" => Value::text(self.created()),
             "CreatedAt" => Value::text(self.created_at()),
@@ -219,5 +233,45 @@ impl Row for StepRow {
 
     fn json(&self) -> serde_json::Value {
         self.shown(false)
+    }
+}
+
+/// Podman's entities.ImageHistoryLayer.
+struct Layer {
+    id: String,
+    created: Time,
+    created_by: String,
+    tags: Vec<String>,
+    size: u64,
+    comment: String,
+    shown: serde_json::Value,
+}
+
+impl Row for Layer {
+    fn type_name(&self) -> &str {
+        "types.ImageHistoryLayer"
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "ID" => Value::text(&self.id),
+            "Created" => Value::object(self.created),
+            "CreatedBy" => Value::text(&self.created_by),
+            "Tags" => Value::texts(&self.tags),
+            "Size" => Value::Int(self.size as i64),
+            "Comment" => Value::text(&self.comment),
+            _ => return None,
+        })
+    }
+
+    fn print(&self) -> String {
+        let fields = ["ID", "Created", "CreatedBy", "Tags", "Size", "Comment"];
+        let values = fields.iter().filter_map(|field| self.field(field));
+        let texts: Vec<String> = values.map(|value| value.to_string()).collect();
+        format!("{{{}}}", texts.join(" "))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.shown.clone()
     }
 }

@@ -331,7 +331,7 @@ pub fn repo_digests(image: &Image, names: &[Reference]) -> Vec<String> {
 
 /// Podman's entities.ImageSummary.
 #[derive(Default, serde::Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename = "types.ImageSummary", rename_all = "PascalCase")]
 struct Summary<'a> {
     #[serde(rename = "repository", skip_serializing_if = "Option::is_none")]
     repository: Option<String>,
@@ -371,6 +371,9 @@ impl Row for ImageRow {
         let whole = jiff::Timestamp::from_second(image.made().as_second());
         let made = whole.unwrap_or_else(|_| image.made());
         Some(match name {
+            "ImageSummary" => crate::output::value::to_value(&self.summary()).ok()?,
+            "IsReadOnly" => Value::Bool(false),
+            "IsDangling" => Value::Bool(self.names.is_empty()),
             "Repository" => Value::text(self.repository()),
             "Tag" => Value::text(self.tag()),
             "ID" => Value::text(self.id()),

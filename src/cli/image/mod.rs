@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command] = &[
     command!(list, "image ls", "image list", "images"),
     command!(load, "image load", "load"),
     command!(mount, "image mount"),
-    command!(prune, "image prune"),
+    command!(prune, "image prune", "buildx prune", "builder prune"),
     command!(pull, "image pull", "pull"),
     command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),

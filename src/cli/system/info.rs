@@ -66,9 +66,11 @@ struct Info {
 #[serde(rename = "*define.HostInfo", rename_all = "camelCase")]
 struct Host {
     arch: &'static str,
+    buildah_version: &'static str,
     cgroup_manager: &'static str,
     cgroup_version: &'static str,
     cgroup_controllers: Vec<String>,
+    conmon: Monitor,
     cpus: usize,
     cpu_utilization: CpuUse,
     database_backend: &'static str,
@@ -83,12 +85,15 @@ struct Host {
     mem_free: u64,
     mem_total: u64,
     network_backend: &'static str,
+    network_backend_info: Backend,
     oci_runtime: Program,
     os: &'static str,
     remote_socket: Socket,
     rootless_network_cmd: &'static str,
     service_is_remote: bool,
     security: Security,
+    #[serde(rename = "slirp4netns")]
+    slirp4netns: Executable,
     pasta: Executable,
     swap_free: u64,
     swap_total: u64,
@@ -138,6 +143,41 @@ struct Program {
     package: &'static str,
     path: String,
     version: String,
+}
+
+/// What Podman has a program of its own for: here it is this one.
+#[derive(Serialize)]
+#[serde(rename = "*define.ConmonInfo")]
+struct Monitor {
+    package: &'static str,
+    path: String,
+    version: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "types.NetworkInfo", rename_all = "camelCase")]
+struct Backend {
+    backend: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    package: &'static str,
+    path: String,
+    dns: Resolver,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    default_network: &'static str,
+}
+
+/// Names of containers are not resolved without networks of theirs.
+#[derive(Serialize, Default)]
+#[serde(rename = "types.DNSNetworkInfo", rename_all = "camelCase")]
+struct Resolver {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    package: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'static str,
 }
 
 #[derive(Serialize)]
@@ -207,6 +247,9 @@ struct Plugins {
     authorization: NilIfEmpty<Vec<String>>,
 }
 
+/// The version of Buildah in the Podman that we answer for.
+pub const BUILDAH_VERSION: &str = "1.43.2";
+
 impl Info {
     fn look(engine: &Engine) -> Result<Self> {
         Ok(Self {
@@ -233,9 +276,15 @@ fn host(engine: &Engine) -> Host {
     let (cgroup_version, cgroup_controllers) = cgroups();
     Host {
         arch: architecture(),
+        buildah_version: BUILDAH_VERSION,
         cgroup_manager: cgroup::manager(None, &engine.settings).name(),
         cgroup_version,
         cgroup_controllers,
+        conmon: Monitor {
+            package: "Unknown",
+            path: own_path(),
+            version: own_version(),
+        },
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_utilization: cpu_use(&read("/proc/stat")),
         database_backend: "none",
@@ -256,14 +305,19 @@ fn host(engine: &Engine) -> Host {
         mem_free: bytes("MemFree"),
         mem_total: bytes("MemTotal"),
         network_backend: "pasta",
+        network_backend_info: Backend {
+            backend: "pasta",
+            version: "",
+            package: "",
+            path: in_path("pasta"),
+            dns: Resolver::default(),
+            default_network: "",
+        },
         oci_runtime: Program {
             name: "coracle",
             package: "Unknown",
-            path: std::env::current_exe().map_or_else(
-                |_| String::new(),
-                |path| path.to_string_lossy().into_owned(),
-            ),
-            version: format!("coracle version {}", env!("CARGO_PKG_VERSION")),
+            path: own_path(),
+            version: own_version(),
         },
         os: "linux",
         remote_socket: Socket {
@@ -285,6 +339,11 @@ fn host(engine: &Engine) -> Host {
             seccomp_profile_path: "default",
             selinux_enabled: Path::new("/sys/fs/selinux/enforce").exists(),
         },
+        slirp4netns: Executable {
+            executable: String::new(),
+            package: "",
+            version: "",
+        },
         pasta: Executable {
             executable: in_path("pasta"),
             package: "Unknown",
@@ -300,6 +359,18 @@ fn host(engine: &Engine) -> Host {
             "dynamic"
         },
     }
+}
+
+fn own_path() -> String {
+    let path = std::env::current_exe();
+    path.map_or_else(
+        |_| String::new(),
+        |path| path.to_string_lossy().into_owned(),
+    )
+}
+
+fn own_version() -> String {
+    format!("coracle version {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// A file's text; nothing if it cannot be read.

@@ -97,6 +97,10 @@ pub struct Files {
     pub group: Option<PathBuf>,
     /// The host's file of the container's time zone.
     pub localtime: Option<PathBuf>,
+    /// `--secret`: where each is to be, and the file.
+    pub secrets: Vec<(PathBuf, PathBuf)>,
+    /// The folder of the socket where the container says that it is ready.
+    pub notify: Option<PathBuf>,
 }
 
 /// Namespaces to join, by path (`/proc/self/fd/N` is one).

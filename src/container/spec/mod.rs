@@ -23,8 +23,8 @@ use std::collections::{HashMap, HashSet};
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    self as oci, Linux, LinuxNamespaceBuilder, LinuxNamespaceType, Process, RootBuilder, Spec,
-    UserBuilder,
+    self as oci, Linux, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPersonalityBuilder,
+    LinuxPersonalityDomain, Process, RootBuilder, Spec, UserBuilder,
 };
 
 use super::options::{NamespaceMode, Options, Seccomp};
@@ -71,12 +71,11 @@ pub fn capabilities(options: &Options, available: CapSet) -> Result<Capabilities
     let bounding = if options.privileged {
         available
     } else {
-        capability::merge(
-            CapSet::DEFAULT,
-            &options.cap_add,
-            &options.cap_drop,
-            available,
-        )?
+        let base = match &options.cap_base {
+            None => CapSet::DEFAULT,
+            Some(names) => capability::merge(CapSet::EMPTY, names, &[], available)?,
+        };
+        capability::merge(base, &options.cap_add, &options.cap_drop, available)?
     };
     // As Podman: it is the word that counts, not what the image makes of it.
     let user = options.user.split(':').next().unwrap_or_default();
@@ -123,6 +122,15 @@ pub fn environment(options: &Options, hostname: &str, home: Option<&str>) -> Vec
         }
     }
     all
+}
+
+/// Puts `NAME=VALUE` in the place of what has the same name, or at the end.
+pub fn set_variable(all: &mut Vec<String>, variable: &str) {
+    let key = variable.split('=').next();
+    match all.iter_mut().find(|it| it.split('=').next() == key) {
+        Some(there) => variable.clone_into(there),
+        None => all.push(variable.to_owned()),
+    }
 }
 
 fn process(record: &Record, host: &Host) -> Result<Process> {
@@ -232,6 +240,20 @@ fn linux(options: &Options, host: &Host) -> Result<Linux> {
         false => "private",
     };
     linux.set_rootfs_propagation(Some(propagation.to_owned()));
+    if let Some(name) = &options.personality {
+        let domain = match name.as_str() {
+            "LINUX" => LinuxPersonalityDomain::PerLinux,
+            "LINUX32" => LinuxPersonalityDomain::PerLinux32,
+            other => {
+                return Err(Error::new(
+                    Kind::CannotInvoke,
+                    format!("OCI runtime error: unknown persona specified `{other}`"),
+                ));
+            }
+        };
+        let personality = LinuxPersonalityBuilder::default().domain(domain).build();
+        linux.set_personality(Some(built(personality)?));
+    }
     linux.set_masked_paths(Some(masks::masked(options)));
     linux.set_readonly_paths(Some(masks::read_only(options)));
     Ok(linux)

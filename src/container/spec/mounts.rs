@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::{self as oci, MountBuilder};
 use rustix::mount::MountPropagationFlags;
 
+use super::super::notify;
 use super::super::options::{Device, Mount, MountKind, NamespaceMode, Options};
 use super::built;
 use super::host::{Host, Source};
@@ -251,6 +252,16 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
         {
             add(destination, "bind", text(file)?, &flags)?;
         }
+    }
+    if let Some(folder) = &files.notify {
+        add(notify::PLACE, "bind", text(folder)?, &flags)?;
+    }
+    // As Podman: it is there for secrets that lie elsewhere, too.
+    if !files.secrets.is_empty() {
+        add("/run/secrets", "tmpfs", "tmpfs", &["rw", "mode=755"])?;
+    }
+    for (destination, file) in &files.secrets {
+        add(text(destination)?, "bind", text(file)?, &flags)?;
     }
 
     let size = format!("size={}", options.shm_size);

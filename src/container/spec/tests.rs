@@ -52,6 +52,8 @@ fn host() -> Host {
             passwd: None,
             group: None,
             localtime: None,
+            secrets: vec![],
+            notify: None,
         },
         sources: vec![],
         namespaces: Namespaces::default(),

@@ -1,0 +1,57 @@
+//! `container checkpoint`, `restore` and `runlabel`: known, and refused. An unprivileged
+//! user can take no checkpoint, and Podman says so.
+
+use crate::cli::{Command, at_least};
+use crate::error::{Error, Kind};
+
+pub const CHECKPOINT: Command = Command {
+    names: &["container checkpoint"],
+    define: any,
+    run: |matches, _| match matches.contains_id("rest") {
+        true => Err(needs_root("checkpointing")),
+        false => Err(Error::usage("you must provide at least one name or id")),
+    },
+    examples: &[],
+};
+
+pub const RESTORE: Command = Command {
+    names: &["container restore"],
+    define: any,
+    run: |_, _| Err(needs_root("restoring")),
+    examples: &[],
+};
+
+pub const RUNLABEL: Command = Command {
+    names: &["container runlabel"],
+    define: any,
+    run: |matches, _| {
+        at_least(2, operands(matches).count())?;
+        Err(Error::unsupported("container runlabel"))
+    },
+    examples: &[],
+};
+
+/// Flags and operands as they come: none is heeded.
+fn any() -> clap::Command {
+    clap::Command::new("").hide(true).arg(
+        clap::Arg::new("rest")
+            .num_args(0..)
+            .allow_hyphen_values(true)
+            .trailing_var_arg(true)
+            .hide(true),
+    )
+}
+
+fn operands(matches: &clap::ArgMatches) -> impl Iterator<Item = &String> {
+    let all = matches.get_many::<String>("rest");
+    all.into_iter()
+        .flatten()
+        .filter(|word| !word.starts_with('-'))
+}
+
+fn needs_root(what: &str) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!("{what} a container requires root"),
+    )
+}
