@@ -19,7 +19,8 @@ pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use parse::{distance, is_near};
+pub use crate::id::distance;
+pub use parse::is_near;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -406,7 +406,7 @@ fn near(group: &str, typed: &str) -> Error {
     ));
     let mut best: Option<(usize, &str)> = None;
     for name in commands().flat_map(|command| command.names.iter()) {
-        let distance = distance(typed, name);
+        let distance = crate::id::distance(typed, name);
         if is_near(typed, distance) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, name));
         }
@@ -420,25 +420,6 @@ fn near(group: &str, typed: &str) -> Error {
 /// Whether what differs in so many letters may be a slip.
 pub fn is_near(typed: &str, distance: usize) -> bool {
     distance <= 2 && distance * 3 <= typed.len().max(3)
-}
-
-/// How many letters must change to make `a` of `b` (Levenshtein).
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = if x == *y {
-                diagonal
-            } else {
-                1 + diagonal.min(row[j]).min(row[j + 1])
-            };
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[b.len()]
 }
 
 /// Turns clap's error into pflag's and cobra's words.
@@ -573,8 +554,8 @@ mod tests {
 
     #[test]
     fn distance_counts_letters() {
-        assert_eq!(distance("rnu", "run"), 2);
-        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(crate::id::distance("rnu", "run"), 2);
+        assert_eq!(crate::id::distance("", "abc"), 3);
     }
 
     #[test]

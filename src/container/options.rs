@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::Error;
-use crate::id::{ImageId, Name};
+use crate::id::{DiffId, ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 use crate::userns;
 
@@ -196,6 +196,9 @@ pub enum MountKind {
         id: ImageId,
         name: String,
         writable: bool,
+        /// Of what is no image of the store's, but a stage of a build: lowest first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layers: Option<Vec<DiffId>>,
     },
 }
 

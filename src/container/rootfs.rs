@@ -410,7 +410,7 @@ pub fn mount_overlay(
 }
 
 /// An overlay of `of` that nothing can be written to, mounted nowhere.
-pub(super) fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
+pub fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
     overlay(&enough(storage, of, false)?, None, false)
 }
 
@@ -487,7 +487,7 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
 }
 
 /// Gives `dir` the owner and mode of `model`.
-pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+pub fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
     std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
         .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))

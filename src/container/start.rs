@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::adopt::{Adoption, adopt};
 use super::cgroup::{self, Settled};
 use super::exit;
 use super::host::{self, Joins};
@@ -56,6 +57,8 @@ pub struct Launch {
     pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// Hears of what takes long.
     pub progress: Option<Progress>,
+    /// What its files become once it has ended well (`build`).
+    pub adoption: Option<Adoption>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -381,6 +384,11 @@ impl<'a> Monitor<'a> {
                 }
             }
         };
+        if let (Some(adoption), 0) = (&launch.adoption, life.ended.code)
+            && let Err(error) = adopt(&self.dir.join("upper"), adoption)
+        {
+            self.tell(&Event::Failed(error));
+        }
         let retired = self.finish(&life);
         seat.leave_at_exit();
         // Clients wait for our end of their sockets to close, so that who looks after

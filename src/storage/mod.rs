@@ -13,6 +13,7 @@
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
+//!   build/steps/<key>       what a build step came to; mounts/<key>/ of RUN --mount=type=cache
 //!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
@@ -45,6 +46,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
@@ -66,6 +68,8 @@ pub struct Storage {
     root: PathBuf,
     runtime: PathBuf,
     cache: PathBuf,
+    /// Where a build has layers that are not published yet.
+    unpublished: OnceLock<PathBuf>,
 }
 
 impl Storage {
@@ -75,6 +79,7 @@ impl Storage {
             root: settings.data.clone(),
             runtime: settings.runtime.clone(),
             cache: settings.cache.clone(),
+            unpublished: OnceLock::new(),
         };
         let format = storage.root.join("format");
         match std::fs::read_to_string(&format) {
@@ -153,7 +158,20 @@ impl Storage {
     }
 
     pub fn layer(&self, id: &DiffId) -> PathBuf {
-        self.layers().join(id.hex())
+        let place = self.layers().join(id.hex());
+        match self.unpublished.get() {
+            Some(staging) if !place.exists() => {
+                let staged = staging.join(id.hex());
+                if staged.exists() { staged } else { place }
+            }
+            _ => place,
+        }
+    }
+
+    /// From now on layers are found in the folder `staging` too, which one process makes
+    /// them in: they are published together, after one sync.
+    pub fn look_for_layers_in(&self, staging: &Path) {
+        let _ = self.unpublished.set(staging.to_owned());
     }
 
     pub fn containers(&self) -> PathBuf {
@@ -199,6 +217,33 @@ impl Storage {
     /// folder, named by its id; true while that container runs.
     pub fn volume_mounted(&self, name: &Name) -> PathBuf {
         self.volume(name).join("mounted")
+    }
+
+    /// What builds keep: see `build::cache`.
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    /// A file for each step that was built.
+    pub fn build_steps(&self) -> PathBuf {
+        self.builds().join("steps")
+    }
+
+    /// The layers that build steps have made, and that are kept for the next build.
+    pub fn cached_layers(&self) -> Result<Vec<DiffId>> {
+        #[derive(serde::Deserialize)]
+        struct Step {
+            layer: Option<DiffId>,
+        }
+        let steps = self.build_steps();
+        let mut layers = Vec::new();
+        for name in self.list(&steps)? {
+            // One that is not whole is of no use to anybody.
+            if let Ok(Some(Step { layer: Some(layer) })) = read_json(&steps.join(name)) {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
     }
 
     /// A folder to make something in; see [`Staging`].

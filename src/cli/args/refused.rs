@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::error::{Error, Result};
 
 /// A flag that is refused.
-struct Flag {
+#[derive(Debug)]
+pub struct Flag {
     name: &'static str,
     takes: Takes,
     /// Values that ask for what happens anyway.
@@ -16,13 +17,13 @@ struct Flag {
     alias: Option<&'static str>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Value,
     Nothing,
 }
 
-const fn value(name: &'static str) -> Flag {
+pub const fn value(name: &'static str) -> Flag {
     Flag {
         name,
         takes: Takes::Value,
@@ -31,7 +32,7 @@ const fn value(name: &'static str) -> Flag {
     }
 }
 
-const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag {
+pub const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag {
     Flag {
         name,
         takes: Takes::Nothing,
@@ -40,7 +41,7 @@ const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag 
     }
 }
 
-const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Flag {
+pub const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Flag {
     Flag {
         name,
         takes: Takes::Value,
@@ -115,7 +116,7 @@ impl Refused {
         }
     }
 
-    fn define(command: Command, flags: &'static [Flag]) -> Command {
+    pub fn define(command: Command, flags: &'static [Flag]) -> Command {
         flags.iter().fold(command, |command, flag| {
             let mut arg = Arg::new(flag.name).long(flag.name).hide(true);
             if let Some(alias) = flag.alias {
@@ -129,7 +130,7 @@ impl Refused {
         })
     }
 
-    fn read(matches: &ArgMatches, flags: &'static [Flag]) -> Self {
+    pub fn read(matches: &ArgMatches, flags: &'static [Flag]) -> Self {
         let given = flags.iter().find(|flag| {
             matches.value_source(flag.name) == Some(ValueSource::CommandLine)
                 && match flag.takes {
@@ -168,25 +169,32 @@ impl RefusedByCreate {
 macro_rules! flags {
     ($name:ident, $table:expr, $wrap:expr) => {
         impl clap::Args for $name {
-            fn augment_args(command: Command) -> Command {
-                Refused::define(command, $table)
+            fn augment_args(command: clap::Command) -> clap::Command {
+                $crate::cli::args::refused::Refused::define(command, $table)
             }
-            fn augment_args_for_update(command: Command) -> Command {
-                Refused::define(command, $table)
+            fn augment_args_for_update(command: clap::Command) -> clap::Command {
+                $crate::cli::args::refused::Refused::define(command, $table)
             }
         }
 
         impl clap::FromArgMatches for $name {
-            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-                Ok($wrap(Refused::read(matches, $table)))
+            fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+                Ok($wrap($crate::cli::args::refused::Refused::read(
+                    matches, $table,
+                )))
             }
-            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-                *self = $wrap(Refused::read(matches, $table));
+            fn update_from_arg_matches(
+                &mut self,
+                matches: &clap::ArgMatches,
+            ) -> Result<(), clap::Error> {
+                *self = $wrap($crate::cli::args::refused::Refused::read(matches, $table));
                 Ok(())
             }
         }
     };
 }
+
+pub(in crate::cli) use flags;
 
 flags!(Refused, FLAGS, std::convert::identity);
 flags!(RefusedByRun, RUN, RefusedByRun);

@@ -2,6 +2,8 @@
 
 use super::{Command, command};
 
+mod build;
+mod build_refused;
 mod exists;
 pub mod filter;
 mod history;
@@ -23,6 +25,13 @@ mod unmount;
 mod untag;
 
 pub const COMMANDS: &[Command] = &[
+    command!(
+        build,
+        "image build",
+        "build",
+        "buildx build",
+        "builder build"
+    ),
     command!(exists, "image exists"),
     command!(history, "image history", "history"),
     command!(import, "image import", "import"),
