@@ -37,7 +37,8 @@ pub fn document(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String>
         match letter {
             '$' => out.push_str(&reader.variable()?),
             it if it == escape => match reader.letters.next_if(|next| *next == '$') {
-                Some(next) => out.push(next),
+                // What is escaped means itself, and so does what escapes it.
+                Some(next) => out.extend([it, next]),
                 None => out.push(it),
             },
             it => out.push(it),
@@ -317,7 +318,7 @@ mod tests {
         }
         assert_eq!(
             document("'$A' \"\\$A\" \\n $", '\\', &lookup).unwrap(),
-            "'a' \"$A\" \\n $"
+            "'a' \"\\$A\" \\n $"
         );
     }
 

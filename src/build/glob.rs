@@ -114,7 +114,7 @@ fn class(mut rest: &[char]) -> Option<(Class, &[char])> {
     fn one(rest: &[char]) -> Option<(char, &[char])> {
         match rest {
             ['\\', letter, after @ ..] => Some((*letter, after)),
-            ['\\'] | ['-', ..] | [] => None,
+            ['\\'] | ['-' | ']', ..] | [] => None,
             [letter, after @ ..] => Some((*letter, after)),
         }
     }

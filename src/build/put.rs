@@ -52,6 +52,9 @@ pub struct Tree {
     pub steady: bool,
 }
 
+/// How many links that lead to nothing are followed (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
 /// How many open folders are remembered.
 const OPEN_FOLDERS: usize = 256;
 
@@ -72,11 +75,10 @@ impl Tree {
         let means_folder = how.to.ends_with('/') || how.to.ends_with("/.") || how.to.is_empty();
         for source in sources {
             if source.is_folder {
-                let base = to.join(&source.parents);
-                let base = match source.parents.as_os_str().is_empty() {
-                    true => base,
-                    // With --parents the folder itself is put, not what it has.
-                    false => base.join(&source.name),
+                let base = match &source.parents {
+                    None => to.clone(),
+                    // The folder itself is put, not what it has.
+                    Some(parents) => to.join(parents).join(&source.name),
                 };
                 self.make(&base, how)?;
                 for item in &source.items {
@@ -101,10 +103,13 @@ impl Tree {
             let into_folder = means_folder
                 || how.many
                 || sources.len() > 1
-                || !source.parents.as_os_str().is_empty()
+                || source.parents.is_some()
                 || self.is_folder(&to);
             let target = match into_folder {
-                true => to.join(&source.parents).join(&source.name),
+                true => {
+                    let parents = source.parents.as_deref().unwrap_or(Path::new(""));
+                    to.join(parents).join(&source.name)
+                }
                 false => to.clone(),
             };
             if let Some(parent) = target.parent() {
@@ -130,6 +135,10 @@ impl Tree {
 
     /// The folder at `path`, made with those it lies in where they are missing.
     pub fn make(&mut self, path: &Path, how: &How<'_>) -> Result<Rc<OwnedFd>> {
+        self.make_through(path, how, 0)
+    }
+
+    fn make_through(&mut self, path: &Path, how: &How<'_>, depth: u32) -> Result<Rc<OwnedFd>> {
         if let Some(folder) = self.open.get(path) {
             return Ok(folder.clone());
         }
@@ -137,9 +146,21 @@ impl Tree {
         let folder = match open_in_root(&self.root, shown(path), flags) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let name = path.file_name().unwrap_or_default();
-                let above = self.make(path.parent().unwrap_or(Path::new("")), how)?;
-                mkdirat(&*above, name, Mode::from_raw_mode(0o755))
-                    .tried(|| format!("make /{}", path.display()))?;
+                let parent = path.parent().unwrap_or(Path::new(""));
+                let above = self.make_through(parent, how, depth)?;
+                match mkdirat(&*above, name, Mode::from_raw_mode(0o755)) {
+                    // A link that leads to what is not there yet.
+                    Err(Errno::EXIST) if depth < MOST_LINKS => {
+                        let to = rustix::fs::readlinkat(&*above, name, Vec::new())
+                            .tried(|| format!("make /{}", path.display()))?;
+                        let parent = path.parent().unwrap_or(Path::new(""));
+                        let to = parent.join(std::ffi::OsStr::from_bytes(to.to_bytes()));
+                        let to = clean(to.as_os_str().as_bytes());
+                        let to = PathBuf::from(std::ffi::OsStr::from_bytes(&to));
+                        return self.make_through(&to, how, depth + 1);
+                    }
+                    made => made.tried(|| format!("make /{}", path.display()))?,
+                }
                 let folder = openat(
                     &*above,
                     name,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::adopt::Adoption;
-use crate::container::options::{Log, LogDriver, Mount, MountKind, RestartPolicy};
+use crate::container::options::{Log, LogDriver, Mount, MountKind, RestartPolicy, Step};
 use crate::container::start::{Launch, Streams, start};
 use crate::container::{ImageUse, Options, Record};
 use crate::engine::Engine;
@@ -26,6 +26,8 @@ pub struct Command<'a> {
     pub user: &'a str,
     pub workdir: &'a str,
     pub mounts: Vec<Mount>,
+    /// Made where they are missing.
+    pub folders: Vec<PathBuf>,
     /// The base image, as the container's record names it.
     pub image: (Option<&'a ImageId>, &'a str),
     /// Lowest first.
@@ -111,8 +113,12 @@ fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
             filled_tag: None,
         },
         restart: RestartPolicy::No,
+        step: Some(Step {
+            folders: command.folders.clone(),
+        }),
         ..template.clone()
     };
+    options.accounts.writes = false;
     options.mounts.extend(command.mounts.clone());
     options
         .mounts

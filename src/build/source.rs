@@ -46,7 +46,7 @@ pub struct Source {
     /// What it is called where it is put.
     pub name: PathBuf,
     /// With `--parents`, the folders it is put in.
-    pub parents: PathBuf,
+    pub parents: Option<PathBuf>,
     /// A folder's own item is none of them.
     pub items: Vec<Item>,
     pub is_folder: bool,
@@ -177,8 +177,8 @@ impl Search<'_> {
         let stat = rustix::fs::fstat(&opened).tried(tried)?;
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let parents = match (self.parents, path.parent()) {
-            (true, Some(parent)) => parent.components().skip(pivot).collect(),
-            _ => PathBuf::new(),
+            (true, Some(parent)) => Some(parent.components().skip(pivot).collect()),
+            _ => None,
         };
         let mut source = Source {
             path: path.to_owned(),
@@ -294,7 +294,7 @@ impl Search<'_> {
             if !source.is_folder || self.parents {
                 name(&source.name, &mut all);
             }
-            name(&source.parents, &mut all);
+            name(source.parents.as_deref().unwrap_or(Path::new("")), &mut all);
             all.update((source.items.len() as u64).to_le_bytes());
             for item in &source.items {
                 name(&item.path, &mut all);

@@ -63,6 +63,11 @@ impl State {
         let full = wanted.full();
         let mut parts = full.splitn(3, '/').map(str::to_owned);
         Self {
+            config: ImageConfig {
+                env: vec![super::step_run::PATH.to_owned()],
+                working_dir: "/".to_owned(),
+                ..ImageConfig::default()
+            },
             os: parts.next().unwrap_or_default(),
             architecture: parts.next().unwrap_or_default(),
             variant: parts.next().unwrap_or_default(),
@@ -275,6 +280,8 @@ pub struct Here<'a> {
     /// Those that the stage declares.
     pub declared: BTreeSet<String>,
     pub step: usize,
+    /// The last of all.
+    pub is_last: bool,
 }
 
 impl Here<'_> {
@@ -408,6 +415,7 @@ impl<'a> Work<'a> {
             args: BTreeMap::new(),
             declared: BTreeSet::new(),
             step: 0,
+            is_last: false,
         };
         for name in PROXIES {
             if let Some(value) = self.build.args.get(name) {
@@ -424,6 +432,7 @@ impl<'a> Work<'a> {
         let count = steps.len();
         for (at, step) in steps.iter().enumerate() {
             here.step = at + 1;
+            here.is_last = is_last && at + 1 == count;
             tell(Said::Line(format!(
                 "{prefix}STEP {}/{}: {}",
                 at + 2,
@@ -442,6 +451,10 @@ impl<'a> Work<'a> {
                 }
             }
         }
+        if count == 0 && !is_last && self.build.squash == Squash::Layers {
+            let id = here.state.id(self.build)?;
+            tell(Said::Line(format!("--> {}", id.short())));
+        }
         if is_last {
             tell(Said::Line(match &self.build.typed {
                 Some(name) => format!("{prefix}COMMIT {name}"),
@@ -457,8 +470,6 @@ impl<'a> Work<'a> {
             From::Scratch => Ok(State::scratch(&self.wanted(stage)?)),
             From::Stage(number) => {
                 let mut state = self.done[number].clone();
-                let id = state.id(self.build)?;
-                state.comment = format!("FROM {id}");
                 state.has_command = false;
                 Ok(state)
             }
@@ -678,8 +689,9 @@ impl<'a> Work<'a> {
             let split = expand::split(&step.rest, escape);
             split.into_iter().map(word).collect()
         };
+        let suffix = self.suffix(here);
+        let said = format!("/bin/sh -c #(nop) {}{suffix}", step.original);
         let config = &mut here.state.config;
-        let said = format!("/bin/sh -c #(nop) {}{}", step.original, self.suffix());
         if !step.flags.is_empty() && !step.is("HEALTHCHECK") {
             return Err(Error::usage(format!(
                 "{} takes no flag {}",
@@ -706,11 +718,7 @@ impl<'a> Work<'a> {
                     }
                 }
                 let names: Vec<&str> = here.args.keys().map(String::as_str).collect();
-                return Ok(format!(
-                    "/bin/sh -c #(nop) ARG {}{}",
-                    names.join(" "),
-                    self.suffix()
-                ));
+                return Ok(format!("/bin/sh -c #(nop) ARG {}{suffix}", names.join(" ")));
             }
             "ENV" => {
                 for (name, value) in pairs(step, escape, &lookup)? {
@@ -751,11 +759,11 @@ impl<'a> Work<'a> {
                 }
             }
             "CMD" => {
-                config.cmd = argv(config, step);
+                config.cmd = argv(step);
                 here.state.has_command = true;
             }
             "ENTRYPOINT" => {
-                config.entrypoint = argv(config, step);
+                config.entrypoint = argv(step);
                 if !here.state.has_command {
                     config.cmd.clear();
                 }
@@ -790,17 +798,43 @@ impl<'a> Work<'a> {
     fn not_in_oci(&mut self, what: &str, detail: &str, tell: &mut dyn FnMut(Said)) {
         if self.build.format == Format::Oci && self.warned.insert(format!("{what}{detail}")) {
             tell(Said::Note(format!(
-                "{what} is not supported for OCI image format{detail} will be ignored. Must use `docker` format"
+                "{what} is not supported for OCI image format{detail} will not be kept. Must use `docker` format"
             )));
         }
     }
 
     /// What Podman adds to each line of the history for some flags.
-    pub fn suffix(&self) -> String {
+    pub fn suffix(&self, here: &Here<'_>) -> String {
+        self.suffix_unset() + &self.suffix_time(here)
+    }
+
+    /// The part of it that tells of what is left out.
+    pub fn suffix_unset(&self) -> String {
         let labels = self.build.unset_labels.iter();
         let mut suffix: String = labels.map(|name| format!("|unsetLabel={name}")).collect();
-        if let super::Times::Set(at) = self.build.times {
-            suffix.push_str(&format!("|force-mtime={at}"));
+        if !self.build.inherits_labels {
+            suffix.push_str("|inheritLabels=false");
+        }
+        if !self.build.inherits_annotations {
+            suffix.push_str("|inheritAnnotations=false");
+        }
+        let annotations = self.build.unset_annotations.iter();
+        suffix.extend(annotations.map(|name| format!("|unsetAnnotation={name}")));
+        suffix
+    }
+
+    /// The part of it that tells of times, and of the last step's annotations.
+    pub fn suffix_time(&self, here: &Here<'_>) -> String {
+        let mut suffix = match self.build.times {
+            super::Times::Set(at) => format!("|force-mtime={at}"),
+            _ => String::new(),
+        };
+        if here.is_last {
+            let annotations = self.build.annotations.iter();
+            let said: Vec<String> = annotations
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            suffix.push_str(&said.join("|"));
         }
         suffix
     }
@@ -978,7 +1012,14 @@ impl Snapshot {
 
 /// A step as `STEP` shows it.
 pub fn shown_step(step: &Instruction) -> String {
-    step.original.clone()
+    let mut shown = step.original.clone();
+    for heredoc in &step.heredocs {
+        let mut lines = heredoc.content.lines();
+        let first = lines.next().unwrap_or_default();
+        let more = if lines.next().is_some() { "..." } else { "" };
+        shown.push_str(&format!(" ({first}{more})"));
+    }
+    shown
 }
 
 /// A step as errors show it: of a command in JSON the words alone.
@@ -1001,13 +1042,10 @@ impl std::fmt::Debug for Plain<'_> {
     }
 }
 
-/// A JSON list, else a line for the shell.
-fn argv(config: &ImageConfig, step: &Instruction) -> Vec<String> {
-    step.json().unwrap_or_else(|| {
-        let mut argv = shell(config);
-        argv.push(step.rest.clone());
-        argv
-    })
+/// A JSON list, else a line for the shell: as Podman, whatever SHELL says.
+fn argv(step: &Instruction) -> Vec<String> {
+    let line = || vec!["/bin/sh".to_owned(), "-c".to_owned(), step.rest.clone()];
+    step.json().unwrap_or_else(line)
 }
 
 /// What lines are given to.

@@ -287,9 +287,13 @@ fn from(
             }
         }
     }
+    let meant = match named(build, &base) {
+        Some(NamedContext::Image(image)) => image,
+        _ => &base,
+    };
     let shown = match &name {
-        Some(name) => format!("FROM {base} AS {name}"),
-        None => format!("FROM {base}"),
+        Some(name) => format!("FROM {meant} AS {name}"),
+        None => format!("FROM {meant}"),
     };
     let source = match named(build, &base) {
         Some(NamedContext::Image(image)) => From::Image(image.clone()),

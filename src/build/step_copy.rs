@@ -152,13 +152,12 @@ impl Work<'_> {
                     .last()
                     .map_or_else(String::new, |last| (*last).to_owned()),
             };
-            let shown = expand::word(&shown, work.build.file.escape, &|name| here.lookup(name))
-                .unwrap_or(shown);
             format!(
-                "/bin/sh -c #(nop) {}{link} {} in {shown} {}     ",
+                "/bin/sh -c #(nop) {}{link} {} in {shown} {}    {} ",
                 step.keyword,
                 entry.content,
-                work.suffix()
+                work.suffix_unset(),
+                work.suffix_time(here)
             )
         };
         if let Some(content) = &known_content {

@@ -23,7 +23,7 @@ use crate::storage::{Locked, lock_alone, remove_tree};
 use crate::sys::file::{open_dir, open_in_root};
 
 /// PATH where neither image nor build set it.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What is mounted for one step, and goes with the value.
 #[derive(Default)]
@@ -67,6 +67,7 @@ impl Work<'_> {
             .with("environment", &env)
             .with("user", &config.user)
             .with("working folder", &config.working_dir)
+            .with("volumes", &config.volumes)
             .with("shell", &argv)
             .with("mounts", &(&mounts, &sums))
             .with("options of RUN", &(&network_said, &self.build.template))
@@ -120,6 +121,7 @@ impl Work<'_> {
             },
             workdir: &here.state.config.working_dir,
             mounts: lent.mounts.clone(),
+            folders: volumes(&here.state.config.volumes),
             image: (here.state.base_id.as_ref(), name),
             shows_output: !self.build.quiet,
             takes_input: self.build.takes_input,
@@ -135,16 +137,13 @@ impl Work<'_> {
             },
             layers,
         };
-        let ended = run(self.engine, &template, command).map_err(|error| {
-            let code = i32::from(error.exit_code());
-            match error.kind() {
-                // As the shell has it: the command could not be run.
-                ErrorKind::CannotInvoke | ErrorKind::CommandNotFound => Failure::Command {
-                    code,
-                    error: self.failed(step, error.kind_is(ErrorKind::Other)),
-                },
-                _ => Failure::Other(self.failed(step, error)),
-            }
+        let ended = run(self.engine, &template, command).map_err(|error| match error.kind() {
+            // As the shell has it of a line of its own.
+            ErrorKind::CommandNotFound => Failure::Command {
+                code: 127,
+                error: self.failed(step, error),
+            },
+            _ => Failure::Other(self.failed(step, error)),
         })?;
         drop(lent);
         match ended {
@@ -201,7 +200,7 @@ impl Work<'_> {
             match name {
                 "mount" => {
                     let mount = RunMount::parse(&value)?;
-                    sums.extend(self.sum_of(here, &mount, tell)?);
+                    sums.push(self.sum_of(here, &mount, tell)?.unwrap_or_default());
                     mounts.push(mount);
                 }
                 "network" => {
@@ -282,8 +281,17 @@ impl Work<'_> {
         let docs: String = (step.heredocs.iter())
             .map(|it| format!("\n{}", it.content.trim_end_matches('\n')))
             .collect();
-        let sums: String = sums.iter().map(|sum| format!(":sha256:{sum}")).collect();
-        format!("{args}/bin/sh -c {said}{docs}{sums}{}", self.suffix())
+        // Podman says it of those alone that it knows by these words.
+        let is_said = |flag: &&String| flag.contains("type=bind") && !flag.contains("from=");
+        let said_sums = step
+            .flags
+            .iter()
+            .filter(|flag| flag.starts_with("--mount="));
+        let sums: String = (said_sums.zip(sums))
+            .filter(|(flag, _)| is_said(flag))
+            .map(|(_, sum)| format!(":sha256:{sum}"))
+            .collect();
+        format!("{args}/bin/sh -c {said}{docs}{sums}{}", self.suffix(here))
     }
 
     /// Makes ready what a step mounts.
@@ -589,6 +597,12 @@ impl Work<'_> {
         lent.mounts.push(bind(file, Path::new(&target), true));
         Ok(())
     }
+}
+
+/// The image's volumes: what a step puts there is of its layer.
+fn volumes(paths: &[String]) -> Vec<PathBuf> {
+    let whole = |path: &String| path.starts_with('/').then(|| joined("/", path).into());
+    paths.iter().filter_map(whole).collect()
 }
 
 /// Where a script of a here-document is seen.

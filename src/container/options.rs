@@ -104,6 +104,16 @@ pub struct Options {
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+    /// It is a step of a build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+}
+
+/// What is another with the container of a build's step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Folders that are there when it begins: the image's volumes.
+    pub folders: Vec<PathBuf>,
 }
 
 /// What is written into the container's /etc/passwd and /etc/group.

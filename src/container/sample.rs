@@ -66,6 +66,7 @@ pub fn options() -> Options {
         host_ulimits: false,
         timezone: None,
         volumes_from: vec![],
+        step: None,
     }
 }
 

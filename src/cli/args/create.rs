@@ -223,6 +223,7 @@ impl CreateArgs {
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
             volumes_from: self.mounts.volumes_from.clone(),
+            step: None,
         };
         Ok(Asked {
             options,

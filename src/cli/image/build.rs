@@ -669,7 +669,8 @@ impl Args {
             unset_annotations: self.unsetannotation.clone(),
             inherits_labels: self.inherit_labels,
             inherits_annotations: self.inherit_annotations,
-            identity_label: self.identity_label,
+            // What is to be the same each time says nothing of who made it.
+            identity_label: self.identity_label && timestamp.or(epoch).is_none(),
             created_annotation: self.created_annotation,
             omits_history: self.omit_history,
             created: timestamp.or(epoch),

@@ -3,6 +3,7 @@
 use super::{Command, command};
 
 mod build;
+mod build_prune;
 mod build_refused;
 mod exists;
 pub mod filter;
@@ -32,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
         "buildx build",
         "builder build"
     ),
+    command!(build_prune, "builder prune", "buildx prune"),
     command!(exists, "image exists"),
     command!(history, "image history", "history"),
     command!(import, "image import", "import"),
