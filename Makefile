@@ -11,7 +11,7 @@ BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
 # what is installed.
 CARGO := cargo
 
-.PHONY: build demo test generated install uninstall clean
+.PHONY: build demo test generated install uninstall deb clean
 
 build:
 	@tests/machine packages build
@@ -33,25 +33,46 @@ test: build
 generated:
 	UPDATE=1 $(CARGO) test --locked --test tests generated
 
-install: build
-	install -D -m 755 $(BUILT)/coracle $(DESTDIR)$(PREFIX)/bin/coracle
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -d $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m 644 man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
-	install -D -m 644 completions/coracle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coracle
-	install -D -m 644 completions/_coracle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coracle
-	install -D -m 644 completions/coracle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coracle.fish
+# Names under which it is found, too: `make install LINKS="podman docker"`.
+LINKS ?=
+ROOT = $(DESTDIR)$(PREFIX)
+BASH = $(ROOT)/share/bash-completion/completions
+ZSH = $(ROOT)/share/zsh/site-functions
+FISH = $(ROOT)/share/fish/vendor_completions.d
+MAN = $(ROOT)/share/man
 
-# What install put there; folders that were there before stay.
-uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/coracle
-	for page in man/*.[17]; do \
-	    rm -f "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; \
+install: build
+	install -D -m 755 $(BUILT)/coracle $(ROOT)/bin/coracle
+	install -d $(MAN)/man1 $(MAN)/man7
+	install -m 644 man/*.1 $(MAN)/man1
+	install -m 644 man/*.7 $(MAN)/man7
+	install -D -m 644 completions/coracle.bash $(BASH)/coracle
+	install -D -m 644 completions/_coracle $(ZSH)/_coracle
+	install -D -m 644 completions/coracle.fish $(FISH)/coracle.fish
+	for link in $(LINKS); do \
+	    ln -sf coracle $(ROOT)/bin/$$link && \
+	    ln -sf coracle $(BASH)/$$link && \
+	    ln -sf coracle.fish $(FISH)/$$link.fish && \
+	    printf '#compdef %s\n_coracle "$$@"\n' $$link >$(ZSH)/_$$link && \
+	    echo '.so man1/coracle.1' >$(MAN)/man1/$$link.1 || exit; \
 	done
-	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coracle
-	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coracle
-	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coracle.fish
+
+# What install put there, and folders it leaves empty: not those that a machine has.
+uninstall:
+	for link in podman docker; do \
+	    [ "$$(readlink $(ROOT)/bin/$$link)" = coracle ] || continue; \
+	    rm -f $(ROOT)/bin/$$link $(BASH)/$$link $(FISH)/$$link.fish $(ZSH)/_$$link $(MAN)/man1/$$link.1; \
+	done
+	rm -f $(ROOT)/bin/coracle $(BASH)/coracle $(ZSH)/_coracle $(FISH)/coracle.fish
+	for page in man/*.[17]; do rm -f "$(MAN)/man$${page##*.}/$${page##*/}"; done
+	case $(PREFIX) in /usr | /usr/local) ;; *) \
+	    rmdir -p --ignore-fail-on-non-empty $(ROOT)/bin $(MAN)/man1 $(MAN)/man7 $(BASH) $(ZSH) $(FISH) 2>/dev/null; true ;; \
+	esac
+
+# target/debian/coracle_VERSION_ARCH.deb, by cargo-deb.
+deb: build
+	command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	$(CARGO) deb --no-build --no-strip --target $(notdir $(patsubst %/release,%,$(BUILT)))
 
 clean:
 	$(CARGO) clean

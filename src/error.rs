@@ -91,6 +91,15 @@ impl Error {
         self
     }
 
+    /// The same error with the name that may have been meant.
+    #[must_use]
+    pub fn meant(self, name: Option<impl fmt::Display>) -> Self {
+        match name {
+            Some(name) => self.hint(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
     /// The same error with a line of Podman's about where to read on.
     #[must_use]
     pub fn see(mut self, line: impl Into<String>) -> Self {

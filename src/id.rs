@@ -204,23 +204,51 @@ pub fn is_hex(text: &str) -> bool {
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// How many letters must change to make `a` of `b` (Levenshtein).
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = if x == *y {
-                diagonal
-            } else {
-                1 + diagonal.min(row[j]).min(row[j + 1])
-            };
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
+/// The one of `names` that may have been meant by `typed`: the nearest, or the only one
+/// that it begins.
+pub fn near<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut nearest: Option<(usize, &str)> = None;
+    let mut begun = Vec::new();
+    for name in names {
+        let distance = distance(typed, name);
+        // One slip in three letters.
+        let is_near = distance <= 2 && distance * 3 <= typed.chars().count().max(3);
+        if is_near && nearest.is_none_or(|best| (distance, name) < best) {
+            nearest = Some((distance, name));
+        }
+        if typed.len() >= 3 && name.starts_with(typed) {
+            begun.push(name);
         }
     }
-    row[b.len()]
+    match (nearest, &begun[..]) {
+        (Some((_, name)), _) => Some(name),
+        (None, [only]) => Some(only),
+        _ => None,
+    }
+}
+
+/// How many letters must change, or change places, to make `a` of `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX;
+    }
+    // The rows of the table for the two letters before, and for this one.
+    let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), Vec::new()];
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let changed = rows[1][j] + usize::from(x != y);
+            let mut least = changed.min(rows[1][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(rows[0][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows[2] = row;
+        rows.rotate_left(1);
+    }
+    rows[1][b.len()]
 }
 
 #[cfg(test)]
@@ -244,5 +272,21 @@ mod tests {
         assert!("ABC".parse::<ContainerId>().is_err());
         assert!("../x".parse::<ContainerId>().is_err());
         assert_eq!(Digest::of(b"").hex().len(), 64);
+    }
+
+    #[test]
+    fn what_is_near_may_have_been_meant() {
+        let names = ["run", "rmi", "restart", "results", "volume"];
+        for (typed, meant) in [
+            ("rnu", Some("run")),
+            ("resluts", Some("results")),
+            ("vol", Some("volume")),
+            ("res", None),
+            ("x", None),
+            ("rn", Some("run")),
+            ("nonsense", None),
+        ] {
+            assert_eq!(near(typed, names), meant, "{typed}");
+        }
     }
 }

@@ -68,7 +68,9 @@ fn answer(world: &World, line: &str) -> String {
         .replace("podman", "coracle")
         .replace("Podman", "Coracle")
         .replace("crun: ", "");
-    said.lines().fold(String::new(), |all, line| {
+    // A hint is ours, on a line of its own.
+    let lines = said.lines().filter(|line| !line.starts_with("Hint: "));
+    lines.fold(String::new(), |all, line| {
         all + format!("  {line}").trim_end() + "\n"
     })
 }
@@ -126,10 +128,13 @@ macro_rules! sessions {
 sessions! {
     arguments
     creating
+    events
     executing
     formats
+    health
     images
     lifecycle
     listing
+    naming
     volumes
 }

@@ -265,15 +265,15 @@ fn a_full_disk_in_each_change_of_a_volume() {
         .arg(script)
         .ok();
     let wanted = "\
-125 1 1: volume import other big.tar
-125 1 1: volume import v big.tar
-125 1 1: volume clone v w
-125 1 1: volume snapshot v s
-125 1 1: volume export v -o .local/share/out.tar
-125 1 1: volume create x
-125 1 1: volume import u small.tar
-125 1 1: volume restore u s
-125 1 1: run --rm --network=none -v fresh:/data localhost/test true
+125 1 2: volume import other big.tar
+125 1 2: volume import v big.tar
+125 1 2: volume clone v w
+125 1 2: volume snapshot v s
+125 1 2: volume export v -o .local/share/out.tar
+125 1 2: volume create x
+125 1 2: volume import u small.tar
+125 1 2: volume restore u s
+125 1 2: run --rm --network=none -v fresh:/data localhost/test true
 coracle
 u
 v

@@ -72,3 +72,91 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(done.stderr(), "");
     assert_eq!(world.shell("coracle --help >&-").ok().stderr(), "");
 }
+
+/// The hint beneath an error, if there is one.
+fn hint(world: &World, line: &str) -> String {
+    let done = world.coracle(line).run();
+    assert_ne!(done.code, 0, "{line}");
+    let said = done.stderr();
+    assert!(said.contains("Error: "), "{line}: {said}");
+    let hint = said.lines().find_map(|line| line.strip_prefix("Hint: "));
+    hint.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_word_that_is_near_is_offered() {
+    let world = World::new();
+    world.coracle("create --name web IMAGE").ok();
+    world.coracle("volume create results").ok();
+    for (line, meant) in [
+        // Commands.
+        ("rnu IMAGE", "coracle run"),
+        ("volume crate", "coracle volume create"),
+        ("vol", "coracle volume"),
+        ("help rnu", "coracle run"),
+        // Options and their values.
+        ("run --netwrok none IMAGE", "--network"),
+        ("--verison", "--version"),
+        ("run --restart alwys IMAGE", "--restart always"),
+        ("run --log-driver jurnald IMAGE", "--log-driver journald"),
+        ("run --cap-add NET_ADMN IMAGE", "--cap-add NET_ADMIN"),
+        ("run --userns=keepid IMAGE", "--userns keep-id"),
+        ("kill -s TREM web", "--signal TERM"),
+        ("ps --filter stauts=running", "--filter status="),
+        ("volume ls --filter danglig=true", "--filter dangling="),
+        ("images --sort siz", "--sort size"),
+        ("completion bsh", "bash"),
+        // Names.
+        ("start wbe", "web"),
+        ("rm wbe", "web"),
+        ("exec wbe ls", "web"),
+        ("inspect wbe", "web"),
+        ("cp wbe:/etc/passwd .", "web"),
+        ("run --network container:wbe IMAGE", "web"),
+        ("volume rm resluts", "results"),
+        ("volume inspect resluts", "results"),
+        ("volume snapshot resluts", "results"),
+        ("run --pull never tets", "test"),
+        ("rmi tets", "test"),
+        ("image inspect tets", "test"),
+    ] {
+        let meant = format!("did you mean `{meant}`?");
+        assert_eq!(hint(&world, line), meant, "{line}");
+    }
+    // What is not near is not offered.
+    for line in [
+        "nonsense",
+        "run --nonsense IMAGE",
+        "start other",
+        "rmi other",
+        "run --restart x IMAGE",
+    ] {
+        assert_eq!(hint(&world, line), "", "{line}");
+    }
+    world.coracle("rm web").ok();
+}
+
+#[test]
+fn what_can_be_done_is_said() {
+    let world = World::new();
+    world.coracle("create --name web IMAGE").ok();
+    world.folder("shut/folder");
+    world.shell("chmod 0 shut").ok();
+    for (line, words) in [
+        ("create --name web IMAGE", "--replace"),
+        ("exec web ls", "coracle start"),
+        ("run -v /nowhere:/x IMAGE", "mkdir -p /nowhere"),
+        ("run -v ./shut/folder:/x IMAGE", "namei -l"),
+        (
+            "run -p 99:80 --network pasta IMAGE",
+            "ip_unprivileged_port_start",
+        ),
+        ("rmi test", "coracle rm"),
+        ("load -i /etc/passwd", "coracle import"),
+    ] {
+        let hint = hint(&world, line);
+        assert!(hint.contains(words), "{line}: {hint:?}");
+    }
+    world.shell("chmod 700 shut").ok();
+    world.coracle("rm web").ok();
+}

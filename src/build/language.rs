@@ -171,8 +171,7 @@ pub fn parse(name: &str, text: &str) -> Result<Containerfile> {
         };
         let mut instruction = instruction(&place, original.trim_end(), file.escape)?;
         if matches!(instruction.keyword.as_str(), "ADD" | "COPY" | "RUN") {
-            let onward = |rest: &str| heredocs(rest, file.escape);
-            instruction.heredocs = onward(&instruction.rest);
+            instruction.heredocs = heredocs(&instruction.rest, file.escape);
         } else if instruction.is("ONBUILD") {
             let word = instruction.rest.split_whitespace().next().unwrap_or("");
             if ["ADD", "COPY", "RUN"].contains(&word.to_ascii_uppercase().as_str()) {
@@ -181,7 +180,7 @@ pub fn parse(name: &str, text: &str) -> Result<Containerfile> {
         }
         for heredoc in &mut instruction.heredocs {
             loop {
-                let Some(line) = lines.get(at).filter(|_| at + 1 <= last(&lines)) else {
+                let Some(line) = lines.get(at).filter(|_| at < last(&lines)) else {
                     return Err(place.whole().error(format_args!(
                         "unterminated heredoc: no line says {}",
                         heredoc.name
@@ -284,7 +283,7 @@ fn instruction(place: &Place<'_>, original: &str, escape: char) -> Result<Instru
         let error = place
             .whole()
             .error(format_args!("unknown instruction: {word:?}"));
-        return Err(match near(&keyword) {
+        return Err(match crate::id::near(&keyword, KEYWORDS) {
             Some(near) => error.hint(format!("did you mean {near}?")),
             None => error,
         });
@@ -314,15 +313,6 @@ pub fn parse_line(name: &str, line: &str, number: usize, escape: char) -> Result
         span: (0, 1),
     };
     instruction(&place, line.trim(), escape)
-}
-
-/// The keyword that is one or two letters away.
-fn near(word: &str) -> Option<&'static str> {
-    let distance = |keyword: &str| crate::id::distance(word, keyword);
-    let found = KEYWORDS
-        .into_iter()
-        .min_by_key(|keyword| distance(keyword))?;
-    (distance(found) <= 2 && word.len() > 2).then_some(found)
 }
 
 /// The flags at the head of `text`, and what follows them. `--` ends them.

@@ -114,19 +114,15 @@ impl Search<'_> {
         let name = path.file_name()?.to_str()?;
         let parent = path.parent()?;
         let folder = open_folder(self.root, parent).ok()?;
-        let mut best: Option<(usize, String)> = None;
+        let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&folder).ok()?.flatten() {
             let found = entry.file_name().to_str().ok()?;
-            let distance = crate::id::distance(name, found);
-            if !matches!(found, "." | "..")
-                && distance <= 2
-                && distance * 3 <= name.len().max(3)
-                && best.as_ref().is_none_or(|(least, _)| distance < *least)
-            {
-                best = Some((distance, found.to_owned()));
+            if !matches!(found, "." | "..") {
+                names.push(found.to_owned());
             }
         }
-        Some(parent.join(best?.1).display().to_string())
+        let near = crate::id::near(name, names.iter().map(String::as_str))?;
+        Some(parent.join(near).display().to_string())
     }
 
     /// The paths that are there of a pattern, each part of which may be one.

@@ -343,11 +343,9 @@ fn target(build: &Build, all: &[Stage]) -> Result<usize> {
             format!("the target {target:?} was not found in the provided Dockerfile"),
         );
         let names = all.iter().filter_map(|stage| stage.name.as_deref());
-        match names.min_by_key(|name| crate::id::distance(target, name)) {
-            Some(near) if crate::id::distance(target, near) <= 2 => {
-                error.hint(format!("did you mean {near}?"))
-            }
-            _ => error,
+        match crate::id::near(target, names) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error,
         }
     })
 }

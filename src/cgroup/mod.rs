@@ -13,8 +13,8 @@
 //! Where none may be made, which is so on all of version 1, the container stays in
 //! the cgroup of who started it.
 //!
-//! **Invariant:** no process of ours is in a container's cgroup: its end kills all
-//! that is there.
+//! **Invariant:** no process of ours is in a container's cgroup, but the one that makes
+//! its init, while it does: the cgroup's end kills all that is there.
 
 mod place;
 mod systemd;

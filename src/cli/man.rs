@@ -30,7 +30,7 @@ pub fn pages() -> BTreeMap<String, String> {
 }
 
 /// The name a command's page has: `run`, not `container run`.
-fn main_name(command: &Command) -> &'static str {
+pub fn main_name(command: &Command) -> &'static str {
     let short = command.names.iter().find(|name| !name.contains(' '));
     short.unwrap_or(&command.names[0])
 }

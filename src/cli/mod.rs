@@ -19,14 +19,11 @@ pub use parse::parse_bool;
 mod system;
 mod volume;
 
-pub use crate::id::distance;
-pub use parse::is_near;
-
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 use crate::settings::{Overrides, Settings};
 use crate::sys::SoleThread;
@@ -89,6 +86,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("builder", "Build images"),
     ("buildx", "Build images"),
     ("container", "Manage containers"),
+    ("healthcheck", "Manage health checks on containers"),
     ("image", "Manage images"),
     ("manifest", "Manage manifest lists and image indexes"),
     ("system", "Manage coracle"),
@@ -143,7 +141,7 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
         _ => {}
     }
     let thread = SoleThread::take()?;
-    match parse::parse(argv)? {
+    match parse::parse(argv).map_err(|error| with_meant(error, argv))? {
         parse::Parsed::Print(text) => {
             Output::new().text(&text);
             Ok(0)
@@ -156,8 +154,18 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
             command,
             matches,
             overrides,
-        } => (command.run)(&matches, &Session { overrides, thread }),
+        } => (command.run)(&matches, &Session { overrides, thread })
+            .map_err(|error| with_meant(error, argv)),
     }
+}
+
+/// A command line that cannot be, with the word that may have been meant in it.
+fn with_meant(error: Error, argv: &[OsString]) -> Error {
+    if error.kind() != Kind::Usage || error.hint_line().is_some() {
+        return error;
+    }
+    let meant = completion::meant(argv);
+    error.meant(meant)
 }
 
 /// Podman's words for a wrong number of operands.

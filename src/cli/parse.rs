@@ -29,7 +29,6 @@ const ACCEPTED: &[&str] = &[
     "config",
     "conmon",
     "connection",
-    "events-backend",
     "hooks-dir",
     "identity",
     "imagestore",
@@ -56,6 +55,12 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
         "cgroup-manager",
         "string",
         "Who makes cgroups: systemd or cgroupfs",
+    ),
+    (
+        None,
+        "events-backend",
+        "string",
+        "Where events are written down: file, journald or none",
     ),
     (
         None,
@@ -111,6 +116,9 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
             let mut overrides = globals.overrides;
             if let Ok(Some(value)) = matches.try_get_one::<OsString>("cgroup-manager") {
                 overrides.cgroup_manager = Some(value.to_string_lossy().into_owned());
+            }
+            if let Ok(Some(value)) = matches.try_get_one::<OsString>("events-backend") {
+                overrides.events_backend = Some(value.to_string_lossy().into_owned());
             }
             for (id, slot) in [
                 ("root", &mut overrides.root),
@@ -263,10 +271,11 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(OsString))
     };
-    for name in ACCEPTED
-        .iter()
-        .copied()
-        .chain(["cgroup-manager", "root", "runroot"])
+    for name in
+        ACCEPTED
+            .iter()
+            .copied()
+            .chain(["cgroup-manager", "events-backend", "root", "runroot"])
     {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(value(name));
@@ -305,7 +314,11 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long) || matches!(long, "cgroup-manager" | "root" | "runroot")
+    ACCEPTED.contains(&long)
+        || matches!(
+            long,
+            "cgroup-manager" | "events-backend" | "root" | "runroot"
+        )
 }
 
 #[derive(Default)]
@@ -346,9 +359,11 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     )));
                 };
                 if !takes_value(name) {
-                    return Err(
-                        Error::usage(format!("unknown flag: {name}")).see("See 'coracle --help'")
-                    );
+                    let known = GLOBAL.iter().map(|(_, long, ..)| *long);
+                    let meant = crate::id::near(long, known).map(|name| format!("--{name}"));
+                    return Err(Error::usage(format!("unknown flag: {name}"))
+                        .see("See 'coracle --help'")
+                        .meant(meant));
                 }
                 let value = match inline {
                     Some(value) => value,
@@ -365,6 +380,10 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     "cgroup-manager" => {
                         let value = value.to_string_lossy().into_owned();
                         globals.overrides.cgroup_manager = Some(value);
+                    }
+                    "events-backend" => {
+                        let value = value.to_string_lossy().into_owned();
+                        globals.overrides.events_backend = Some(value);
                     }
                     "runroot" => globals.overrides.runroot = Some(value.into()),
                     _ => {}
@@ -404,22 +423,21 @@ fn near(group: &str, typed: &str) -> Error {
     let error = error.see(format!(
         "Try 'coracle {group}{space}--help' for more information"
     ));
-    let mut best: Option<(usize, &str)> = None;
-    for name in commands().flat_map(|command| command.names.iter()) {
-        let distance = crate::id::distance(typed, name);
-        if is_near(typed, distance) && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, name));
+    let names = || commands().flat_map(|command| command.names.iter().copied());
+    let groups = GROUPS.iter().map(|(group, _)| *group);
+    match group {
+        "" => {
+            let short = names().filter(|name| !name.contains(' '));
+            let meant = crate::id::near(typed, short.chain(groups));
+            error.meant(meant.map(|name| format!("coracle {name}")))
+        }
+        group => {
+            let (_, word) = typed.split_once(' ').unwrap_or(("", typed));
+            let own = names().filter_map(|name| name.strip_prefix(group)?.strip_prefix(' '));
+            let meant = crate::id::near(word, own);
+            error.meant(meant.map(|name| format!("coracle {group} {name}")))
         }
     }
-    match best {
-        Some((_, name)) => error.hint(format!("did you mean `coracle {name}`?")),
-        None => error,
-    }
-}
-
-/// Whether what differs in so many letters may be a slip.
-pub fn is_near(typed: &str, distance: usize) -> bool {
-    distance <= 2 && distance * 3 <= typed.len().max(3)
 }
 
 /// Turns clap's error into pflag's and cobra's words.
@@ -444,7 +462,11 @@ fn as_podman(
         .to_owned();
     let error = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => {
+            let options = definition.get_arguments().filter(|arg| !arg.is_hide_set());
+            let names = options.filter_map(|arg| arg.get_long());
+            let meant = crate::id::near(&flag[2..], names);
             Error::usage(format!("unknown flag: {flag}"))
+                .meant(meant.map(|name| format!("--{name}")))
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let letter = argument.chars().nth(1).unwrap_or('-');
@@ -526,10 +548,12 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
     }
     match GROUPS.iter().find(|(group, _)| [*group] == *words) {
         Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),
-        None => Err(Error::usage(format!(
-            "unrecognized command `coracle {}`",
-            words.join(" ")
-        ))),
+        None => Err(match words {
+            [group, _, ..] if GROUPS.iter().any(|(name, _)| name == group) => {
+                near(group, &words.join(" "))
+            }
+            _ => near("", words[0]),
+        }),
     }
 }
 
@@ -550,12 +574,6 @@ mod tests {
             assert_eq!(parse_bool(text), Ok(value));
         }
         assert!(parse_bool("yes").is_err());
-    }
-
-    #[test]
-    fn distance_counts_letters() {
-        assert_eq!(crate::id::distance("rnu", "run"), 2);
-        assert_eq!(crate::id::distance("", "abc"), 3);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The cgroup of a container: found when its monitor begins, made with its limits at
-//! each start, ended with it.
+//! The cgroup of a container: found when its monitor begins, made at each
+//! start, limited before its command begins, ended with it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -80,32 +80,19 @@ fn without_systemd(record: &Record, engine: &Engine) -> Option<String> {
 }
 
 impl Settled {
-    /// Makes the cgroup, if there is a place for one, and writes the limits. The
-    /// container's folder `dir` says where it is for who comes after a monitor that
-    /// was killed. `root_is_other`: the container's root is not the caller, and is to
-    /// own it.
-    pub fn make(&self, record: &Record, dir: &Path, root_is_other: bool) -> Result<Option<Group>> {
+    /// Makes the cgroup, if there is a place for one. The container's folder `dir` says
+    /// where it is for who comes after a monitor that was killed.
+    pub fn make(&self, dir: &Path) -> Result<Option<Group>> {
         let Some(place) = &self.place else {
             return Ok(None);
         };
         end_noted(dir, &Cgroup::end);
         let note = note(dir, place.cgroup().folder()).tried(|| "note the cgroup")?;
-        let group = Group {
+        Ok(Some(Group {
             cgroup: place.make()?,
             dir: dir.to_owned(),
             _note: note,
-        };
-        let controls = Controls {
-            cgroup: &group.cgroup,
-            controllers: group.cgroup.controllers(),
-        };
-        for (file, value) in spec::settings(&record.options.resources, &controls)? {
-            group.cgroup.write(&file, &value)?;
-        }
-        if root_is_other {
-            group.cgroup.give_to_root()?;
-        }
-        Ok(Some(group))
+        }))
     }
 
     /// The init is in its cgroup: the monitor goes where it is to stay.
@@ -173,13 +160,25 @@ pub struct Group {
 }
 
 impl Group {
-    /// Whether the process `pid` has come into it: libcontainer says nothing where
-    /// the kernel refuses.
-    pub fn check(&self, pid: i32) -> Result<()> {
-        if cgroup::of(pid).as_deref() == Some(self.cgroup.folder()) {
-            return Ok(());
+    /// Gets it ready for the command of the init `pid`: its limits, which the init's
+    /// making was not to meet. `root_is_other`: the container's root is not the caller,
+    /// and is to own it.
+    pub fn ready(&self, record: &Record, pid: i32, root_is_other: bool) -> Result<()> {
+        // libcontainer says nothing where the kernel lets it move nobody.
+        if cgroup::of(pid).as_deref() != Some(self.cgroup.folder()) {
+            return Err(denied(&self.cgroup));
         }
-        Err(denied(&self.cgroup))
+        let controls = Controls {
+            cgroup: &self.cgroup,
+            controllers: self.cgroup.controllers(),
+        };
+        for (file, value) in spec::settings(&record.options.resources, &controls)? {
+            self.cgroup.write(&file, &value)?;
+        }
+        match root_is_other {
+            true => self.cgroup.give_to_root(),
+            false => Ok(()),
+        }
     }
 }
 

@@ -26,11 +26,13 @@ pub mod commit;
 pub mod copy;
 pub mod create;
 pub mod diff;
+pub mod events;
 pub mod exec;
 mod exit;
 pub mod explain;
 pub mod export;
 mod files;
+pub mod health;
 mod host;
 pub mod image_mount;
 mod layers;
@@ -129,7 +131,7 @@ pub fn load(storage: &Storage, id: &ContainerId) -> Result<Option<Container>> {
 /// The container that `text` names: full id, name, or the beginning of one id.
 pub fn find(storage: &Storage, text: &str) -> Result<Container> {
     let id = find_id(storage, text)?;
-    load(storage, &id)?.ok_or_else(|| no_such(text))
+    load(storage, &id)?.ok_or_else(|| absent(storage, text))
 }
 
 /// The id that `text` names; see [`find`].
@@ -141,7 +143,7 @@ pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
         return Ok(id);
     }
     if text.is_empty() || text.len() > 64 || !crate::id::is_hex(text) {
-        return Err(no_such(text));
+        return Err(absent(storage, text));
     }
     let mut found: Option<ContainerId> = None;
     for id in storage.list(&storage.containers())? {
@@ -159,7 +161,7 @@ pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
             found = Some(id);
         }
     }
-    found.ok_or_else(|| no_such(text))
+    found.ok_or_else(|| absent(storage, text))
 }
 
 /// Podman's words for a container that is not there.
@@ -167,4 +169,15 @@ pub fn no_such(text: &str) -> Error {
     Error::not_found(format!(
         "no container with name or ID {text:?} found: no such container"
     ))
+}
+
+/// The same, with the one that may have been meant.
+pub fn absent(storage: &Storage, text: &str) -> Error {
+    no_such(text).meant(near(storage, text))
+}
+
+/// The name of a container that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let names = storage.list(&storage.names()).unwrap_or_default();
+    crate::id::near(text, names.iter().map(String::as_str)).map(str::to_owned)
 }

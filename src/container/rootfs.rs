@@ -16,7 +16,7 @@ use super::layers::Lowers;
 use super::options::{Mount, MountKind};
 use super::shared::Shared;
 use super::{Record, spec, stage, volumes};
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::accounts::{Accounts, User};
@@ -50,7 +50,6 @@ pub struct Ground<'a> {
     pub joins: &'a Joins,
     /// The network namespace made for it.
     pub netns: Option<PathBuf>,
-    pub group: Option<&'a Cgroup>,
     pub shared: &'a Shared,
 }
 
@@ -67,7 +66,6 @@ pub fn prepare(
         runtime,
         joins,
         netns,
-        group,
         shared,
     } = ground;
     let storage = &engine.storage;
@@ -101,10 +99,7 @@ pub fn prepare(
         rootfs: root,
         user,
         map: map.clone(),
-        cgroup: spec::Cgroup {
-            hierarchy: cgroup::hierarchy(),
-            path: group.map(Cgroup::path),
-        },
+        cgroups: cgroup::hierarchy(),
         files: files.clone(),
         sources,
         namespaces,
@@ -861,6 +856,7 @@ mod tests {
             cache: dir.join("cache"),
             runtime: dir.join("run"),
             cgroup_manager: None,
+            events_backend: None,
             user_manager: None,
         })
         .unwrap();

@@ -4,20 +4,18 @@
 //! The files belong to a stranger: they are opened beneath the root they lie in, a
 //! FIFO or device in their place is refused, and they are read to a limit.
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::merged::Merged;
 use crate::error::{Context, Error, Kind, Result};
 use crate::settings::HostUser;
-use crate::sys::file::{open_dir, open_in_root};
+use crate::sys::file::open_in_root;
 use crate::userns::IdMap;
 
 /// The most of a passwd or group file that is read.
@@ -85,17 +83,9 @@ impl Accounts {
 
     /// Those that an overlay of `layers`, the lowest first, would show.
     pub fn in_layers(layers: &[PathBuf]) -> Result<Self> {
-        let open = |layer: &PathBuf| open_dir(layer);
-        let root: Merged = (layers
-            .iter()
-            .rev()
-            .map(open)
-            .collect::<std::io::Result<_>>())
-        .tried(|| "open the layers of the image")?;
+        let root = Merged::of(layers).tried(|| "open the layers of the image")?;
         let read = |path: &str| -> Result<Option<String>> {
-            match open_in_layers(&root, Path::new(path))
-                .tried(|| format!("open /{path} of the image"))?
-            {
+            match (root.open(Path::new(path))).tried(|| format!("open /{path} of the image"))? {
                 Some(file) => read_regular(file, path).map(Some),
                 None => Ok(None),
             }
@@ -292,6 +282,11 @@ impl Accounts {
             (None, Some(number)) => in_range(number),
             (None, None) => Err(no_entry("group", text, "group")),
         }
+    }
+
+    /// Names and ids of the users there are.
+    pub fn names(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.users().map(|entry| (entry.name, entry.uid))
     }
 
     fn users(&self) -> impl Iterator<Item = Entry<'_>> {
@@ -515,126 +510,12 @@ fn read_regular(file: OwnedFd, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Links that are followed before a path is taken for a loop (path_resolution(7)).
-const MAX_LINKS: u32 = 40;
-
-/// One folder as an overlay shows it: the folders it is made of, uppermost first.
-type Merged = Vec<OwnedFd>;
-
-/// Opens the file that an overlay whose root is `root` would show at `path`:
-/// whiteouts hide, opaque folders end the merge, links lead around within.
-fn open_in_layers(root: &Merged, path: &Path) -> std::io::Result<Option<OwnedFd>> {
-    // Beneath the root.
-    let mut way: Vec<Merged> = Vec::new();
-    let mut rest: VecDeque<OsString> = parts(path).collect();
-    let mut links = 0;
-    while let Some(name) = rest.pop_front() {
-        if name == ".." {
-            way.pop();
-            continue;
-        }
-        let here = way.last().unwrap_or(root);
-        match look(here, &name)? {
-            Found::Nothing => return Ok(None),
-            Found::Folder(merged) => way.push(merged),
-            Found::Link(target) => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Errno::LOOP.into());
-                }
-                let target = PathBuf::from(target);
-                if target.is_absolute() {
-                    way.clear();
-                }
-                for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
-                    rest.push_front(part);
-                }
-            }
-            Found::File(_) if !rest.is_empty() => return Ok(None),
-            Found::File(at) => {
-                let flags = OFlags::RDONLY
-                    | OFlags::NOFOLLOW
-                    | OFlags::NONBLOCK
-                    | OFlags::NOCTTY
-                    | OFlags::CLOEXEC;
-                return Ok(Some(rustix::fs::openat(
-                    &here[at],
-                    &name,
-                    flags,
-                    Mode::empty(),
-                )?));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    })
-}
-
-enum Found {
-    Nothing,
-    Folder(Merged),
-    Link(OsString),
-    /// In the layer of this index.
-    File(usize),
-}
-
-fn look(here: &[OwnedFd], name: &OsStr) -> std::io::Result<Found> {
-    let mut merged = Merged::new();
-    for (at, layer) in here.iter().enumerate() {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let entry = match rustix::fs::openat(layer, name, flags, Mode::empty()) {
-            Ok(entry) => entry,
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let found = rustix::fs::fstat(&entry)?;
-        match FileType::from_raw_mode(found.st_mode) {
-            FileType::Directory => {
-                let ends = is_opaque(entry.as_fd())?;
-                merged.push(entry);
-                if ends {
-                    break;
-                }
-            }
-            // What lies under a file, link or whiteout is not seen.
-            _ if !merged.is_empty() => break,
-            FileType::CharacterDevice if found.st_rdev == 0 => return Ok(Found::Nothing),
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&entry, "", Vec::new())?;
-                return Ok(Found::Link(OsStr::from_bytes(target.to_bytes()).to_owned()));
-            }
-            _ => return Ok(Found::File(at)),
-        }
-    }
-    Ok(if merged.is_empty() {
-        Found::Nothing
-    } else {
-        Found::Folder(merged)
-    })
-}
-
-/// Whether the folder hides what lies beneath it (overlayfs, `userxattr`).
-fn is_opaque(folder: BorrowedFd<'_>) -> std::io::Result<bool> {
-    let mut value = [0; 1];
-    // An O_PATH descriptor takes no xattr call itself.
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    match rustix::fs::getxattr(path, "user.overlay.opaque", &mut value) {
-        Ok(length) => Ok(length == 1 && value == *b"y"),
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
+    use crate::sys::file::open_dir;
 
     fn accounts() -> Accounts {
         Accounts {

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::reference::{self, DOCKER, LOCALHOST, is_short};
-use super::{Image, Reference, no_such};
+use super::{Image, Reference, absent, no_such};
 use crate::error::{Context, Error, Result};
 use crate::id::{Digest, ImageId};
 use crate::storage::{Storage, read_json};
@@ -36,7 +36,7 @@ pub fn find(storage: &Storage, text: &str) -> Result<Image> {
     }
     match by_last_components(storage, local)? {
         Some(image) => Ok(image),
-        None => Err(no_such(text)),
+        None => Err(absent(storage, text)),
     }
 }
 
@@ -245,7 +245,7 @@ pub(super) fn ref_file(storage: &Storage, reference: &Reference) -> PathBuf {
     repository(storage, reference).join(file)
 }
 
-fn read_ref(path: &Path) -> Result<Option<ImageId>> {
+pub(super) fn read_ref(path: &Path) -> Result<Option<ImageId>> {
     use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     match std::fs::read_to_string(path) {
         Ok(text) => text

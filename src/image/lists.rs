@@ -310,7 +310,7 @@ pub(super) fn chosen(storage: &Storage, id: &ImageId) -> Result<Option<Image>> {
 /// The list that `text` names.
 pub fn find_list(storage: &Storage, text: &str) -> Result<List> {
     let Some((id, name)) = find::locate(storage, text)? else {
-        return Err(super::no_such(text));
+        return Err(super::absent(storage, text));
     };
     match by_id(storage, &id)? {
         Some(list) => Ok(List { name, ..list }),

@@ -14,7 +14,9 @@ use super::manifest::{
     DOCKER_MANIFEST, Descriptor, Index, Manifest, OCI_MANIFEST, is_index, media_type, read_config,
 };
 use super::platform::Wanted;
-use super::{Image, Reference};
+use super::save::REF_NAME;
+use super::transport::Place;
+use super::{Image, Layout, Reference};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::Digest;
@@ -50,6 +52,121 @@ pub fn load(engine: &Engine, input: &Input, tell: &mut dyn FnMut(Step)) -> Resul
     } else {
         return Err(unknown("it has neither index.json nor manifest.json"));
     };
+    added(engine, incoming, tell)
+}
+
+/// Loads what `place` names: all of a docker-archive where it names none.
+pub fn load_from(
+    engine: &Engine,
+    place: &Place,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Vec<Loaded>> {
+    let (path, reference) = (&place.path, place.reference.as_deref());
+    let staging = engine.storage.stage()?;
+    let missing = match place.layout {
+        Layout::DockerFolder | Layout::OciFolder => None,
+        Layout::OciArchive => {
+            let whole = std::path::absolute(path)?;
+            Some(format!(
+                "creating temp directory: archive file not found: {whole:?}"
+            ))
+        }
+        Layout::DockerArchive => Some(format!(
+            "opening file {path:?}: open {}: no such file or directory",
+            path.display()
+        )),
+    };
+    if let (Some(words), false) = (missing, path.exists()) {
+        return Err(Error::other(words));
+    }
+    let archive = match place.layout.is_folder() {
+        true => Archive::of_folder(path).map_err(|_| absent(place))?,
+        false => open(&Input::Path(path.clone()), &staging)?,
+    };
+    let read = |name: &str| archive.read(name)?.ok_or_else(|| absent(place));
+    let incoming = match place.layout {
+        Layout::DockerFolder => vec![from_folder(&archive, read("manifest.json")?)?],
+        Layout::DockerArchive => {
+            let mut all = from_docker(&archive, &read("manifest.json")?)?;
+            if let Some(reference) = reference {
+                let wanted = Reference::normalized(reference)?;
+                all.retain(|it| it.names.contains(&wanted));
+                all.truncate(1);
+                for it in &mut all {
+                    it.names = vec![wanted.clone()];
+                }
+            }
+            if let (true, Some(reference)) = (all.is_empty(), reference) {
+                return Err(Error::not_found(format!("Tag {reference:?} not found")));
+            }
+            all
+        }
+        Layout::OciFolder | Layout::OciArchive => {
+            let is_archive = place.layout == Layout::OciArchive;
+            let index = one_of(&read("index.json")?, place)?;
+            let mut all = from_oci(&archive, &index, is_archive)?;
+            if let Some(reference) = reference {
+                let name = match is_archive {
+                    true => Reference::local(reference)?,
+                    false => Reference::normalized(reference)?.or_latest(),
+                };
+                all.iter_mut().for_each(|it| it.names = vec![name.clone()]);
+            }
+            all
+        }
+    };
+    added(engine, incoming, tell)
+}
+
+/// The file that tells what is in a place is not there.
+fn absent(place: &Place) -> Error {
+    let file = match place.layout {
+        Layout::OciFolder | Layout::OciArchive => "index.json",
+        Layout::DockerFolder | Layout::DockerArchive => "manifest.json",
+    };
+    let file = place.path.join(file);
+    Error::not_found(format!(
+        "open {}: no such file or directory",
+        file.display()
+    ))
+}
+
+/// The index with nothing in it but the one image that is meant.
+fn one_of(index: &[u8], place: &Place) -> Result<Vec<u8>> {
+    let mut index: serde_json::Value =
+        serde_json::from_slice(index).map_err(|error| unknown(&format!("index.json: {error}")))?;
+    let Some(all) = index["manifests"].as_array_mut() else {
+        return Err(unknown("index.json names no image"));
+    };
+    match &place.reference {
+        Some(reference) => {
+            all.retain(|it| it["annotations"][REF_NAME] == reference.as_str());
+            all.truncate(1);
+            if all.is_empty() {
+                let tried = match place.layout {
+                    Layout::OciArchive => "loading index".to_owned(),
+                    _ => format!(
+                        "unable to perform copy: unable to copy from source {place}: initializing source {place}"
+                    ),
+                };
+                return Err(Error::not_found(format!(
+                    "{tried}: no descriptor found for reference {reference:?}"
+                )));
+            }
+        }
+        None if all.len() > 1 => {
+            return Err(Error::usage("more than one image in oci, choose an image"));
+        }
+        None => {}
+    }
+    Ok(serde_json::to_vec(&index)?)
+}
+
+fn added(
+    engine: &Engine,
+    incoming: Vec<Incoming>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<Vec<Loaded>> {
     let names: Vec<Vec<Reference>> = incoming.iter().map(|it| it.names.clone()).collect();
     let images = add(engine, incoming, tell)?;
     let loaded = |(image, names)| Loaded { image, names };
@@ -234,15 +351,14 @@ fn one_manifest(archive: &Archive, descriptor: &Descriptor) -> Result<(Vec<u8>, 
 
 /// The name an OCI archive gives an image: containerd's annotation has it whole.
 fn oci_name(descriptor: &Descriptor) -> Result<Option<Reference>> {
-    [
-        "io.containerd.image.name",
-        "org.opencontainers.image.ref.name",
-    ]
-    .iter()
-    .filter_map(|key| descriptor.annotations.get(*key))
-    .find(|name| !name.is_empty())
-    .map(|name| Reference::local(name))
-    .transpose()
+    let names = ["io.containerd.image.name", REF_NAME];
+    let mut named = names
+        .iter()
+        .filter_map(|key| descriptor.annotations.get(*key));
+    named
+        .find(|name| !name.is_empty())
+        .map(|name| Reference::local(name))
+        .transpose()
 }
 
 /// An image of a folder that `dir:` wrote: blobs by their bare digests.

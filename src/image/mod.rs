@@ -34,6 +34,7 @@ mod instruction;
 pub mod lists;
 mod load;
 pub mod manifest;
+pub mod merged;
 mod name;
 mod platform;
 mod pull;
@@ -43,6 +44,7 @@ mod reference;
 mod remove;
 mod save;
 mod shift;
+mod transport;
 
 pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 pub use archive::Source;
@@ -52,8 +54,8 @@ pub use config::{Healthcheck, ImageConfig};
 pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::{apply as instruct, apply_one as instruct_one};
-pub use load::{Input, Loaded, check_path, load};
-pub use name::{tag, untag, untag_one};
+pub use load::{Input, Loaded, check_path, load, load_from};
+pub use name::{history, tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
@@ -62,11 +64,13 @@ pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove};
 pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
 pub use shift::{Progress, ensure as ensure_shifted};
+pub use transport::Place;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::events::{Event, Type};
 use crate::id::{DiffId, Digest, ImageId};
 use crate::storage::{Locked, Storage};
 
@@ -153,7 +157,41 @@ fn is_whole(dir: &std::path::Path) -> bool {
     dir.join("image.json").exists() || dir.join("list.json").exists()
 }
 
+/// Writes down that something became of an image, under the name it was known by then.
+pub fn note(storage: &Storage, status: &'static str, id: &ImageId, name: &str) {
+    let event = Event::new(Type::Image, status).id(id.as_str()).name(name);
+    storage.events().write(&event);
+}
+
 /// Podman's words for an image that is not there.
 pub fn no_such(text: &str) -> Error {
     Error::not_found(format!("{text}: image not known"))
+}
+
+/// The same, with the one that may have been meant.
+fn absent(storage: &Storage, text: &str) -> Error {
+    no_such(text).meant(near(storage, text))
+}
+
+/// The name of an image that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let names = names(storage).unwrap_or_default();
+    let mut spelled = Vec::new();
+    for (name, _) in names {
+        let full = name.to_string();
+        let untagged = full.strip_suffix(":latest").unwrap_or(&full);
+        let last = untagged.rsplit('/').next().unwrap_or(untagged);
+        spelled.push(last.to_owned());
+        spelled.push(untagged.to_owned());
+    }
+    // Other tags of it are near, too, however long they are.
+    let named = crate::id::near(text, spelled.iter().map(String::as_str));
+    let untagged = |name: &String| name.split(':').next() == text.split(':').next();
+    let other_tag = || {
+        spelled
+            .iter()
+            .find(|name| untagged(name))
+            .map(String::as_str)
+    };
+    named.or_else(other_tag).map(str::to_owned)
 }

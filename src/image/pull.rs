@@ -15,10 +15,13 @@ use std::sync::atomic::AtomicU64;
 use serde::{Deserialize, Serialize};
 
 use super::add::{GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
+use super::load::load_from;
 use super::manifest::{Descriptor, Index, Manifest, is_index, media_type, read_config};
+use super::transport::Place;
 use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::{Event, Type};
 use crate::id::{Digest, ImageId};
 use crate::registry::{self, Access, Client, Endpoint};
 use crate::storage::Locked;
@@ -45,8 +48,30 @@ pub struct Pull<'a> {
 }
 
 /// The image that is asked for: from the store or from a registry, as the policy
-/// says.
+/// says; from a file or folder in any case.
 pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
+    let pulled = ensure(engine, pull, tell);
+    match &pulled {
+        // As with Podman, also one that was here.
+        Ok(image) => super::note(&engine.storage, "pull", &image.id, pull.text),
+        Err(error) => {
+            let mut event = Event::new(Type::Image, "pull-error").name(pull.text);
+            event.error = error.to_string();
+            engine.storage.events().write(&event);
+        }
+    }
+    pulled
+}
+
+fn ensure(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
+    if let Some(place) = Place::parse(pull.text, "pulling from")? {
+        let loaded = load_from(engine, &place, tell)?.into_iter().next();
+        let loaded = loaded.ok_or_else(|| Error::other(format!("{place} holds no image")))?;
+        return Ok(Image {
+            name: loaded.names.into_iter().next(),
+            ..loaded.image
+        });
+    }
     let text = pull.text.strip_prefix("docker://").unwrap_or(pull.text);
     let local = match find::find(&engine.storage, text) {
         Ok(image) => Some(image),
@@ -56,7 +81,7 @@ pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<
     let fits = |it: &Image| pull.wanted.takes(&it.os, &it.architecture, &it.variant);
     match (pull.policy, local) {
         (Policy::Never, Some(image)) => Ok(image),
-        (Policy::Never, None) => Err(super::no_such(text)),
+        (Policy::Never, None) => Err(super::absent(&engine.storage, text)),
         (Policy::Missing, Some(image)) if fits(&image) => Ok(image),
         (Policy::Newer, Some(image)) => match from_registries(engine, pull, text, true, tell) {
             // What is here will do where the registry does not.

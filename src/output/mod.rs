@@ -7,9 +7,11 @@
 //! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
 //! - [`progress`]: bars on a terminal.
+//! - [`hint`]: what the user can do about an error.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
 mod function;
+mod hint;
 pub mod human;
 pub mod json;
 pub mod listing;
@@ -21,6 +23,7 @@ pub mod yaml;
 
 pub use listing::Listing;
 pub use progress::Progress;
+pub use template::Template;
 
 use std::io::Write;
 
@@ -103,7 +106,7 @@ impl Output {
         if let Some(line) = error.see_line() {
             self.notice(format_args!("{line}"));
         }
-        if let Some(hint) = error.hint_line() {
+        if let Some(hint) = hint::of(error) {
             self.notice(format_args!("Hint: {hint}"));
         }
     }

@@ -191,6 +191,11 @@ impl CapSet {
         names
     }
 
+    /// All that this program knows the name of.
+    pub fn known() -> Self {
+        Self((1 << NAMES.len()) - 1)
+    }
+
     /// What this thread's programs may ever have: its bounding set.
     pub fn bounding() -> Self {
         let mut bits = 0;

@@ -64,7 +64,7 @@ impl Executor {
         spec: &mut Spec,
         wanted: Capabilities,
         steps: LastSteps,
-        report: &OwnedFd,
+        (report, monitor): (&OwnedFd, Process),
     ) -> Result<Self> {
         let process = spec
             .process_mut()
@@ -86,7 +86,7 @@ impl Executor {
             moves: steps.moves.into(),
             preserved: steps.preserved.into(),
             report: report.as_raw_fd(),
-            monitor: Rc::new(Process::open(std::process::id() as i32)?),
+            monitor: Rc::new(monitor),
             program: RefCell::new(None),
         })
     }

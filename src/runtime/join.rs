@@ -101,6 +101,9 @@ pub fn exec(proof: SoleThread, attacher: Option<Attacher>, mut plan: ExecPlan) -
                         let _ = process.reap();
                         return Err(failed.into_error());
                     }
+                    Some((Report::Made { .. } | Report::NotMade(_), _)) => {
+                        return Err(Error::other("a maker's words from who is none"));
+                    }
                 }
             }
         }

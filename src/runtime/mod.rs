@@ -9,13 +9,12 @@
 //! ```text
 //! <runtime folder>/oci/config.json      what libcontainer reads
 //!                      <id>/            its own state, notify.sock: gone after start
-//! report socket        init -> monitor: the pty's master, errors; closed by execve
+//! report socket        maker, init -> monitor: pid, the pty's master, errors; closed by execve
 //! ```
 //!
-//! **Invariant:** libcontainer's types stop here. It is given a cgroup that is made
-//! already and moves the init there, no more: no limits, as it fails for each whose
-//! controller is absent, and never one with a process of ours in it, as it kills
-//! all that is there.
+//! **Invariant:** libcontainer's types stop here. It has nothing to do with cgroups
+//! where that can be avoided: its limits fail for each whose controller is absent, and
+//! it kills all that is in a cgroup that it was given.
 
 pub mod capability;
 mod executor;
@@ -33,14 +32,19 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 
+use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{Durable, write_whole};
+use crate::sys::process::{self, Fork};
 use crate::sys::{Process, SoleThread, pty, socket};
 
 use capability::Capabilities;
 use executor::{Executor, LastSteps};
 use report::Report;
 use seccomp::Filter;
+
+/// A path that cannot be made is how libcontainer goes without a cgroup.
+const NO_CGROUP: &str = "/coracle-none/none";
 
 /// What an init is made from.
 pub struct Plan<'a> {
@@ -64,6 +68,8 @@ pub struct Plan<'a> {
     pub is_callers_stdio: bool,
     /// Numbers of open descriptors that the command is handed.
     pub preserved: Vec<i32>,
+    /// It is there already, without limits that its making could meet.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 /// An init that is made and waits to be let go.
@@ -77,42 +83,97 @@ pub struct Created {
 }
 
 /// Makes the init: namespaces, mounts, root, everything but execve.
-pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
-    let Plan {
-        id,
-        dir,
-        mut spec,
-        moves,
-        capabilities,
-        filter,
-        tty,
-        init,
-        stdio,
-        is_callers_stdio,
-        preserved,
-    } = plan;
+///
+/// A process between us and it, born in the cgroup, lives as long as libcontainer
+/// works: nobody is moved then, which waits for all processors to pass a quiet state
+/// (6-12 ms on an idle machine), and what libcontainer needs of memory goes with it.
+/// The init is our own child all the same (clone(2), CLONE_PARENT).
+pub fn create(proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
-    report::capture_into(&theirs);
-    let last_steps = LastSteps {
-        filter,
-        tty,
-        init,
-        gives_streams: !is_callers_stdio,
-        moves,
-        preserved,
+    let monitor = Process::open(std::process::id() as i32)?;
+    let (dir, tty) = (plan.dir.join("oci"), plan.tty);
+    let notify = dir.join(plan.id).join("notify.sock");
+    let born_in = plan.cgroup.map(Cgroup::open).transpose();
+    let born_in = born_in.tried(|| "open the container's cgroup")?;
+    let forked = born_in.and_then(|folder| process::fork_into(proof, folder.as_fd()).ok());
+    // Where the kernel does not know how, libcontainer's own process moves.
+    let is_born_there = forked.is_some();
+    let maker = match forked.map_or_else(|| process::fork(proof), Ok)? {
+        Fork::Parent(maker) => maker,
+        Fork::Child => {
+            process::die_with_parent(libc::SIGKILL);
+            let _ = rustix::process::setpgid(None, None);
+            // What is made for the container is its root's, whoever of it is the caller.
+            let made =
+                process::with_file_ids(0, 0, || make(plan, monitor, &dir, is_born_there, &theirs));
+            let said = match made {
+                Ok(pid) => Report::Made { pid },
+                Err(error) => Report::NotMade(error.to_string()),
+            };
+            let _ = report::say(theirs.as_fd(), &said, &[]);
+            process::exit_now(0)
+        }
     };
-    let executor = Executor::new(&mut spec, capabilities, last_steps, &theirs)?;
-    let dir = dir.join("oci");
-    std::fs::create_dir_all(&dir).tried(|| format!("make {}", dir.display()))?;
+    // Whoever is first may do it (setpgid(2)).
+    let _ = process::make_group(maker.pid());
+    drop((plan, theirs));
+    let made = report::made(&report);
+    // The maker, and libcontainer's process between it and the init.
+    process::reap_group(maker.pid());
+    let (pid, master) = made.inspect_err(|_| {
+        let _ = crate::storage::remove_tree(&dir);
+    })?;
+    let init = Process::of_child(pid)?;
+    let master = match (tty, master) {
+        (None, _) => None,
+        (Some((rows, columns)), Some(master)) => {
+            let _ = pty::set_size(&master, rows, columns);
+            Some(master)
+        }
+        (Some(_), None) => return Err(Error::other("the container's init gave no pty")),
+    };
+    Ok(Created {
+        init,
+        master,
+        notify,
+        dir,
+        report,
+    })
+}
+
+/// The maker's part: the init's pid, when it waits to be let go.
+fn make(
+    plan: Plan<'_>,
+    monitor: Process,
+    dir: &Path,
+    is_born_there: bool,
+    report: &OwnedFd,
+) -> Result<i32> {
+    let mut spec = plan.spec;
+    let cgroup = plan.cgroup.filter(|_| !is_born_there);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(cgroup.map_or_else(|| NO_CGROUP.into(), Cgroup::path)));
+    }
+    report::capture_into(report);
+    let last_steps = LastSteps {
+        filter: plan.filter,
+        tty: plan.tty,
+        init: plan.init,
+        gives_streams: !plan.is_callers_stdio,
+        moves: plan.moves,
+        preserved: plan.preserved,
+    };
+    let executor = Executor::new(&mut spec, plan.capabilities, last_steps, (report, monitor))?;
+    std::fs::create_dir_all(dir).tried(|| format!("make {}", dir.display()))?;
     let config = dir.join("config.json");
     write_whole(&config, &serde_json::to_vec(&spec)?, Durable::No)
         .tried(|| format!("write {}", config.display()))?;
 
-    let built = ContainerBuilder::new(id.to_owned(), SyscallType::Linux)
+    let built = ContainerBuilder::new(plan.id.to_owned(), SyscallType::Linux)
         .with_executor(executor)
-        .with_root_path(&dir)
+        .with_root_path(dir)
         .map(|mut builder| {
-            let [stdin, stdout, stderr] = stdio;
+            let [stdin, stdout, stderr] = plan.stdio;
             if let Some(fd) = stdin {
                 builder = builder.with_stdin(fd);
             }
@@ -126,42 +187,16 @@ pub fn create(_proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
         })
         .and_then(|builder| {
             builder
-                .as_init(&dir)
+                .as_init(dir)
                 .with_systemd(false)
                 .with_detach(true)
+                .as_sibling(true)
                 .build()
         });
-    report::capture_nothing();
-    drop(theirs);
-    let container = match built {
-        Ok(container) => container,
-        Err(error) => {
-            let _ = crate::storage::remove_tree(&dir);
-            return Err(report::why(&report, &chain(&error)));
-        }
-    };
-    let pid = container
-        .pid()
-        .ok_or_else(|| Error::other("libcontainer gave no pid"))?
-        .as_raw();
-    let init = Process::of_child(pid)?;
-    let master = match tty {
-        None => None,
-        Some((rows, columns)) => match report::hear(&report)? {
-            Some((Report::Pty, Some(master))) => {
-                let _ = pty::set_size(&master, rows, columns);
-                Some(master)
-            }
-            _ => return Err(Error::other("the container's init gave no pty")),
-        },
-    };
-    Ok(Created {
-        init,
-        master,
-        notify: dir.join(id).join("notify.sock"),
-        dir,
-        report,
-    })
+    let container = built.map_err(|error| Error::other(chain(&error)))?;
+    let pid = container.pid();
+    pid.map(|pid| pid.as_raw())
+        .ok_or_else(|| Error::other("libcontainer gave no pid"))
 }
 
 impl Created {
@@ -178,7 +213,7 @@ impl Created {
         match answer {
             None => Ok(()),
             Some((Report::Failed(failure), _)) => Err(failure.into_error()),
-            Some((Report::Pty, _)) => Err(Error::other("the container's init gave its pty twice")),
+            Some(_) => Err(Error::other("the container's init said what it had said")),
         }
     }
 

@@ -18,6 +18,11 @@ pub(super) enum Report {
     /// The master of the pty comes beside it.
     Pty,
     Failed(Failed),
+    /// The maker's: the init's pid, or why there is none.
+    Made {
+        pid: i32,
+    },
+    NotMade(String),
 }
 
 /// Why the command cannot be run.
@@ -72,26 +77,29 @@ pub(super) fn hear(socket: &OwnedFd) -> Result<Option<(Report, Option<OwnedFd>)>
     }
 }
 
-/// Turns a failed build into an error: the init's own report if it made one,
-/// else the first event, which is nearest to the cause.
-pub(super) fn why(socket: &OwnedFd, said: &str) -> Error {
-    let mut cause = None;
-    while let Ok((message, _)) = socket::receive(socket) {
+/// Waits for what the maker says at its end: the init's pid, and its pty's master if it
+/// has one. The reason why there is no init is the init's own if it gave one, else the
+/// first event, which is nearest to the cause.
+pub(super) fn made(socket: &OwnedFd) -> Result<(i32, Option<OwnedFd>)> {
+    let (mut master, mut failed, mut cause) = (None, None, None);
+    let said = loop {
+        let (message, fds) = socket::receive(socket)?;
         match message.split_first() {
-            None => break,
+            None => break "its maker was killed".to_owned(),
             Some((&EVENT, event)) => {
                 cause.get_or_insert_with(|| String::from_utf8_lossy(event).into_owned());
             }
-            Some(_) => {
-                if let Ok(Report::Failed(failed)) = serde_json::from_slice(&message) {
-                    return failed.into_error();
-                }
-            }
+            Some(_) => match serde_json::from_slice(&message)? {
+                Report::Pty => master = fds.into_iter().next(),
+                Report::Failed(why) => failed = failed.or(Some(why)),
+                Report::Made { pid } => return Ok((pid, master)),
+                Report::NotMade(said) => break said,
+            },
         }
-    }
-    Error::other(match cause {
-        Some(cause) => format!("make the container: {cause}"),
-        None => format!("make the container: {said}"),
+    };
+    Err(match failed {
+        Some(failed) => failed.into_error(),
+        None => Error::other(format!("make the container: {}", cause.unwrap_or(said))),
     })
 }
 
@@ -99,10 +107,6 @@ pub(super) fn why(socket: &OwnedFd, said: &str) -> Error {
 pub(super) fn capture_into(socket: &OwnedFd) {
     SINK.store(socket.as_raw_fd(), Ordering::Relaxed);
     let _ = tracing::subscriber::set_global_default(Events);
-}
-
-pub(super) fn capture_nothing() {
-    SINK.store(-1, Ordering::Relaxed);
 }
 
 /// A `tracing` subscriber that passes on the text of ERROR events.

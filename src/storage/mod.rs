@@ -15,6 +15,7 @@
 //!   running/<id>            the seat of its monitor: what a sweep looks at
 //!   build/steps/<key>       what a build step came to; mounts/<key>/ of RUN --mount=type=cache
 //!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
+//!   events/                 events.log, events.log.1: what happened, made with the first
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -55,6 +56,7 @@ pub use staging::Staging;
 pub use tree::{disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees};
 
 use crate::error::{Context, Error, Result};
+use crate::events::Events;
 use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::settings::Settings;
 use crate::sys::file::{Durable, open_dir, write_whole};
@@ -70,6 +72,7 @@ pub struct Storage {
     cache: PathBuf,
     /// Where a build has layers that are not published yet.
     unpublished: OnceLock<PathBuf>,
+    events: Events,
 }
 
 impl Storage {
@@ -80,6 +83,7 @@ impl Storage {
             runtime: settings.runtime.clone(),
             cache: settings.cache.clone(),
             unpublished: OnceLock::new(),
+            events: Events::new(settings),
         };
         let format = storage.root.join("format");
         match std::fs::read_to_string(&format) {
@@ -134,6 +138,11 @@ impl Storage {
     /// What lives only while something runs; made by `Settings::ensure_runtime`.
     pub fn runtime(&self) -> &Path {
         &self.runtime
+    }
+
+    /// Where what happens is written down.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// What can be made again.

@@ -227,6 +227,17 @@ pub fn reap(pid: i32) -> io::Result<i32> {
     }
 }
 
+/// Waits until every child in the process group `group` has ended, and reaps it.
+pub fn reap_group(group: i32) {
+    while reap(-group).is_ok() {}
+}
+
+/// Makes the child `pid` lead a process group (setpgid(2)).
+pub fn make_group(pid: i32) -> io::Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid);
+    Ok(rustix::process::setpgid(pid, pid)?)
+}
+
 /// Reaps a child that has ended, if there is one: its pid and exit code as
 /// [`reap`] gives it. It does not wait.
 pub fn reap_any() -> io::Result<Option<(i32, i32)>> {

@@ -71,6 +71,11 @@ pub fn parse(text: &str) -> Option<i32> {
         .map(|&(_, number)| number)
 }
 
+/// Every name without `SIG`, and its number.
+pub fn names() -> impl Iterator<Item = (&'static str, i32)> {
+    NAMES.into_iter()
+}
+
 /// The name of a signal, with `SIG`.
 pub fn name(number: i32) -> String {
     match NAMES.iter().find(|&&(_, known)| known == number) {

@@ -93,7 +93,16 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> i
 
 /// Waits for one message; an empty one means the other side is gone.
 pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut message = vec![0; MAX_MESSAGE];
+    // As much as it has: a process that stays keeps every page that it has touched.
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let waiting = loop {
+        match rustix::net::recv(&socket, &mut [] as &mut [u8], flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CONNRESET) => break 0,
+            result => break result?.1,
+        }
+    };
+    let mut message = vec![0; waiting.min(MAX_MESSAGE)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {

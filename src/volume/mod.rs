@@ -61,6 +61,7 @@ pub use snapshot::{
 
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::{Event, Type};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::storage::{self, Locked, Staging, Storage, read_json, write_json};
 use crate::sys::file::{Durable, sync_dir, sync_file_system};
@@ -256,6 +257,12 @@ fn exchange(staging: &Staging, dir: &Path) -> Result<()> {
     Ok(storage::remove_tree(&new)?)
 }
 
+/// Writes down that something became of the volume.
+pub fn note(storage: &Storage, name: &Name, status: &'static str) {
+    let event = Event::new(Type::Volume, status).name(name.as_str());
+    storage.events().write(&event);
+}
+
 /// Makes a volume; it must not exist.
 pub fn create(storage: &Storage, volume: &Volume) -> Result<()> {
     if make(storage, volume, Durable::Yes)? {
@@ -356,9 +363,9 @@ pub fn find(storage: &Storage, text: &str) -> Result<Volume> {
     match begun.as_slice() {
         [one] => match load(storage, &one.parse()?)? {
             Some(volume) => Ok(volume),
-            None => Err(no_such(text)),
+            None => Err(absent(storage, text)),
         },
-        [] => Err(no_such(text)),
+        [] => Err(absent(storage, text)),
         _ => Err(Error::new(
             Kind::Exists,
             format!("more than one result for volume name {text}: volume already exists"),
@@ -371,6 +378,17 @@ pub fn no_such(text: &str) -> Error {
     Error::not_found(format!(
         "no volume with name {text:?} found: no such volume"
     ))
+}
+
+/// The same, with the one that may have been meant.
+fn absent(storage: &Storage, text: &str) -> Error {
+    no_such(text).meant(near(storage, text))
+}
+
+/// The name of a volume that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let names = storage.list(&storage.volumes()).unwrap_or_default();
+    crate::id::near(text, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// Every volume, the oldest first.
@@ -414,6 +432,7 @@ pub fn remove(
         results.push(if users.is_empty() {
             std::fs::rename(&dir, staging.path().join(name))
                 .tried(|| format!("remove volume {name}"))?;
+            note(&engine.storage, name, "remove");
             Removed::Gone
         } else {
             Removed::InUse(users)
@@ -441,6 +460,7 @@ mod tests {
             runtime: dir.0.join("run"),
             user_manager: None,
             cgroup_manager: None,
+            events_backend: None,
         };
         let storage = Storage::open(&settings).unwrap();
         (dir, storage)

@@ -336,6 +336,11 @@ impl Stream {
         }
     }
 
+    /// What has been read at these places.
+    pub(super) fn between(&self, from: usize, to: usize) -> Vec<u8> {
+        self.state.0.lock().unwrap().0[from..to].to_vec()
+    }
+
     /// All there is, once it has ended.
     pub(super) fn end(&self, end: Instant) -> Option<Vec<u8>> {
         let (lock, change) = &*self.state;

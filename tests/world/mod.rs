@@ -23,6 +23,7 @@ pub use image::{NAMES, archive, layer};
 pub use left::{Process, names};
 pub use need::Need;
 pub use snapshot::{Snapshot, check, normal};
+pub use terminal::Terminal;
 
 /// A folder with its own HOME and runtime folder, and all that runs from it.
 pub struct World {

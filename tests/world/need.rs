@@ -13,6 +13,8 @@ pub enum Need {
     Tun,
     Pasta,
     Mandoc,
+    /// bash, zsh and fish.
+    Shells,
     /// Debian's docker-registry.
     Registry,
     /// Makes certificates.
@@ -36,6 +38,7 @@ impl Need {
                 .is_ok(),
             Self::Pasta => program("pasta"),
             Self::Mandoc => program("mandoc"),
+            Self::Shells => ["bash", "zsh", "fish"].into_iter().all(program),
             Self::Registry => program("docker-registry"),
             Self::Openssl => program("openssl"),
             Self::OwnCgroup => own_cgroup().is_some(),

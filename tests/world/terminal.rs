@@ -56,6 +56,16 @@ impl Terminal {
         self
     }
 
+    /// Waits until `end` is shown, and gives what was shown before it and after what
+    /// was waited for before.
+    #[track_caller]
+    pub fn reads_to(&mut self, end: &str) -> String {
+        let from = self.seen;
+        self.shows(end);
+        let shown = self.screen.between(from, self.seen - end.len());
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     /// Gives the window another size.
     pub fn resize(&mut self, rows: u16, columns: u16) -> &mut Self {
         coracle::sys::pty::set_size(&self.keyboard, rows, columns).unwrap();

@@ -124,9 +124,16 @@ impl Args {
 /// Whether the sources of binds are there, in Podman's words. Not pure.
 pub fn check_sources(mounts: &[Mount]) -> Result<()> {
     let missing = |path: &Path| {
-        path.metadata()
-            .err()
-            .map(|error| Error::usage(format!("statfs {}: {}", path.display(), words(&error))))
+        let error = path.metadata().err()?;
+        let shown = path.display();
+        let said = Error::usage(format!("statfs {shown}: {}", words(&error)));
+        Some(match error.kind() {
+            std::io::ErrorKind::NotFound => said.hint(format!("`mkdir -p {shown}` makes it")),
+            std::io::ErrorKind::PermissionDenied => said.hint(format!(
+                "you may not look there yourself: `namei -l {shown}` shows which folder says no"
+            )),
+            _ => said,
+        })
     };
     for mount in mounts {
         let error = match &mount.kind {

@@ -14,7 +14,6 @@ pub struct Flag {
     takes: Takes,
     /// Values that ask for what happens anyway.
     harmless: &'static [&'static str],
-    alias: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +27,6 @@ pub const fn value(name: &'static str) -> Flag {
         name,
         takes: Takes::Value,
         harmless: &[],
-        alias: None,
     }
 }
 
@@ -37,7 +35,6 @@ pub const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> F
         name,
         takes: Takes::Nothing,
         harmless,
-        alias: None,
     }
 }
 
@@ -46,13 +43,7 @@ pub const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Fl
         name,
         takes: Takes::Value,
         harmless,
-        alias: None,
     }
-}
-
-const fn or(mut flag: Flag, alias: &'static str) -> Flag {
-    flag.alias = Some(alias);
-    flag
 }
 
 /// In the order of podman-run(1).
@@ -60,20 +51,6 @@ const FLAGS: &[Flag] = &[
     value("chrootdirs"),
     value("decryption-key"),
     value("gpus"),
-    or(unless("health-cmd", &["none"]), "healthcheck-command"),
-    or(value("health-interval"), "healthcheck-interval"),
-    value("health-log-destination"),
-    value("health-max-log-count"),
-    value("health-max-log-size"),
-    unless("health-on-failure", &["none"]),
-    or(value("health-retries"), "healthcheck-retries"),
-    or(value("health-start-period"), "healthcheck-start-period"),
-    value("health-startup-cmd"),
-    value("health-startup-interval"),
-    value("health-startup-retries"),
-    value("health-startup-success"),
-    value("health-startup-timeout"),
-    or(value("health-timeout"), "healthcheck-timeout"),
     value("init-path"),
     value("personality"),
     value("pod"),
@@ -118,10 +95,7 @@ impl Refused {
 
     pub fn define(command: Command, flags: &'static [Flag]) -> Command {
         flags.iter().fold(command, |command, flag| {
-            let mut arg = Arg::new(flag.name).long(flag.name).hide(true);
-            if let Some(alias) = flag.alias {
-                arg = arg.alias(alias);
-            }
+            let arg = Arg::new(flag.name).long(flag.name).hide(true);
             command.arg(match flag.takes {
                 Takes::Value => arg.action(ArgAction::Append),
                 // The parser turns it into a Go boolean like any other.

@@ -118,7 +118,8 @@ fn end(engine: &Engine, (name, path): (Option<&str>, &str), side: Side) -> Resul
         };
     };
     let found = container::find(&engine.storage, name).map_err(|error| match error.kind() {
-        Kind::NotFound => Error::not_found(format!("container {name:?} does not exist")),
+        Kind::NotFound => Error::not_found(format!("container {name:?} does not exist"))
+            .meant(container::near(&engine.storage, name)),
         _ => error,
     })?;
     // A container's paths begin at its root.

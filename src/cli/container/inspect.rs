@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::image;
 use crate::output::value::{Value, to_value};
+use crate::storage::Storage;
 use crate::volume;
 
 /// Display the configuration of a container, image or volume
@@ -113,6 +114,20 @@ impl Wanted {
         })
     }
 
+    /// The name that may have been meant.
+    fn near(self, storage: &Storage, name: &str) -> Option<String> {
+        let container = || container::near(storage, name);
+        let image = || image::near(storage, name);
+        let volume = || volume::near(storage, name);
+        match self {
+            Self::All => container().or_else(image).or_else(volume),
+            Self::Container => container(),
+            Self::Image => image(),
+            Self::Volume => volume(),
+            Self::Network | Self::Pod => None,
+        }
+    }
+
     /// Podman's words for a name that is none of these.
     fn missing(self, name: &str) -> Error {
         Error::not_found(match self {
@@ -156,7 +171,10 @@ fn run(mut args: Common, wanted: Wanted, session: &Session) -> Result<u8> {
     for name in &args.names {
         match object(&engine, name, wanted, args.size)? {
             Some(row) => rows.push(row),
-            None => missing.push(wanted.missing(name)),
+            None => {
+                let meant = wanted.near(&engine.storage, name);
+                missing.push(wanted.missing(name).meant(meant));
+            }
         }
     }
     let format = args.format.as_deref().map(in_podmans_words);

@@ -79,7 +79,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         // words are others than elsewhere.
         Err(error) if error.kind() == Kind::NotFound => {
             let words = error.to_string().replace("name or ID", "ID or name");
-            output.error(&Error::not_found(words));
+            let hint = error.hint_line();
+            let error = Error::not_found(words);
+            output.error(&hint.map_or(error.clone(), |hint| error.hint(hint)));
             return Ok(1);
         }
         Err(error) => return Err(error),

@@ -23,7 +23,7 @@ use crate::container::adopt::Times;
 use crate::container::options::MountKind;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
-use crate::image::{Format, Reference, Wanted};
+use crate::image::{self, Format, Reference, Wanted};
 use crate::output::Output;
 use crate::storage::Staging;
 
@@ -419,15 +419,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             crate::sys::signal::end_by(signal)
         }
     };
+    let typed = args.tag.first().map_or("", String::as_str);
+    image::note(&engine.storage, "build", &built.image.id, typed);
     if let Some(file) = &args.iidfile {
         let text = format!("sha256:{}", built.image.id);
         std::fs::write(file, text)
             .map_err(|error| Error::other(format!("open {}: {}", file.display(), words(&error))))
             .tried(|| "failed to write image ID")?;
     }
-    match target {
-        Some(target) => target.write(engine, &built.image.layers)?,
-        None => {}
+    if let Some(target) = target {
+        target.write(engine, &built.image.layers)?;
     }
     if !matches!(args.output.as_deref(), Some("-")) {
         output.line(&built.image.id);

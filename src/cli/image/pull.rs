@@ -4,15 +4,19 @@ use crate::cli::{Example, at_least};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::image;
+use crate::image::{self, Place};
 use crate::output::Output;
 
-/// Pull image(s) from a registry
+/// Pull image(s) from a registry, a file or a folder
 ///
 /// A name without a registry is one of those registries.conf says, else
 /// docker.io's. Layers are fetched side by side and unpacked while they arrive; a
 /// broken connection goes on where it broke, and layers that are here are not
 /// fetched again. Prints the id of each image.
+///
+/// dir:PATH, oci:PATH[:REFERENCE], oci-archive:PATH[:REFERENCE] and
+/// docker-archive:PATH[:NAME] name images on this machine (containers-transports(5));
+/// of a docker-archive without a name all are taken.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -72,7 +76,25 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let options = args.registry.options()?;
     container::sweep(engine)?;
     for name in &args.names {
-        transport(name)?;
+        if let Some(place) = Place::parse(name, "pulling from")? {
+            if args.all_tags {
+                return Err(Error::usage(format!(
+                    "pulling all tags is not supported for {} transport",
+                    place.transport()
+                )));
+            }
+            output.flush();
+            let mut steps = Steps::new(output, args.quiet);
+            for loaded in image::load_from(engine, &place, &mut |step| steps.tell(step))? {
+                warn_of_platform(output, &loaded.image, &wanted);
+                image::note(&engine.storage, "pull", &loaded.image.id, name);
+                // A line a name, as Podman.
+                for _ in 0..loaded.names.len().max(1) {
+                    output.line(&loaded.image.id);
+                }
+            }
+            continue;
+        }
         let names = match args.all_tags {
             true => image::all_tags(engine, name, &options)?,
             false => vec![name.clone()],
@@ -93,24 +115,4 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// Whether images can be pulled by this transport (containers-transports(5)).
-fn transport(name: &str) -> Result<()> {
-    const OTHERS: &[&str] = &[
-        "containers-storage:",
-        "dir:",
-        "docker-archive:",
-        "docker-daemon:",
-        "oci:",
-        "oci-archive:",
-        "ostree:",
-        "sif:",
-        "tarball:",
-    ];
-    match OTHERS.iter().find(|it| name.starts_with(**it)) {
-        Some(transport) => Err(Error::unsupported(format_args!("pulling from {transport}"))
-            .hint("`coracle load --input` reads archives and folders")),
-        None => Ok(()),
-    }
 }

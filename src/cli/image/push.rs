@@ -1,54 +1,32 @@
-use std::path::PathBuf;
-
 use super::steps::Steps;
 use crate::cli::Example;
-use crate::cli::args::registry;
+use crate::cli::args::push;
 use crate::container;
 use crate::engine::Engine;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::Digest;
 use crate::image::lists::{self, ListFormat};
-use crate::image::{self, Compression, Format, PushList, Reference};
+use crate::image::manifest::OCI_MANIFEST;
+use crate::image::{self, Compression, Format, Image, Layout, Place, PushList, Reference};
+use crate::image::{Save, SaveTarget, Saved};
 use crate::output::Output;
-use crate::sys::file::{Durable, write_whole};
 
-/// Push an image to a registry
+/// Push an image to a registry, a file or a folder
 ///
 /// Sends an image under its own name or to DESTINATION. What the registry has
 /// already, in this repository or in another one of the image's names, is not sent
 /// again; an image that has not changed since it was pulled keeps its digest.
+///
+/// DESTINATION may also be dir:PATH, oci:PATH[:REFERENCE], oci-archive:PATH[:REFERENCE]
+/// or docker-archive:PATH[:NAME] (containers-transports(5)): the image keeps its id there.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    registry: registry::Args,
-
-    /// Compress layers by this: gzip or zstd
-    #[arg(long, value_name = "FORMAT")]
-    compression_format: Option<String>,
-
-    /// Compress layers that much
-    #[arg(long, value_name = "LEVEL")]
-    compression_level: Option<String>,
-
-    /// Write the digest of the manifest to this file
-    #[arg(long, value_name = "PATH")]
-    digestfile: Option<PathBuf>,
-
-    /// Send no layer that is compressed by anything else
-    #[arg(long)]
-    force_compression: bool,
+    push: push::Args,
 
     /// Send a manifest of this kind: oci or v2s2
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-
-    /// Print nothing
-    #[arg(short, long)]
-    quiet: bool,
-
-    /// Send no signatures; there are none
-    #[arg(long)]
-    remove_signatures: bool,
 
     /// Docker's flag, which does nothing
     #[arg(long, hide = true)]
@@ -58,19 +36,21 @@ pub struct Args {
     names: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] = &[Example {
-    line: "coracle push app registry.example.com/team/app:1.2",
-    does: "Push an image under another name.",
-}];
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        line: "coracle push app registry.example.com/team/app:1.2",
+        does: "Push an image under another name.",
+    },
+    Example {
+        line: "coracle push app oci:layout:1.2",
+        does: "Write an image to a folder of OCI's layout.",
+    },
+];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    let count = args.names.len();
-    if !(1..=2).contains(&count) {
-        return Err(Error::usage(format!(
-            "accepts between 1 and 2 arg(s), received {count}"
-        )));
-    }
-    let options = args.registry.options()?;
+    let (name, to) = push::operands(&args.names)?;
+    let typed = to.unwrap_or(name);
+    let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
         None | Some("") => None,
         Some("oci") => Some(Format::Oci),
@@ -82,17 +62,34 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             )));
         }
     };
-    let compression = compression(
-        args.compression_format.as_deref(),
-        args.compression_level.as_deref(),
-    )?;
+    let compression = args.push.compression()?;
+    let force_compression = args.push.force_compression;
     container::sweep(engine)?;
-    let image = match image::find(&engine.storage, &args.names[0]) {
-        Ok(image) => image,
-        Err(error) => match lists::find_list(&engine.storage, &args.names[0]) {
+    let mut steps = Steps::new(output, args.push.quiet);
+    let digest = match image::find(&engine.storage, name) {
+        Ok(image) => {
+            let place = to.map(|to| Place::parse(to, "pushing to")).transpose()?;
+            let digest = match place.flatten() {
+                Some(place) => write(engine, &image, &place, (format, compression), &mut steps)?,
+                None => {
+                    let push = image::Push {
+                        image: &image,
+                        to: &push::destination(to, &image)?,
+                        options: &options,
+                        format,
+                        compression,
+                        force_compression,
+                    };
+                    image::push(engine, &push, &mut |step| steps.tell(step))?
+                }
+            };
+            image::note(&engine.storage, "push", &image.id, typed);
+            digest
+        }
+        Err(error) => match lists::find_list(&engine.storage, name) {
             // Of a list with no image for this machine all is meant, as with Podman.
             Ok(list) if error.kind() == Kind::NotFound => {
-                let to = destination(args.names.get(1).map(String::as_str), &list.as_image()?)?;
+                let to = push::destination(to, &list.as_image()?)?;
                 let push = PushList {
                     list: &list,
                     to: &to,
@@ -103,91 +100,63 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                         Format::Docker => ListFormat::Docker,
                     }),
                     compression,
-                    force_compression: args.force_compression,
+                    force_compression,
                 };
-                let mut steps = Steps::new(output, args.quiet);
-                let digest = image::push_list(engine, &push, &mut |step| steps.tell(step))?;
-                return note(&args, &digest);
+                image::push_list(engine, &push, &mut |step| steps.tell(step))?
             }
             _ => return Err(error),
         },
     };
-    let to = destination(args.names.get(1).map(String::as_str), &image)?;
-    let push = image::Push {
-        image: &image,
-        to: &to,
-        options: &options,
-        format,
-        compression,
-        force_compression: args.force_compression,
-    };
-    let mut steps = Steps::new(output, args.quiet);
-    let digest = image::push(engine, &push, &mut |step| steps.tell(step))?;
-    note(&args, &digest)
-}
-
-fn note(args: &Args, digest: &Digest) -> Result<u8> {
-    if let Some(path) = &args.digestfile {
-        write_whole(path, digest.as_str().as_bytes(), Durable::No)
-            .tried(|| format!("write {}", path.display()))?;
-    }
+    args.push.note(&digest)?;
     Ok(0)
 }
 
-/// Where to an image is sent: as it is `given`, or under its own name.
-pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
-    let text = match given {
-        Some(text) => text,
-        None => {
-            return image.name.clone().ok_or_else(|| {
-                Error::usage(format!("{} has no name to push to", image.id.short()))
-            });
-        }
+/// Writes an image to a file or folder.
+fn write(
+    engine: &Engine,
+    image: &Image,
+    place: &Place,
+    (format, compression): (Option<Format>, Option<Compression>),
+    steps: &mut Steps,
+) -> Result<Digest> {
+    if matches!(compression, Some(Compression::Zstd(_))) {
+        return Err(Error::unsupported(format_args!(
+            "--compression-format zstd with {}:",
+            place.transport()
+        )));
+    }
+    let is_there = std::fs::metadata(&place.path).is_ok_and(|it| it.is_file() && it.len() > 0);
+    if is_there && place.layout == Layout::DockerArchive {
+        return Err(Error::other(format!(
+            "initializing destination {place}: docker-archive doesn't support modifying existing images"
+        )));
+    }
+    let own = image.name.clone().filter(|name| name.tag().is_some());
+    let given = match place.layout {
+        Layout::DockerArchive => place.reference.as_deref(),
+        _ => None,
     };
-    let name = text.strip_prefix("docker://").unwrap_or(text);
-    for transport in [
-        "dir:",
-        "oci:",
-        "oci-archive:",
-        "docker-archive:",
-        "docker-daemon:",
-    ] {
-        if name.starts_with(transport) {
-            return Err(Error::unsupported(format_args!("pushing to {transport}")));
-        }
-    }
-    match Reference::normalized(name) {
-        Ok(reference) => Ok(reference.or_latest()),
-        Err(error) if error.kind() == Kind::Usage => {
-            Err(error.tried(format_args!("invalid image reference {text:?}")))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// How layers are compressed that must be made.
-pub fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
-    let given = level;
-    let level = |least: i32, most: i32| -> Result<Option<i32>> {
-        let Some(text) = given else {
-            return Ok(None);
-        };
-        match text.parse() {
-            Ok(level) if (least..=most).contains(&level) => Ok(Some(level)),
-            _ => Err(Error::usage(format!(
-                "invalid compression level {text:?}: it is from {least} to {most}"
-            ))),
-        }
+    let given = given.map(Reference::normalized).transpose()?;
+    let own_format = match image.manifest_type == OCI_MANIFEST {
+        true => Format::Oci,
+        false => Format::Docker,
     };
-    let gzip = || Ok(Some(Compression::Gzip(level(0, 9)?.map(|it| it as u32))));
-    match format {
-        None if given.is_some() => gzip(),
-        None => Ok(None),
-        Some("gzip") => gzip(),
-        Some("zstd") => Ok(Some(Compression::Zstd(level(1, 20)?))),
-        Some("zstd:chunked") => Err(Error::unsupported("--compression-format zstd:chunked")),
-        Some(other) => Err(Error::usage(format!(
-            "unknown compression format {other:?}"
-        ))),
-    }
+    let saved = Saved {
+        names: given.into_iter().chain(own).collect(),
+        ref_name: place.reference.clone(),
+        image: image.clone(),
+    };
+    let save = Save {
+        images: &[saved],
+        layout: place.layout,
+        compress: matches!(place.layout, Layout::OciFolder | Layout::OciArchive),
+        format: format.unwrap_or(own_format),
+        target: SaveTarget::Path(&place.path),
+    };
+    steps.tell(image::Step::Begun);
+    let digests = image::save(engine, &save, &mut |step| steps.tell(step))?;
+    digests
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::other("no manifest was written"))
 }

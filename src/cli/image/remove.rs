@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use crate::cli::Example;
 use crate::container::remove::Removal;
@@ -74,7 +74,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             Ok(image) => targets.push((image, Some(text.as_str()))),
             Err(error) if error.kind() == Kind::NotFound && (args.ignore || args.force) => {}
             Err(error) if error.kind() == Kind::Usage => return Err(error),
-            Err(error) => errors.push(near(&engine.storage, text, error)?),
+            Err(error) => errors.push(error),
         }
     }
     for (image, typed) in &targets {
@@ -222,24 +222,4 @@ pub fn made_of(storage: &Storage, id: &ImageId) -> Result<Vec<Container>> {
         it.record.image.id == *id || it.record.options.mounted_images().any(|it| it == id)
     });
     Ok(containers)
-}
-
-/// Adds the name that was meant, if there is one like it.
-fn near(storage: &Storage, text: &str, error: Error) -> Result<Error> {
-    if error.kind() != Kind::NotFound {
-        return Ok(error);
-    }
-    let mut near = BTreeMap::new();
-    for (name, _) in image::names(storage)? {
-        let full = name.to_string();
-        let short = full.rsplit('/').next().unwrap_or(&full);
-        let short = short.strip_suffix(":latest").unwrap_or(short);
-        near.insert(crate::cli::distance(text, short), short.to_owned());
-    }
-    Ok(match near.pop_first() {
-        Some((distance, name)) if crate::cli::is_near(text, distance) => {
-            error.hint(format!("did you mean {name:?}?"))
-        }
-        _ => error,
-    })
 }

@@ -5,7 +5,7 @@ use crate::cli::Example;
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
-use crate::image::{self, Layout, Reference, Save, SaveTarget, Saved};
+use crate::image::{self, Format, Layout, Reference, Save, SaveTarget, Saved};
 use crate::output::Output;
 
 /// Save image(s) to an archive
@@ -112,10 +112,18 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             Layout::DockerFolder => args.compress,
             Layout::OciArchive | Layout::OciFolder => !args.uncompressed,
         },
+        format: Format::Docker,
         target,
     };
     let mut steps = Steps::new(output, args.quiet);
     image::save(engine, &save, &mut |step| steps.tell(step))?;
+    let to = match &save.target {
+        SaveTarget::Path(path) => path.to_string_lossy(),
+        SaveTarget::Stdout => "-".into(),
+    };
+    for saved in &images {
+        image::note(&engine.storage, "save", &saved.image.id, &to);
+    }
     Ok(0)
 }
 
@@ -168,7 +176,7 @@ fn one(engine: &Engine, names: &[String]) -> Result<Saved> {
         all.push(reference);
     }
     all.extend(own_name(&image));
-    Ok(Saved { image, names: all })
+    Ok(Saved::new(image, all))
 }
 
 /// Images, each once, with all the names it was given by.
@@ -181,10 +189,7 @@ fn several(engine: &Engine, names: &[String]) -> Result<Vec<Saved>> {
             Some(saved) => saved
                 .names
                 .extend(own.filter(|it| !saved.names.contains(it))),
-            None => all.push(Saved {
-                names: own.into_iter().collect(),
-                image,
-            }),
+            None => all.push(Saved::new(image, own.into_iter().collect())),
         }
     }
     Ok(all)

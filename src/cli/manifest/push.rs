@@ -1,16 +1,12 @@
-use std::path::PathBuf;
-
-use crate::cli::args::registry;
-use crate::cli::image::push::{compression, destination};
+use crate::cli::Example;
+use crate::cli::args::push;
 use crate::cli::image::steps::Steps;
-use crate::cli::{Example, at_least};
 use crate::container;
 use crate::engine::Engine;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::image::lists::{self, ListFormat};
 use crate::image::{self, PushList};
 use crate::output::Output;
-use crate::sys::file::{Durable, write_whole};
 
 /// Push a manifest list or image index to a registry
 ///
@@ -20,7 +16,7 @@ use crate::sys::file::{Durable, write_whole};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    registry: registry::Args,
+    push: push::Args,
 
     /// Add every image again, compressed otherwise; not there yet
     #[arg(long, hide = true, value_name = "FORMAT")]
@@ -32,22 +28,6 @@ pub struct Args {
           hide_default_value = true, value_parser = crate::cli::parse_bool)]
     all: bool,
 
-    /// Compress layers by this: gzip or zstd
-    #[arg(long, value_name = "FORMAT")]
-    compression_format: Option<String>,
-
-    /// Compress layers that much
-    #[arg(long, value_name = "LEVEL")]
-    compression_level: Option<String>,
-
-    /// Write the digest of the list to this file
-    #[arg(long, value_name = "PATH")]
-    digestfile: Option<PathBuf>,
-
-    /// Send no layer that is compressed by anything else
-    #[arg(long)]
-    force_compression: bool,
-
     /// Send a list of this kind: oci or v2s2
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
@@ -55,14 +35,6 @@ pub struct Args {
     /// Docker's way to say --rm
     #[arg(short, long, hide = true)]
     purge: bool,
-
-    /// Print nothing
-    #[arg(short, long)]
-    quiet: bool,
-
-    /// Send no signatures; there are none
-    #[arg(long)]
-    remove_signatures: bool,
 
     /// Remove the list when it has been sent
     #[arg(long)]
@@ -78,17 +50,11 @@ pub const EXAMPLES: &[Example] = &[Example {
 }];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    at_least(1, args.names.len())?;
-    if args.names.len() > 2 {
-        return Err(Error::usage(format!(
-            "accepts between 1 and 2 arg(s), received {}",
-            args.names.len()
-        )));
-    }
+    let (name, to) = push::operands(&args.names)?;
     if !args.add_compression.is_empty() {
         return Err(Error::unsupported("--add-compression"));
     }
-    let options = args.registry.options()?;
+    let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
         None | Some("") => None,
         Some("oci") => Some(ListFormat::Oci),
@@ -99,13 +65,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             )));
         }
     };
-    let compression = compression(
-        args.compression_format.as_deref(),
-        args.compression_level.as_deref(),
-    )?;
+    let compression = args.push.compression()?;
     container::sweep(engine)?;
-    let list = lists::find_list(&engine.storage, &args.names[0])?;
-    let to = destination(args.names.get(1).map(String::as_str), &list.as_image()?)?;
+    let list = lists::find_list(&engine.storage, name)?;
+    let to = push::destination(to, &list.as_image()?)?;
     let push = PushList {
         list: &list,
         to: &to,
@@ -113,14 +76,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         all: args.all,
         format,
         compression,
-        force_compression: args.force_compression,
+        force_compression: args.push.force_compression,
     };
-    let mut steps = Steps::new(output, args.quiet);
+    let mut steps = Steps::new(output, args.push.quiet);
     let digest = image::push_list(engine, &push, &mut |step| steps.tell(step))?;
-    if let Some(path) = &args.digestfile {
-        write_whole(path, digest.as_str().as_bytes(), Durable::No)
-            .tried(|| format!("write {}", path.display()))?;
-    }
+    args.push.note(&digest)?;
     if args.rm || args.purge {
         image::remove(engine, &list.as_image()?, &|_| Ok(Vec::new()))?;
     }

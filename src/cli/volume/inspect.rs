@@ -54,7 +54,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         .map(|volume| Value::object(VolumeRow::new(storage, volume, "interface {}")))
         .collect();
     print(output, args.format.as_deref(), rows)?;
-    failed(output, missing.iter().map(|name| no_such(name)))
+    let meant = |name: &&String| no_such(name).meant(volume::near(storage, name));
+    failed(output, missing.iter().map(meant))
 }
 
 /// Prints what was found: by a template, or as Podman's JSON.

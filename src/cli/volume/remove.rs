@@ -83,7 +83,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             }
             Ok(volume) => names.push(volume.name),
             Err(error) if args.force && error.kind() == Kind::NotFound => {}
-            Err(error) => errors.push(near(storage, text, error)?),
+            Err(error) => errors.push(error),
         }
     }
     if args.dry_run {
@@ -191,20 +191,4 @@ fn in_use(name: &Name, users: &[ContainerId]) -> Error {
             users.join(", ")
         ),
     )
-}
-
-/// Adds the name that was meant, if there is one like it.
-fn near(storage: &crate::storage::Storage, text: &str, error: Error) -> Result<Error> {
-    let names = storage.list(&storage.volumes())?;
-    let nearest = names
-        .iter()
-        .map(|name| (crate::cli::distance(text, name), name))
-        .min()
-        .filter(|(distance, _)| crate::cli::is_near(text, *distance));
-    Ok(match nearest {
-        Some((_, name)) if error.kind() == Kind::NotFound => {
-            error.hint(format!("did you mean {name:?}?"))
-        }
-        _ => error,
-    })
 }

@@ -113,11 +113,7 @@ fn into(
             let (send, receive) = sync_channel(AHEAD);
             let writer = scope.spawn(|| {
                 as_container(|| {
-                    let root = world.open(storage)?;
-                    let owner = match how.keep_ids {
-                        true => Owner::Said,
-                        false => world.user(&root)?,
-                    };
+                    let (root, owner) = world.open_for(storage, how)?;
                     let to = Destination::in_container(root, target, container)?;
                     place_items(receive, to, owner, (how, &made))
                 })
@@ -196,24 +192,15 @@ fn unpack(
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
         let made = Made::new();
         as_container(|| {
-            let root = world.open(storage)?;
-            let owner = match how.keep_ids {
-                true => Owner::Said,
-                false => world.user(&root)?,
-            };
+            let (root, owner) = world.open_for(storage, how)?;
             let to = Destination::in_container(root, target, container)?.for_archive()?;
             let wrong = |_| {
                 Error::usage("source must be a (compressed) tar archive when copying from stdin")
             };
             let from = compression::decompressed(archive).map_err(wrong)?;
             let mut archive = Reader::new(BufReader::with_capacity(1 << 18, from));
-            let mut placer = Placer::new(to, owner, how, &made);
-            let mut next = archive.next_entry().map_err(wrong)?;
-            while let Some(entry) = next {
-                placer.unpacked(&entry, &mut archive)?;
-                next = archive.next_entry()?;
-            }
-            placer.finish()
+            let next = archive.next_entry().map_err(wrong)?;
+            Placer::new(to, owner, how, &made).all(next, &mut archive)
         })
     })
 }
@@ -229,12 +216,8 @@ fn pack(
     let storage = &engine.storage;
     world.enter(engine, || {
         as_container(|| {
-            let root = world.open(storage)?;
+            let (root, owner) = world.open_for(storage, how)?;
             let source = Source::in_container(&root, path, container)?;
-            let owner = match how.keep_ids {
-                true => Owner::Said,
-                false => world.user(&root)?,
-            };
             let dress = |entry: &mut Entry| {
                 world.ids().dress(entry)?;
                 if let Owner::User(uid, gid) = owner {
@@ -326,11 +309,7 @@ fn unpack_source(
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
         let made = Made::new();
         as_container(|| {
-            let root = world.open(storage)?;
-            let owner = match how.keep_ids {
-                true => Owner::Said,
-                false => world.user(&root)?,
-            };
+            let (root, owner) = world.open_for(storage, how)?;
             let to = Destination::in_container(root, target, container)?;
             let mut archive = Reader::new(BufReader::with_capacity(1 << 18, archive));
             // The packer failed, and says why.
@@ -338,13 +317,8 @@ fn unpack_source(
                 return Ok(());
             };
             let base = source::base_of(&first);
-            let mut placer = Placer::new(to.for_source(&first, &base)?, owner, how, &made);
-            let mut next = Some(first);
-            while let Some(entry) = next {
-                placer.unpacked(&entry, &mut archive)?;
-                next = archive.next_entry()?;
-            }
-            placer.finish()
+            let to = to.for_source(&first, &base)?;
+            Placer::new(to, owner, how, &made).all(Some(first), &mut archive)
         })
     })
 }

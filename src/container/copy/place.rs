@@ -251,8 +251,21 @@ impl<'a> Placer<'a> {
         self.entry(&item.entry, content)
     }
 
+    /// Places an archive's entries from the `next` on, to its end.
+    pub fn all<R: BufRead>(
+        mut self,
+        mut next: Option<Entry>,
+        archive: &mut Reader<R, io::Sink>,
+    ) -> Result<()> {
+        while let Some(entry) = next {
+            self.unpacked(&entry, archive)?;
+            next = archive.next_entry()?;
+        }
+        self.finish()
+    }
+
     /// Places an archive's entry.
-    pub fn unpacked<R: BufRead>(
+    fn unpacked<R: BufRead>(
         &mut self,
         entry: &Entry,
         archive: &mut Reader<R, io::Sink>,

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::Copy;
 use super::place::Owner;
 use super::source::relative;
 use crate::container::files::{Files, Ids};
@@ -123,6 +124,16 @@ impl World {
             Way::Beside(_) => open_dir(Path::new("/")).tried(|| "open the container's root"),
             Way::Apart => self.mount(storage),
         }
+    }
+
+    /// The same, and whose in there the files become.
+    pub fn open_for(&self, storage: &Storage, how: &Copy<'_>) -> Result<(OwnedFd, Owner)> {
+        let root = self.open(storage)?;
+        let owner = match how.keep_ids {
+            true => Owner::Said,
+            false => self.user(&root)?,
+        };
+        Ok((root, owner))
     }
 
     /// Mounts the container's overlay, its volumes and bind mounts.

@@ -18,7 +18,9 @@ pub struct Host {
     pub user: User,
     /// The map of the user namespace we are in.
     pub map: IdMap,
-    pub cgroup: Cgroup,
+    /// On hybrid machines the monitor has bound version 2 over /sys/fs/cgroup for
+    /// itself; with version 1 alone the container sees none.
+    pub cgroups: Hierarchy,
     pub files: Files,
     /// By place in [`mounts`]: the folder or file to bind there. A volume, overlay
     /// or image must have one; a tmpfs has one if it had to be filled; a bind has one
@@ -81,16 +83,6 @@ impl Machine {
             },
         }
     }
-}
-
-/// The container's control group.
-#[derive(Debug, Clone)]
-pub struct Cgroup {
-    /// On hybrid machines the monitor has bound version 2 over /sys/fs/cgroup for
-    /// itself; with version 1 alone the container sees none.
-    pub hierarchy: Hierarchy,
-    /// Absolute within the hierarchy, where it has one of its own.
-    pub path: Option<PathBuf>,
 }
 
 /// Files made for the container; what is `None` is not mounted.

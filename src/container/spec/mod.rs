@@ -36,7 +36,7 @@ use crate::runtime::capability::{self, CapSet, Capabilities};
 use crate::runtime::seccomp::Profile;
 use crate::userns::IdMap;
 
-pub use host::{Cgroup, Files, Host, Machine, Namespaces, Source, host_devices};
+pub use host::{Files, Host, Machine, Namespaces, Source, host_devices};
 pub use limits::{Controls, asks_limits, settings};
 pub use masks::is_protected;
 pub use mounts::{is_flag, mounts, moves, propagation, tmpfs_options};
@@ -221,10 +221,7 @@ fn apparmor(options: &Options, machine: &Machine) -> Result<Option<String>> {
 fn linux(options: &Options, host: &Host) -> Result<Linux> {
     let mut linux = Linux::default();
     linux.set_namespaces(Some(namespaces(options, &host.namespaces)?));
-    // A path that cannot be made is how libcontainer goes without a cgroup.
-    let path = host.cgroup.path.clone();
-    linux.set_cgroups_path(Some(path.unwrap_or_else(|| "/coracle-none/none".into())));
-    // Its limits are written already: see [`settings`].
+    // Its cgroup is not libcontainer's affair, nor are its limits: see [`settings`].
     linux.set_resources(None);
     let sysctls = sysctls(options, &host.map);
     linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));

@@ -274,7 +274,7 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
         }
     }
 
-    if host.cgroup.hierarchy != Hierarchy::Legacy {
+    if host.cgroups != Hierarchy::Legacy {
         let flags = ["rprivate", "nosuid", "noexec", "nodev", "relatime", access];
         add("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?;
     }

@@ -43,10 +43,7 @@ fn host() -> Host {
             uids: ids.clone(),
             gids: ids,
         },
-        cgroup: Cgroup {
-            hierarchy: Hierarchy::Unified,
-            path: Some("/user.slice/x".into()),
-        },
+        cgroups: Hierarchy::Unified,
         files: Files {
             containerenv: file(".containerenv"),
             hostname: file("hostname"),
@@ -180,9 +177,8 @@ fn a_container_without_flags() {
     );
     assert_eq!(linux["maskedPaths"], serde_json::json!(MASKED));
     assert_eq!(linux["readonlyPaths"], serde_json::json!(READ_ONLY));
-    assert_eq!(linux["cgroupsPath"], "/user.slice/x");
     assert_eq!(linux["rootfsPropagation"], "private");
-    for absent in ["resources", "seccomp", "uidMappings"] {
+    for absent in ["cgroupsPath", "resources", "seccomp", "uidMappings"] {
         assert!(linux.get(absent).is_none(), "{absent}");
     }
     assert_eq!(json["hostname"], "aaaaaaaaaaaa");

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::tape::{Part, Tape};
-use super::{Packer, Saved};
+use super::{Blob, Packer, Saved};
 use crate::error::{Context, Result};
 use crate::id::{DiffId, Digest};
+use crate::image::manifest::{DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest};
 
 /// An image in manifest.json.
 #[derive(Serialize)]
@@ -21,10 +22,11 @@ struct Item {
     layers: Vec<String>,
 }
 
-pub fn archive(packer: &Packer, images: &[Saved], file: &File) -> Result<()> {
+pub fn archive(packer: &Packer, images: &[Saved], file: &File) -> Result<Vec<Digest>> {
     let mut parts = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
     let mut items = Vec::new();
+    let mut digests = Vec::new();
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for saved in images {
         let image = &saved.image;
@@ -34,6 +36,9 @@ pub fn archive(packer: &Packer, images: &[Saved], file: &File) -> Result<()> {
             }
         }
         let config = image.config_bytes(packer.storage)?;
+        let layers = image.layers.iter().map(|id| packer.plain(id));
+        let manifest = manifest(&config, &layers.collect::<Result<Vec<_>>>()?)?;
+        digests.push(Digest::of(&manifest));
         let config_name = format!("{}.json", image.id);
         let legacy = legacy(&image.layers, &config)?;
         if seen.insert(config_name.clone()) {
@@ -67,7 +72,26 @@ pub fn archive(packer: &Packer, images: &[Saved], file: &File) -> Result<()> {
     parts.push(Part::bytes("repositories", 0o444, repositories)?);
     let mut tape = Tape::new(file);
     tape.write(packer, &parts)?;
-    tape.finish()
+    tape.finish()?;
+    Ok(digests)
+}
+
+/// Docker's manifest of an image whose layers are these (image manifest, schema 2).
+pub fn manifest(config: &[u8], layers: &[Blob]) -> Result<Vec<u8>> {
+    let line = |blob: &Blob| {
+        let media_type = match blob.is_gzip {
+            true => DOCKER_LAYER,
+            false => "application/vnd.docker.image.rootfs.diff.tar",
+        };
+        Descriptor::new(media_type, blob.digest.clone(), blob.size)
+    };
+    Ok(serde_json::to_vec(&Manifest {
+        schema_version: 2,
+        media_type: DOCKER_MANIFEST.to_owned(),
+        config: Descriptor::new(DOCKER_CONFIG, Digest::of(config), config.len() as u64),
+        layers: layers.iter().map(line).collect(),
+        annotations: Default::default(),
+    })?)
 }
 
 fn layer_name(id: &DiffId) -> String {

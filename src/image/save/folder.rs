@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use serde_json::Value;
 
-use super::{Blob, Layout, Packer, Save, blob_path, distinct, oci, watched};
+use super::{
+    Blob, Layout, Packer, REF_NAME, Save, Saved, blob_path, distinct, docker, oci, watched,
+};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
-use crate::image::manifest::{DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, Descriptor, Manifest};
+use crate::image::Format;
 use crate::sys::beside::{NewFile, beside};
 use crate::sys::file::{Durable, write_whole};
 
@@ -19,7 +21,7 @@ use crate::sys::file::{Durable, write_whole};
 const VERSION: &str = "Directory Transport Version: ";
 const VERSION_FILE: &[u8] = b"Directory Transport Version: 1.1\n";
 
-pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<()> {
+pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
     let is_there = match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => {
             return Err(Error::usage(format!("{}: not a directory", path.display())));
@@ -55,14 +57,14 @@ pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<()> {
         if !is_there {
             std::fs::create_dir(folder)?;
         }
-        match save.layout {
-            Layout::DockerFolder => write_docker(&packer, save, folder)?,
+        let digests = match save.layout {
+            Layout::DockerFolder => vec![write_docker(&packer, save, folder)?],
             _ => write_oci(&packer, save, folder, before)?,
-        }
+        };
         if !is_there {
             std::fs::rename(folder, path)?;
         }
-        Ok(())
+        Ok(digests)
     })
     .tried(tried)
 }
@@ -93,14 +95,10 @@ fn images_there(path: &Path, save: &Save) -> Result<Vec<Value>> {
     let index: Value =
         serde_json::from_slice(&bytes).tried(|| format!("read {}", file.display()))?;
     let mut there = index["manifests"].as_array().cloned().unwrap_or_default();
-    let names: Vec<String> = save
-        .images
-        .iter()
-        .filter_map(|saved| Some(saved.names.last()?.to_string()))
-        .collect();
     there.retain(|it| {
-        let name = it["annotations"][oci::REF_NAME].as_str();
-        name.is_none_or(|name| !names.iter().any(|own| own == name))
+        let name = it["annotations"][REF_NAME].as_str();
+        let is_saved = |saved: &Saved| name.is_some() && saved.ref_name.as_deref() == name;
+        !save.images.iter().any(is_saved)
     });
     Ok(there)
 }
@@ -135,24 +133,33 @@ fn write(folder: &Path, name: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     write_whole(&path, bytes, Durable::No).tried(|| format!("write {}", path.display()))
 }
 
-fn write_oci(packer: &Packer, save: &Save, folder: &Path, mut images: Vec<Value>) -> Result<()> {
+fn write_oci(
+    packer: &Packer,
+    save: &Save,
+    folder: &Path,
+    mut images: Vec<Value>,
+) -> Result<Vec<Digest>> {
     let blobs = folder.join("blobs").join("sha256");
     std::fs::create_dir_all(&blobs).tried(|| format!("make {}", blobs.display()))?;
     let blobs = layers(packer, save, folder, blob_path)?;
+    let mut digests = Vec::new();
     for saved in save.images {
         let written = oci::written(packer.storage, saved, &blobs)?;
         for bytes in [&written.config, &written.manifest] {
             write(folder, blob_path(&Digest::of(bytes)), bytes)?;
         }
-        // The same image without a name twice would be one too many.
-        images.retain(|it| *it != written.descriptor);
+        // The same image without a name beside it would be one too many.
+        let is_nameless = |it: &Value| it["annotations"][REF_NAME].is_null();
+        images.retain(|it| it["digest"] != written.descriptor["digest"] || !is_nameless(it));
         images.push(written.descriptor);
+        digests.push(Digest::of(&written.manifest));
     }
     write(folder, "oci-layout", oci::LAYOUT)?;
-    write(folder, "index.json", &oci::index(images)?)
+    write(folder, "index.json", &oci::index(images)?)?;
+    Ok(digests)
 }
 
-fn write_docker(packer: &Packer, save: &Save, folder: &Path) -> Result<()> {
+fn write_docker(packer: &Packer, save: &Save, folder: &Path) -> Result<Digest> {
     let [saved] = save.images else {
         return Err(Error::usage("a docker-dir holds one image"));
     };
@@ -161,24 +168,15 @@ fn write_docker(packer: &Packer, save: &Save, folder: &Path) -> Result<()> {
     let config = saved.image.config_bytes(packer.storage)?;
     let digest = Digest::of(&config);
     write(folder, digest.hex(), &config)?;
-    let mut lines = Vec::new();
-    for id in &saved.image.layers {
-        let blob = blobs
-            .get(id)
-            .ok_or_else(|| Error::other("a layer was left out"))?;
-        let media_type = match blob.is_gzip {
-            true => DOCKER_LAYER,
-            false => "application/vnd.docker.image.rootfs.diff.tar",
-        };
-        lines.push(Descriptor::new(media_type, blob.digest.clone(), blob.size));
-    }
-    let manifest = serde_json::to_vec(&Manifest {
-        schema_version: 2,
-        media_type: DOCKER_MANIFEST.to_owned(),
-        config: Descriptor::new(DOCKER_CONFIG, digest.clone(), config.len() as u64),
-        layers: lines,
-        annotations: Default::default(),
-    })?;
+    let manifest = match save.format {
+        Format::Oci => oci::written(packer.storage, saved, &blobs)?.manifest,
+        Format::Docker => {
+            let of = |id| blobs.get(id).cloned();
+            let layers: Option<Vec<Blob>> = saved.image.layers.iter().map(of).collect();
+            let layers = layers.ok_or_else(|| Error::other("a layer was left out"))?;
+            docker::manifest(&config, &layers)?
+        }
+    };
     write(folder, "version", VERSION_FILE)?;
     write(folder, "manifest.json", &manifest)?;
     // What was there of another image.
@@ -194,5 +192,5 @@ fn write_docker(packer: &Packer, save: &Save, folder: &Path) -> Result<()> {
             std::fs::remove_file(entry.path())?;
         }
     }
-    Ok(())
+    Ok(Digest::of(&manifest))
 }

@@ -5,7 +5,8 @@
 //!                  (<legacy id>/{layer.tar,VERSION,json}), manifest.json, repositories
 //! oci-archive      a tar of:
 //! oci-dir          blobs/sha256/<hex>, index.json, oci-layout
-//! docker-dir       <hex>, manifest.json, version    (`dir:` of Podman and skopeo)
+//! docker-dir       <hex>, manifest.json, version    (`dir:` of Podman and skopeo, whose
+//!                  manifest may be OCI's, too)
 //! ```
 //!
 //! A layer is packed anew from what is unpacked, to the byte, and checked against
@@ -35,7 +36,7 @@ use std::time::Duration;
 use sha2::Digest as _;
 
 use super::add::Step;
-use super::{Image, Reference};
+use super::{Format, Image, Reference};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
@@ -44,6 +45,9 @@ use crate::storage::gzip::Gzip;
 use crate::storage::layer::write_tar;
 use crate::sys::beside::NewFile;
 use crate::sys::{process, signal};
+
+/// The annotation that has an image's name in an index (image-spec, annotations.md).
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// How images are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +77,33 @@ pub struct Save<'a> {
     pub layout: Layout,
     /// Whether layers are gzip; a docker-archive's never are.
     pub compress: bool,
+    /// Which kind of manifest a docker-dir gets.
+    pub format: Format,
     pub target: Target<'a>,
 }
 
-/// An image and the names that it has in the archive, in order. In OCI's layouts the
-/// last is the one.
+/// An image and the names that it has in a docker-archive, in order.
 pub struct Saved {
     pub image: Image,
     pub names: Vec<Reference>,
+    /// Its name in the index of OCI's layouts.
+    pub ref_name: Option<String>,
 }
 
-/// Writes images to a file or folder.
-pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<()> {
+impl Saved {
+    /// With these names; in OCI's layouts the last is the one.
+    pub fn new(image: Image, names: Vec<Reference>) -> Self {
+        Self {
+            image,
+            ref_name: names.last().map(ToString::to_string),
+            names,
+        }
+    }
+}
+
+/// Writes images to a file or folder. Gives the digest of the manifest that each has
+/// there; of a docker-archive, which has none, the one that it would have.
+pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<Vec<Digest>> {
     let mut held = Vec::new();
     for saved in save.images {
         held.push(saved.image.lock(&engine.storage)?);
@@ -95,7 +114,7 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
         }
         tell(Step::Config(saved.image.id.clone()));
     }
-    match save.target {
+    let digests = match save.target {
         Target::Path(path) if save.layout.is_folder() => folder::save(engine, save, path)?,
         Target::Stdout if save.layout.is_folder() => {
             return Err(Error::usage("a folder cannot be written to stdout"));
@@ -106,24 +125,27 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
             })?;
             let tried = || format!("write {}", path.display());
             let clean = || new.clear();
-            archive(engine, save, &new.file, clean).tried(tried)?;
+            let digests = archive(engine, save, &new.file, clean).tried(tried)?;
             new.finish().tried(tried)?;
+            digests
         }
         Target::Stdout => {
             let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
             let mut stdout = File::from(stdout);
-            archive(engine, save, &stdout, || ()).tried(|| "write to stdout")?;
+            let written = archive(engine, save, &stdout, || ());
+            let digests = written.tried(|| "write to stdout")?;
             if stdout.metadata()?.is_file() {
                 // Who writes to it after us goes on behind the archive.
                 stdout.seek(SeekFrom::End(0))?;
             }
+            digests
         }
-    }
+    };
     tell(Step::Manifest);
-    Ok(())
+    Ok(digests)
 }
 
-fn archive(engine: &Engine, save: &Save, file: &File, clean: impl Fn()) -> Result<()> {
+fn archive(engine: &Engine, save: &Save, file: &File, clean: impl Fn()) -> Result<Vec<Digest>> {
     let staging = engine.storage.stage()?;
     let spool = staging.path().to_owned();
     let storage = &engine.storage;
@@ -138,9 +160,9 @@ fn archive(engine: &Engine, save: &Save, file: &File, clean: impl Fn()) -> Resul
 
 /// Does `work` in the user namespace; when the command is interrupted, `clean`s up
 /// what would stay behind.
-fn watched<F>(engine: &Engine, clean: impl Fn(), work: F) -> Result<()>
+fn watched<F>(engine: &Engine, clean: impl Fn(), work: F) -> Result<Vec<Digest>>
 where
-    F: FnOnce(&AtomicBool) -> Result<()> + Send,
+    F: FnOnce(&AtomicBool) -> Result<Vec<Digest>> + Send,
 {
     engine.in_namespace(|| {
         // Our parent ends by a signal at once: what it had begun is ours to clear.
@@ -205,6 +227,15 @@ impl Packer<'_> {
             .ok_or_else(|| Error::other(format!("layer {id} is not there")))
     }
 
+    /// What a layer is when it is not compressed.
+    fn plain(&self, id: &DiffId) -> Result<Blob> {
+        Ok(Blob {
+            digest: id.as_str().parse()?,
+            size: self.size(id)?,
+            is_gzip: false,
+        })
+    }
+
     /// Writes the layer's exact tar; the bytes are checked.
     fn tar(&self, id: &DiffId, mut to: impl Write) -> Result<()> {
         let mut hasher = sha2::Sha256::default();
@@ -246,11 +277,7 @@ impl Packer<'_> {
     fn blob(&self, id: &DiffId, compress: bool, to: impl Write) -> Result<Blob> {
         if !compress {
             self.tar(id, to)?;
-            return Ok(Blob {
-                digest: id.as_str().parse()?,
-                size: self.size(id)?,
-                is_gzip: false,
-            });
+            return self.plain(id);
         }
         let hashed = Hashed {
             to,

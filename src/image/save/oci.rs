@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::tape::{Part, Tape, entry};
-use super::{Blob, Packer, Save, Saved, blob_path, distinct};
+use super::{Blob, Packer, REF_NAME, Save, Saved, blob_path, distinct};
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
 use crate::image::manifest::{DescriptorLine, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, OciManifest};
@@ -16,12 +16,10 @@ use crate::storage::Storage;
 use crate::storage::pack::header;
 use crate::storage::tar::Kind;
 
-/// The name of an image in an index.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// oci-layout.
 pub const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-pub fn archive(packer: &Packer, save: &Save, file: &File, spool: &Path) -> Result<()> {
+pub fn archive(packer: &Packer, save: &Save, file: &File, spool: &Path) -> Result<Vec<Digest>> {
     let mut tape = Tape::new(file);
     let folders = [Part::folder("blobs/")?, Part::folder("blobs/sha256/")?];
     tape.write(packer, &folders)?;
@@ -35,7 +33,7 @@ pub fn archive(packer: &Packer, save: &Save, file: &File, spool: &Path) -> Resul
     } else {
         let mut parts = Vec::new();
         for id in layers {
-            let blob = plain(packer, id)?;
+            let blob = packer.plain(id)?;
             let path = blob_path(&blob.digest);
             parts.push(Part::layer(&path.to_string_lossy(), 0o644, id, blob.size)?);
             blobs.insert(id.clone(), blob);
@@ -44,8 +42,10 @@ pub fn archive(packer: &Packer, save: &Save, file: &File, spool: &Path) -> Resul
     }
     let mut parts = Vec::new();
     let mut descriptors = Vec::new();
+    let mut digests = Vec::new();
     for saved in save.images {
         let written = written(packer.storage, saved, &blobs)?;
+        digests.push(Digest::of(&written.manifest));
         for bytes in [written.config, written.manifest] {
             let path = blob_path(&Digest::of(&bytes));
             parts.push(Part::bytes(&path.to_string_lossy(), 0o644, bytes)?);
@@ -55,16 +55,8 @@ pub fn archive(packer: &Packer, save: &Save, file: &File, spool: &Path) -> Resul
     parts.push(Part::bytes("index.json", 0o644, index(descriptors)?)?);
     parts.push(Part::bytes("oci-layout", 0o644, LAYOUT.to_vec())?);
     tape.write(packer, &parts)?;
-    tape.finish()
-}
-
-/// What a layer is when it is not compressed.
-fn plain(packer: &Packer, id: &DiffId) -> Result<Blob> {
-    Ok(Blob {
-        digest: id.as_str().parse()?,
-        size: packer.size(id)?,
-        is_gzip: false,
-    })
+    tape.finish()?;
+    Ok(digests)
 }
 
 /// The largest size that one block of header can say (ustar: eleven octal digits),
@@ -87,7 +79,7 @@ fn compressed(packer: &Packer, tape: &mut Tape, id: &DiffId, spool: &Path) -> Re
     {
         let empty = Blob {
             size: 0,
-            ..plain(packer, id)?
+            ..packer.plain(id)?
         };
         let body = at + made(&empty)?.len() as u64;
         let blob = packer.blob(id, true, tape.beginning_at(body))?;
@@ -132,8 +124,8 @@ pub fn written(storage: &Storage, saved: &Saved, blobs: &HashMap<DiffId, Blob>) 
         "digest": Digest::of(&manifest).as_str(),
         "size": manifest.len(),
     });
-    if let Some(name) = saved.names.last() {
-        descriptor["annotations"] = json!({ REF_NAME: name.to_string() });
+    if let Some(name) = &saved.ref_name {
+        descriptor["annotations"] = json!({ REF_NAME: name });
     }
     Ok(Written {
         config,

@@ -1,0 +1,123 @@
+//! What `push` and `manifest push` have in common.
+
+use std::path::PathBuf;
+
+use super::registry;
+use crate::error::{Context, Error, Kind, Result};
+use crate::id::Digest;
+use crate::image::{self, Compression, Place, Reference};
+use crate::sys::file::{Durable, write_whole};
+
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct Args {
+    #[command(flatten)]
+    pub registry: registry::Args,
+
+    /// Compress layers by this: gzip or zstd
+    #[arg(long, value_name = "FORMAT")]
+    compression_format: Option<String>,
+
+    /// Compress layers that much
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<String>,
+
+    /// Write the digest of the manifest to this file
+    #[arg(long, value_name = "PATH")]
+    digestfile: Option<PathBuf>,
+
+    /// Send no layer that is compressed by anything else
+    #[arg(long)]
+    pub force_compression: bool,
+
+    /// Print nothing
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Send no signatures; there are none
+    #[arg(long)]
+    remove_signatures: bool,
+}
+
+impl Args {
+    /// How layers are compressed that must be made.
+    pub fn compression(&self) -> Result<Option<Compression>> {
+        compression(
+            self.compression_format.as_deref(),
+            self.compression_level.as_deref(),
+        )
+    }
+
+    /// Writes down the digest that the manifest has there.
+    pub fn note(&self, digest: &Digest) -> Result<()> {
+        match &self.digestfile {
+            None => Ok(()),
+            Some(path) => write_whole(path, digest.as_str().as_bytes(), Durable::No)
+                .tried(|| format!("write {}", path.display())),
+        }
+    }
+}
+
+/// What is sent and, if that is said, where to.
+pub fn operands(names: &[String]) -> Result<(&str, Option<&str>)> {
+    match names {
+        [what] => Ok((what, None)),
+        [what, to] => Ok((what, Some(to))),
+        _ => Err(Error::usage(format!(
+            "accepts between 1 and 2 arg(s), received {}",
+            names.len()
+        ))),
+    }
+}
+
+/// The registry that an image is sent to: as it is `given`, or under its own name.
+pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
+    let text = match given {
+        Some(text) => text,
+        None => {
+            return image.name.clone().ok_or_else(|| {
+                Error::usage(format!("{} has no name to push to", image.id.short()))
+            });
+        }
+    };
+    let name = text.strip_prefix("docker://").unwrap_or(text);
+    if let Some(place) = Place::parse(name, "pushing to")? {
+        let transport = place.transport();
+        return Err(Error::unsupported(format_args!(
+            "pushing a list to {transport}:"
+        )));
+    }
+    match Reference::normalized(name) {
+        Ok(reference) => Ok(reference.or_latest()),
+        Err(error) if error.kind() == Kind::Usage => {
+            Err(error.tried(format_args!("invalid image reference {text:?}")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
+    let given = level;
+    let level = |least: i32, most: i32| -> Result<Option<i32>> {
+        let Some(text) = given else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(level) if (least..=most).contains(&level) => Ok(Some(level)),
+            _ => Err(Error::usage(format!(
+                "invalid compression level {text:?}: it is from {least} to {most}"
+            ))),
+        }
+    };
+    let gzip = || Ok(Some(Compression::Gzip(level(0, 9)?.map(|it| it as u32))));
+    match format {
+        None if given.is_some() => gzip(),
+        None => Ok(None),
+        Some("gzip") => gzip(),
+        Some("zstd") => Ok(Some(Compression::Zstd(level(1, 20)?))),
+        Some("zstd:chunked") => Err(Error::unsupported("--compression-format zstd:chunked")),
+        Some(other) => Err(Error::usage(format!(
+            "unknown compression format {other:?}"
+        ))),
+    }
+}

@@ -1,0 +1,87 @@
+//! What the user can do about errors that are met in many places, by their words: the
+//! kernel's, a registry's, Podman's. An error that has a hint of its own keeps it.
+
+use crate::error::Error;
+
+/// Words of an error, and what can be done.
+const HINTS: &[(&str, &str)] = &[
+    (
+        "No space left on device",
+        "`coracle system df` says what takes room here, `coracle system prune` gives back what nothing uses",
+    ),
+    (
+        "Disk quota exceeded",
+        "`coracle system df` says what takes room here, `coracle system prune` gives back what nothing uses",
+    ),
+    (
+        "no such host",
+        "is the name right, and this machine online? Behind a proxy, `export HTTPS_PROXY=http://…`",
+    ),
+    (
+        "Network is unreachable",
+        "is this machine online? Behind a proxy, `export HTTPS_PROXY=http://…`",
+    ),
+    (
+        "server gave HTTP response to HTTPS client",
+        "for a registry without TLS, `--tls-verify=false`",
+    ),
+    (
+        "certificate signed by unknown authority",
+        "put the authority's certificate beneath ~/.config/containers/certs.d/REGISTRY as ca.crt",
+    ),
+    (
+        "unauthorized",
+        "the name may be wrong, or it is private: `coracle login REGISTRY`, then again",
+    ),
+    (
+        "requested access to the resource is denied",
+        "the name may be wrong, or it is private: `coracle login REGISTRY`, then again",
+    ),
+    (
+        "only create exec sessions on running containers",
+        "`coracle start` it first, or look with `coracle logs` why it ended",
+    ),
+    (
+        "cannot be removed without force",
+        "`coracle stop` it first, or `coracle rm -f`",
+    ),
+    (
+        "that name is already in use",
+        "`coracle rm` it, take another --name, or let --replace remove it",
+    ),
+    (
+        "image is in use by a container",
+        "`coracle rm` the container first, or `coracle rmi -f` takes it along",
+    ),
+    (
+        "volume is being used",
+        "`coracle rm` these containers first, or `coracle volume rm -f` takes them along",
+    ),
+    (
+        "payload does not match any of the supported image formats",
+        "an image of `save` is loaded; a tar of a file system, as `export` writes it, is imported: `coracle import`",
+    ),
+];
+
+/// What can be done about `error`, if it does not say so itself.
+pub fn of(error: &Error) -> Option<&str> {
+    error.hint_line().or_else(|| {
+        let text = error.to_string();
+        let found = HINTS.iter().find(|(words, _)| text.contains(words));
+        found.map(|(_, hint)| *hint)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errors_own_hint_comes_first() {
+        let full = Error::other("write x: No space left on device (os error 28)");
+        assert!(of(&full).is_some_and(|hint| hint.contains("system df")));
+        let own = full.hint("buy a disk");
+        assert_eq!(of(&own), Some("buy a disk"));
+        assert_eq!(of(&Error::other("no idea")), None);
+    }
+}
