@@ -797,3 +797,60 @@ fn a_step_that_is_interrupted_leaves_what_was_done_before() {
     site.world.coracle("builder prune -f").ok();
     site.is_clean();
 }
+
+#[test]
+fn several_platforms_make_a_list() {
+    let site = Site::new();
+    site.file("f", "1\n");
+    let text = "FROM scratch\nARG TARGETARCH\nCOPY f /$TARGETARCH\n";
+    let flags = "--platform linux/amd64,linux/arm64 --manifest all";
+    let out = site.build(text, flags).stdout();
+    assert!(
+        out.contains("[linux/arm64] STEP 3/3: COPY f /$TARGETARCH"),
+        "{out}"
+    );
+    let list = site.world.coracle("manifest inspect all").stdout();
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let built: Vec<&str> = (list["manifests"].as_array().unwrap().iter())
+        .map(|it| it["platform"]["architecture"].as_str().unwrap())
+        .collect();
+    assert_eq!(built, ["amd64", "arm64"]);
+    site.build(text, "--platform linux/arm64 -t arm");
+    let shown = "image inspect arm --format '{{.Os}}/{{.Architecture}}'";
+    assert_eq!(site.world.coracle(shown).stdout(), "linux/arm64");
+    site.is_clean();
+}
+
+#[test]
+fn what_is_lent_to_a_step_goes_with_it() {
+    let site = Site::new();
+    let socket = site.world.home().join("agent");
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let ssh = "FROM localhost/test\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK\nRUN test -z \"$SSH_AUTH_SOCK\" && test ! -e /run/buildkit\n";
+    assert_eq!(site.build(ssh, "--ssh default=../agent").code, 0);
+    site.build(&ssh.replace("=ssh", "=ssh,required,id=x"), "")
+        .says("unable to find SSH agent \"x\"");
+    let secret = "FROM localhost/test\nRUN --mount=type=secret,id=HUSH,env=S test $S = word\n";
+    let done = site
+        .world
+        .shell(&format!(
+            "printf '{secret}' | HUSH=word coracle build --secret id=HUSH -"
+        ))
+        .run();
+    assert_eq!(done.code, 0, "{}", done.stderr());
+    let input = site
+        .world
+        .shell("printf 'FROM localhost/test\\nRUN cat\\n' > c/Containerfile; echo typed | coracle build --stdin c")
+        .stdout();
+    assert!(input.contains("\ntyped\n"), "{input}");
+    let lent = site.world.runtime().join("coracle/builds");
+    assert_eq!(std::fs::read_dir(lent).unwrap().count(), 0);
+    // Of its containers nobody hears; of the image all do.
+    let events = site
+        .world
+        .coracle("events --stream=false --format '{{.Type}} {{.Status}}'")
+        .stdout();
+    assert!(events.contains("image build"), "{events}");
+    assert!(!events.contains("container"), "{events}");
+    site.is_clean();
+}

@@ -99,6 +99,8 @@ pub struct Build {
     pub proxies: Vec<String>,
     pub quiet: bool,
     pub takes_input: bool,
+    /// Before each line of a step, where there are several builds.
+    pub prefix: String,
     /// Say of each step why it ran.
     pub why: bool,
     /// Platform words for ARG: TARGETPLATFORM and its like.
@@ -172,6 +174,7 @@ pub fn build(
 ) -> std::result::Result<Built, Failure> {
     let stages = Stages::of(build)?;
     let storage = &engine.storage;
+    step_run::sweep(storage);
     let staging = storage.stage_apart()?;
     storage.look_for_layers_in(staging.path());
     let place = match &build.context {

@@ -108,7 +108,7 @@ impl Agent {
         }
         Ok(Self {
             id: id.to_owned(),
-            socket: path,
+            socket: std::path::absolute(&path).unwrap_or(path),
         })
     }
 }

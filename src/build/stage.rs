@@ -390,10 +390,10 @@ impl<'a> Work<'a> {
         tell: &mut dyn FnMut(Said),
     ) -> Result<State, Failure> {
         let total = self.stages.all.len();
-        let prefix = match total {
-            1 => String::new(),
-            _ => format!("[{}/{total}] ", stage.number + 1),
-        };
+        let mut prefix = self.build.prefix.clone();
+        if total > 1 {
+            prefix.push_str(&format!("[{}/{total}] ", stage.number + 1));
+        }
         let mut steps = stage.steps.clone();
         let shown = match stage.from {
             // As Podman, which knows it by what it came to.

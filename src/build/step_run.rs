@@ -19,7 +19,7 @@ use crate::container::options::{Mount, MountKind};
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::id::{ImageId, hex, random_hex};
 use crate::network::NetworkMode;
-use crate::storage::{Locked, lock_alone, remove_tree};
+use crate::storage::{Locked, Storage, lock_alone, lock_shared, remove_tree, try_lock_alone};
 use crate::sys::file::{open_dir, open_in_root};
 
 /// PATH where neither image nor build set it.
@@ -379,7 +379,13 @@ impl Work<'_> {
             .mode(0o755)
             .create(&folder)
             .tried(|| format!("make {}", folder.display()))?;
+        let lock = lock_shared(&folder);
+        // A sweep may have come between: then another.
+        if !folder.exists() {
+            return self.lent_folder(lent);
+        }
         lent.folders.push(folder.clone());
+        lent.locks.push(lock?);
         Ok(folder)
     }
 
@@ -483,7 +489,7 @@ impl Work<'_> {
             // The first that nobody else has.
             for at in 1.. {
                 self.make_cache(&folder, owner, &first)?;
-                if let Some(lock) = crate::storage::try_lock_alone(&folder)? {
+                if let Some(lock) = try_lock_alone(&folder)? {
                     lent.locks.push(lock);
                     break;
                 }
@@ -618,6 +624,17 @@ fn is_alone(step: &Instruction) -> bool {
     step.heredocs.len() == 1
         && step.rest.starts_with("<<")
         && !step.rest.contains(char::is_whitespace)
+}
+
+/// Takes away what builds that were killed had lent their steps.
+pub fn sweep(storage: &Storage) {
+    let folder = storage.runtime().join("builds");
+    for name in storage.list(&folder).unwrap_or_default() {
+        let path = folder.join(name);
+        if let Ok(Some(_lock)) = try_lock_alone(&path) {
+            let _ = remove_tree(&path);
+        }
+    }
 }
 
 /// What a RUN step executes.

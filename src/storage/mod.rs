@@ -47,7 +47,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex};
 
 pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
@@ -71,7 +71,7 @@ pub struct Storage {
     runtime: PathBuf,
     cache: PathBuf,
     /// Where a build has layers that are not published yet.
-    unpublished: OnceLock<PathBuf>,
+    unpublished: Arc<Mutex<Option<PathBuf>>>,
     events: Events,
 }
 
@@ -82,7 +82,7 @@ impl Storage {
             root: settings.data.clone(),
             runtime: settings.runtime.clone(),
             cache: settings.cache.clone(),
-            unpublished: OnceLock::new(),
+            unpublished: Arc::default(),
             events: Events::new(settings),
         };
         let format = storage.root.join("format");
@@ -168,11 +168,9 @@ impl Storage {
 
     pub fn layer(&self, id: &DiffId) -> PathBuf {
         let place = self.layers().join(id.hex());
-        match self.unpublished.get() {
-            Some(staging) if !place.exists() => {
-                let staged = staging.join(id.hex());
-                if staged.exists() { staged } else { place }
-            }
+        let staging = self.unpublished.lock().ok().and_then(|it| it.clone());
+        match staging.map(|staging| staging.join(id.hex())) {
+            Some(staged) if !place.exists() && staged.exists() => staged,
             _ => place,
         }
     }
@@ -180,7 +178,9 @@ impl Storage {
     /// From now on layers are found in the folder `staging` too, which one process makes
     /// them in: they are published together, after one sync.
     pub fn look_for_layers_in(&self, staging: &Path) {
-        let _ = self.unpublished.set(staging.to_owned());
+        if let Ok(mut place) = self.unpublished.lock() {
+            *place = Some(staging.to_owned());
+        }
     }
 
     pub fn containers(&self) -> PathBuf {

@@ -22,8 +22,8 @@ use crate::container;
 use crate::container::adopt::Times;
 use crate::container::options::MountKind;
 use crate::engine::Engine;
-use crate::error::{Context, Error, Result};
-use crate::image::{self, Format, Reference, Wanted};
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::{self, Format, Image, Reference, Wanted, lists};
 use crate::output::Output;
 use crate::storage::Staging;
 
@@ -224,6 +224,10 @@ pub struct Args {
           default_missing_value = "true", value_parser = number::boolean, value_name = "BOOL")]
     layers: Option<bool>,
 
+    /// Add the image to this manifest list, which is made if there is none
+    #[arg(long, value_name = "LIST")]
+    manifest: Option<String>,
+
     /// Limit the memory of RUN steps
     #[arg(short, long, value_name = "BYTES")]
     memory: Option<String>,
@@ -264,7 +268,7 @@ pub struct Args {
     #[arg(long, value_name = "MODE")]
     pid: Option<String>,
 
-    /// Build for this platform: OS/ARCH or OS/ARCH/VARIANT
+    /// Build for this platform: OS/ARCH or OS/ARCH/VARIANT; for several, with commas between
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
 
@@ -390,53 +394,101 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (context, file) = args.sources(&staging)?;
     let target = args.output.as_deref().map(Target::parse).transpose()?;
     let quiet = args.quiet || matches!(target, Some(Target::Stdout));
-    let build = args.build(engine, context, file, quiet)?;
+    let platforms = args.platforms();
+    let list = args.manifest.as_deref().map(Reference::local).transpose()?;
     container::sweep(engine)?;
-    let built = {
-        let quiet_steps = quiet;
-        build::build(engine, &build, &mut |said| match said {
-            Said::Line(line) if !quiet => output.line(line),
-            Said::Line(_) => {}
-            Said::Note(line) => output.notice(format_args!("Warning: {line}")),
-            Said::Image(step) => {
-                output.flush();
-                Steps::new(output, quiet_steps).tell(step);
+    let mut images = Vec::new();
+    for platform in &platforms {
+        let (context, file) = (context.clone(), file.clone());
+        let mut build = args.build(engine, context, file, platform.as_ref(), quiet)?;
+        if let (Some(platform), true) = (platform, platforms.len() > 1) {
+            build.prefix = format!("[{platform}] ");
+        }
+        match one(engine, &build, output) {
+            Ok(image) => images.push(image),
+            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Command { code, error }) => {
+                output.error(&error);
+                return Ok(u8::try_from(code).unwrap_or(1));
             }
-            Said::Flush => output.flush(),
-        })
-    };
-    output.flush();
-    let built = match built {
-        Ok(built) => built,
-        Err(Failure::Other(error)) => return Err(error),
-        Err(Failure::Command { code, error }) => {
-            output.error(&error);
-            return Ok(u8::try_from(code).unwrap_or(1));
+            Err(Failure::Interrupted(signal)) => {
+                // What is ours in staging goes before we do.
+                drop(staging);
+                crate::sys::signal::end_by(signal)
+            }
         }
-        Err(Failure::Interrupted(signal)) => {
-            // What is ours in staging goes before we do.
-            drop(staging);
-            crate::sys::signal::end_by(signal)
-        }
-    };
+    }
+    let image = images.last().expect("there is a platform, if only ours");
+    if let Some(list) = &list {
+        add_to(engine, list, &images)?;
+    }
     let typed = args.tag.first().map_or("", String::as_str);
-    image::note(&engine.storage, "build", &built.image.id, typed);
+    image::note(&engine.storage, "build", &image.id, typed);
     if let Some(file) = &args.iidfile {
-        let text = format!("sha256:{}", built.image.id);
+        let text = format!("sha256:{}", image.id);
         std::fs::write(file, text)
             .map_err(|error| Error::other(format!("open {}: {}", file.display(), words(&error))))
             .tried(|| "failed to write image ID")?;
     }
     if let Some(target) = target {
-        target.write(engine, &built.image.layers)?;
+        target.write(engine, &image.layers)?;
     }
     if !matches!(args.output.as_deref(), Some("-")) {
-        output.line(&built.image.id);
+        output.line(&image.id);
     }
     Ok(0)
 }
 
+/// Builds for one platform.
+fn one(engine: &Engine, build: &Build, output: &mut Output) -> Result<Image, Failure> {
+    let built = build::build(engine, build, &mut |said| match said {
+        Said::Line(line) if !build.quiet => output.line(line),
+        Said::Line(_) => {}
+        Said::Note(line) => output.notice(format_args!("Warning: {line}")),
+        Said::Image(step) => {
+            output.flush();
+            Steps::new(output, build.quiet).tell(step);
+        }
+        Said::Flush => output.flush(),
+    });
+    output.flush();
+    Ok(built?.image)
+}
+
+/// Adds images to a manifest list, which is made if there is none.
+fn add_to(engine: &Engine, name: &Reference, images: &[Image]) -> Result<()> {
+    let storage = &engine.storage;
+    let list = match lists::find_list(storage, &name.to_string()) {
+        Ok(list) => list,
+        Err(error) if error.kind() == Kind::NotFound => {
+            lists::create(storage, name, BTreeMap::new())?
+        }
+        Err(error) => return Err(error),
+    };
+    for image in images {
+        let wanted = lists::Add {
+            text: image.id.as_str(),
+            all: false,
+            said: &lists::Said::default(),
+            options: &crate::registry::Options::default(),
+        };
+        let added = lists::look(engine, &wanted)?;
+        lists::change(storage, &list, |list| {
+            lists::add(list, added);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 impl Args {
+    /// The platforms that are built for; none: the machine's, or what other flags say.
+    fn platforms(&self) -> Vec<Option<String>> {
+        let all = self.platform.iter().flat_map(|text| text.split(','));
+        let all: Vec<_> = all.map(|it| Some(it.to_owned())).collect();
+        if all.is_empty() { vec![None] } else { all }
+    }
+
     /// The context's folder and the Containerfile.
     fn sources(&self, staging: &Staging) -> Result<(Option<PathBuf>, Containerfile)> {
         let mut text: Option<Vec<u8>> = None;
@@ -550,11 +602,12 @@ impl Args {
         engine: &Engine,
         context: Option<PathBuf>,
         file: Containerfile,
+        platform: Option<&String>,
         quiet: bool,
     ) -> Result<Build> {
         let caller = Caller::read()?.with(&engine.settings);
         let ignore = self.ignore(context.as_deref())?;
-        let wanted = self.wanted()?;
+        let wanted = which::platform(&platform.cloned(), &self.os, &self.arch, &self.variant)?;
         let variable = |name: &str| {
             let found = caller.env().iter().find(|(it, _)| it == name);
             found
@@ -695,21 +748,9 @@ impl Args {
             },
             quiet,
             takes_input: self.stdin,
+            prefix: String::new(),
             why: self.why,
         })
-    }
-
-    fn wanted(&self) -> Result<Wanted> {
-        let platform = match self.platform.as_slice() {
-            [] => None,
-            [one] if one.contains(',') => return Err(several()),
-            [one] => Some(one.clone()),
-            _ => return Err(several()),
-        };
-        if self.arch.as_deref().is_some_and(|it| it.contains(',')) {
-            return Err(several());
-        }
-        which::platform(&platform, &self.os, &self.arch, &self.variant)
     }
 
     fn ttl(&self) -> Result<Option<Duration>> {
@@ -903,11 +944,6 @@ const RUN: Command = Command {
     run: |_, _| Ok(0),
     examples: &[],
 };
-
-fn several() -> Error {
-    Error::unsupported("a build for several platforms at once")
-        .hint("build for each, and `coracle manifest add` what came of it")
-}
 
 fn parsed(name: &str, bytes: Vec<u8>) -> Result<Containerfile> {
     let text =

@@ -17,7 +17,6 @@ const FLAGS: &[Flag] = &[
     value("layer-label"),
     value("logfile"),
     boolean("logsplit", &["false"]),
-    value("manifest"),
     value("os-feature"),
     value("os-version"),
     value("runtime-flag"),
