@@ -98,7 +98,6 @@ pub struct Build {
     /// Proxies of the caller's, for RUN alone.
     pub proxies: Vec<String>,
     pub quiet: bool,
-    pub takes_input: bool,
     /// Before each line of a step, where there are several builds.
     pub prefix: String,
     /// Say of each step why it ran.
@@ -178,8 +177,8 @@ pub fn build(
     let staging = storage.stage_apart()?;
     storage.look_for_layers_in(staging.path());
     let place = match &build.context {
-        Some(folder) => folder.display().to_string(),
-        None => "-".to_owned(),
+        Some(folder) if !folder.starts_with(storage.root()) => folder.display().to_string(),
+        _ => "-".to_owned(),
     };
     let name = format!("{place}\n{}\n{:?}", build.file.name, build.target);
     let cache = Cache::open(storage, build.uses_cache, build.cache_ttl, &name);

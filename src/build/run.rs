@@ -34,8 +34,6 @@ pub struct Command<'a> {
     pub layers: Vec<DiffId>,
     /// Standard output is shown.
     pub shows_output: bool,
-    /// Its standard input is ours.
-    pub takes_input: bool,
     pub adoption: Adoption,
 }
 
@@ -55,14 +53,10 @@ pub fn run(engine: &Engine, template: &Options, command: Command<'_>) -> Result<
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
     let (out, their_out) = pipe()?;
     let (err, their_err) = pipe()?;
-    let stdin = match command.takes_input {
-        true => crate::sys::process::duplicate(0),
-        false => None,
-    };
     let launch = Launch {
         fresh: true,
         attach: Some(Streams {
-            stdin,
+            stdin: None,
             stdout: Some(their_out),
             stderr: Some(their_err),
         }),
@@ -103,7 +97,7 @@ fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
         is_image_workdir: true,
         user: command.user.to_owned(),
         remove: true,
-        interactive: command.takes_input,
+        interactive: false,
         tty: false,
         log: Log {
             driver: LogDriver::None,

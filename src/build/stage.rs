@@ -14,7 +14,7 @@ use super::memory::Memory;
 use super::source::Search;
 use super::stages::{From, Stage, Stages, arguments, named};
 use super::{Build, Failure, NamedContext, Said, Squash, squash};
-use crate::container::adopt::{Adoption, adopt_in_place};
+use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{DiffId, Digest, ImageId};
@@ -944,7 +944,7 @@ impl<'a> Work<'a> {
             single: self.engine.default_map().is_single(),
             ..Adoption::default()
         };
-        std::fs::create_dir(&folder)?;
+        make_folder(&folder)?;
         let layer = self.engine.in_namespace(|| {
             rustix::process::umask(rustix::fs::Mode::empty());
             squash::merge(&folders, &folder.join("diff"), below == 0)?;

@@ -1,6 +1,7 @@
 //! COPY and ADD.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
@@ -16,7 +17,7 @@ use super::memory::Memory;
 use super::put::{How, Tree};
 use super::source::Source;
 use super::stage::{Effect, Here, Origin, Work, joined, search};
-use crate::container::adopt::{Adoption, adopt_in_place};
+use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
 use crate::container::{dress_like, overlay, read_only};
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, hex};
@@ -319,7 +320,6 @@ impl Work<'_> {
             };
             let path = folder.join(&heredoc.name);
             std::fs::write(&path, content).tried(|| format!("write {}", path.display()))?;
-            use std::os::unix::fs::PermissionsExt;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
             patterns.push(heredoc.name.clone());
         }
@@ -382,13 +382,16 @@ impl Job<'_> {
         crate::sys::process::allow_many_files();
         let upper = self.folder.join("diff");
         let work = self.folder.with_extension("work");
-        for path in [self.folder, &upper] {
-            std::fs::create_dir(path).tried(|| format!("make {}", path.display()))?;
+        make_folder(self.folder)?;
+        std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
+        // Of an overlay's root the highest layer says what it is like.
+        match self.lower.folders.first() {
+            Some(top) => dress_like(&upper, top)?,
+            None => std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o555))?,
         }
         let is_alone = self.copy.link || self.lower.folders.is_empty();
         let mounted = match self.lower.folders.first() {
-            Some(top) if !is_alone => {
-                dress_like(&upper, top)?;
+            Some(_) if !is_alone => {
                 std::fs::create_dir(&work).tried(|| format!("make {}", work.display()))?;
                 Some(overlay(self.lower, Some((&upper, &work)), true)?)
             }

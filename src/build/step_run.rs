@@ -124,7 +124,6 @@ impl Work<'_> {
             folders: volumes(&here.state.config.volumes),
             image: (here.state.base_id.as_ref(), name),
             shows_output: !self.build.quiet,
-            takes_input: self.build.takes_input,
             adoption: Adoption {
                 into: folder.clone(),
                 times: self.build.times,

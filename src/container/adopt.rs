@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps};
@@ -43,28 +44,36 @@ pub struct Adoption {
     pub lowers: Vec<PathBuf>,
 }
 
-/// Paths of what is mounted in every container; of folders the kernel wants there,
-/// Podman leaves those it has made.
-const FILES: [&str; 4] = [
+/// What is mounted in every container.
+const FURNITURE: [&str; 5] = [
+    "etc/hostname",
     "etc/hosts",
     "etc/resolv.conf",
-    "etc/hostname",
+    "run",
     "run/.containerenv",
 ];
-const FOLDERS: [&str; 4] = ["dev", "proc", "sys", "run"];
+/// Podman leaves these where it has made them.
+const LEFT: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Makes the folder `upper` a layer.
+/// Makes the folder `upper` of a container that has ended a layer.
 pub fn adopt(upper: &Path, how: &Adoption) -> Result<Layer> {
     let diff = how.into.join("diff");
-    std::fs::create_dir_all(&how.into).tried(|| format!("make {}", how.into.display()))?;
+    make_folder(&how.into)?;
     std::fs::rename(upper, &diff).tried(|| "take the container's files")?;
+    clear_mounted(&diff, how)?;
     adopt_in_place(how)
+}
+
+/// Makes the folder of a layer: whoever could enter could run a setuid program that is
+/// the caller's.
+pub fn make_folder(path: &Path) -> Result<()> {
+    let made = std::fs::DirBuilder::new().mode(0o700).create(path);
+    made.tried(|| format!("make {}", path.display()))
 }
 
 /// As [`adopt`], of what lies in the `diff` of its folder already.
 pub fn adopt_in_place(how: &Adoption) -> Result<Layer> {
     let diff = how.into.join("diff");
-    clear_mounted(&diff, how)?;
     dress(&diff, how.times)?;
     layer::adopt(&how.into, how.single, |out| {
         let mut writer = Writer::new(out);
@@ -117,8 +126,7 @@ fn clear_mounted(diff: &Path, how: &Adoption) -> Result<()> {
         let there = |layer| open_in_root(layer, path, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
         lowers.iter().any(there)
     };
-    let mut paths: BTreeSet<PathBuf> = FILES.iter().map(PathBuf::from).collect();
-    paths.insert(PathBuf::from("run"));
+    let mut paths: BTreeSet<PathBuf> = FURNITURE.iter().map(PathBuf::from).collect();
     for path in &how.mounted {
         if let Ok(path) = path.strip_prefix("/") {
             paths.insert(path.to_owned());
@@ -142,7 +150,7 @@ fn clear_mounted(diff: &Path, how: &Adoption) -> Result<()> {
                 continue;
             };
             let flags = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory if FOLDERS[..3].iter().any(|it| at == Path::new(it)) => break,
+                FileType::Directory if LEFT.iter().any(|it| at == Path::new(it)) => break,
                 FileType::Directory => AtFlags::REMOVEDIR,
                 FileType::RegularFile if stat.st_size == 0 && at == path => AtFlags::empty(),
                 _ => break,

@@ -325,10 +325,6 @@ pub struct Args {
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
 
-    /// Hand standard input to RUN steps
-    #[arg(long)]
-    stdin: bool,
-
     /// Name the image
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<String>,
@@ -747,7 +743,6 @@ impl Args {
                 false => Vec::new(),
             },
             quiet,
-            takes_input: self.stdin,
             prefix: String::new(),
             why: self.why,
         })

@@ -30,6 +30,7 @@ const FLAGS: &[Flag] = &[
     value("sbom-scanner-image"),
     value("sign-by"),
     value("signature-policy"),
+    boolean("stdin", &["false"]),
     unless("userns", &["", "container", "private"]),
     value("userns-gid-map"),
     value("userns-gid-map-group"),
