@@ -910,7 +910,7 @@ impl Args {
         line.extend(["image", "command"].map(OsString::from));
         let matches = parse::matches(&RUN, "build", &line).map_err(|why| match why {
             parse::Unread::Wrong(error) => error,
-            parse::Unread::Help => Error::usage("build"),
+            parse::Unread::Help(_) => Error::usage("build"),
         })?;
         let create = CreateArgs::from_arg_matches(&matches)
             .map_err(|error| Error::usage(error.to_string()))?;
