@@ -18,6 +18,10 @@ pub mod doctor;
 /// only code that prints.
 pub mod output;
 
+/// Containerfile to image: the language, stages, the cache that is kept by content, and
+/// the steps that run a command or copy files.
+pub mod build;
+
 /// A container: its record, its states (derived, never stored), and each change to
 /// it: create, start, attach, exec, copy, commit, stop, remove, and the sweep that mends
 /// what a killed process or a reboot left. `spec` says what the OCI config is, `rootfs`

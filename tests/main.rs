@@ -3,6 +3,7 @@
 
 mod world;
 
+mod build;
 mod cgroups;
 mod compat;
 mod completion;

@@ -85,6 +85,8 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 
 /// Groups of commands and what `coracle GROUP --help` says of them.
 pub const GROUPS: &[(&str, &str)] = &[
+    ("builder", "Build images"),
+    ("buildx", "Build images"),
     ("container", "Manage containers"),
     ("healthcheck", "Manage health checks on containers"),
     ("image", "Manage images"),

@@ -30,7 +30,7 @@ pub fn current<'a>(storage: &Storage, record: &'a Record) -> Cow<'a, Record> {
 
 /// Writes one down.
 pub fn note(storage: &Storage, record: &Record, status: &'static str) {
-    storage.events().write(&event(record, status));
+    write(storage, record, &event(record, status));
 }
 
 /// Writes down that it was made. `shown`: all that `inspect` shows of it, where
@@ -38,12 +38,19 @@ pub fn note(storage: &Storage, record: &Record, status: &'static str) {
 pub fn note_created(storage: &Storage, record: &Record, shown: Option<&str>) {
     let mut event = event(record, "create");
     event.inspect_data = shown.unwrap_or_default().to_owned();
-    storage.events().write(&event);
+    write(storage, record, &event);
 }
 
 /// Writes one down that has the exit code, if there is one.
 pub fn note_with(storage: &Storage, record: &Record, status: &'static str, code: Option<i32>) {
     let mut event = event(record, status);
     event.exit_code = code;
-    storage.events().write(&event);
+    write(storage, record, &event);
+}
+
+/// Of the containers of builds nothing is told, as with Podman.
+fn write(storage: &Storage, record: &Record, event: &Event) {
+    if record.options.step.is_none() {
+        storage.events().write(event);
+    }
 }

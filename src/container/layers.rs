@@ -33,6 +33,11 @@ impl Lowers {
         };
         for mount in spec::mounts(&record.options) {
             let (id, layers) = match &mount.kind {
+                MountKind::Image {
+                    id,
+                    layers: Some(layers),
+                    ..
+                } => (id.clone(), layers.clone()),
                 MountKind::Image { id, .. } => {
                     let image = image::by_id(&engine.storage, id)?
                         .ok_or_else(|| image::no_such(id.as_str()))?;

@@ -20,6 +20,7 @@
 //! what stands beside the record, is the state. A seat that stands there free is
 //! a monitor that died: the next sweep ends what it left.
 
+pub mod adopt;
 pub mod attach;
 mod cgroup;
 pub mod commit;
@@ -66,7 +67,7 @@ pub mod volumes;
 pub use options::Options;
 pub use record::{ImageUse, Record};
 pub use release::{hasten, release};
-pub use rootfs::overlay;
+pub use rootfs::{dress_like, overlay, read_only};
 pub use seat::Seat;
 pub use state::{Exit, Started, State, Status, status_of};
 pub use sweep::sweep;

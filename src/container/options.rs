@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Health, HealthLog};
 use crate::cgroup;
 use crate::error::Error;
-use crate::id::{ImageId, Name};
+use crate::id::{DiffId, ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 use crate::userns;
 
@@ -130,6 +130,16 @@ pub struct Options {
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,
+    /// It is a step of a build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+}
+
+/// What is another with the container of a build's step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Folders that are there when it begins: the image's volumes.
+    pub folders: Vec<PathBuf>,
 }
 
 /// `--sdnotify`: who tells systemd that the container is ready.
@@ -264,6 +274,9 @@ pub enum MountKind {
         id: ImageId,
         name: String,
         writable: bool,
+        /// Of what is no image of the store's, but a stage of a build: lowest first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layers: Option<Vec<DiffId>>,
     },
 }
 

@@ -194,7 +194,8 @@ fn furnish(
                 false => error,
             }
         })?;
-    if !options.accounts.writes && user.name.is_none() {
+    // A build's step has the home of who is not in passwd all the same.
+    if !options.accounts.writes && user.name.is_none() && options.step.is_none() {
         // As Podman, which finds no home for who is not in passwd.
         user.home = Some(String::new());
     }
@@ -238,6 +239,10 @@ fn furnish(
         check_place(&mounts, &sources, at, &rootfs)?;
     }
     make_workdir(&rootfs, record, &user)?;
+    for folder in options.step.iter().flat_map(|step| &step.folders) {
+        make_folders(&rootfs, folder, (0, 0))
+            .tried(|| format!("make the volume {}", folder.display()))?;
+    }
     let files = host::make_files(
         record,
         &rootfs,
@@ -347,19 +352,23 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
             ),
         ));
     }
-    let tried = || format!("make the working directory {}", path.display());
+    make_folders(rootfs, path, (user.uid, user.gid))
+        .tried(|| format!("make the working directory {}", path.display()))
+}
+
+/// Makes what is missing of the folder `path`, which becomes the user's.
+fn make_folders(rootfs: &OwnedFd, path: &Path, (uid, gid): (u32, u32)) -> std::io::Result<()> {
     let mut at = PathBuf::from("/");
     for part in path.components().skip(1) {
-        let parent = open_in_root(rootfs, &at, OFlags::DIRECTORY | OFlags::RDONLY).tried(tried)?;
+        let parent = open_in_root(rootfs, &at, OFlags::DIRECTORY | OFlags::RDONLY)?;
         at.push(part);
         if open_in_root(rootfs, &at, OFlags::PATH).is_ok() {
             continue;
         }
-        rustix::fs::mkdirat(&parent, part.as_os_str(), rustix::fs::Mode::from(0o755))
-            .tried(tried)?;
+        rustix::fs::mkdirat(&parent, part.as_os_str(), rustix::fs::Mode::from(0o755))?;
         let owner = (
-            rustix::fs::Uid::from_raw(user.uid),
-            rustix::fs::Gid::from_raw(user.gid),
+            rustix::fs::Uid::from_raw(uid),
+            rustix::fs::Gid::from_raw(gid),
         );
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(
@@ -368,8 +377,7 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
             Some(owner.0),
             Some(owner.1),
             flags,
-        )
-        .tried(tried)?;
+        )?;
     }
     Ok(())
 }
@@ -426,7 +434,7 @@ pub fn mount_overlay(
 }
 
 /// An overlay of `of` that nothing can be written to, mounted nowhere.
-pub(super) fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
+pub fn read_only(storage: &Storage, of: &Lower) -> Result<mount::Detached> {
     overlay(&enough(storage, of, false)?, None, false)
 }
 
@@ -503,7 +511,7 @@ fn empty_layer(storage: &Storage) -> Result<PathBuf> {
 }
 
 /// Gives `dir` the owner and mode of `model`.
-pub(super) fn dress_like(dir: &Path, model: &Path) -> Result<()> {
+pub fn dress_like(dir: &Path, model: &Path) -> Result<()> {
     let found = std::fs::metadata(model).tried(|| format!("read {}", model.display()))?;
     std::os::unix::fs::chown(dir, Some(found.uid()), Some(found.gid()))
         .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777)))

@@ -75,6 +75,7 @@ pub fn options() -> Options {
         secrets: vec![],
         secret_variables: vec![],
         volumes_from: vec![],
+        step: None,
     }
 }
 

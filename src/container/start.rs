@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::adopt::{Adoption, adopt};
 use super::cgroup::{self, Settled};
 use super::exit;
 use super::health::Checks;
@@ -63,6 +64,8 @@ pub struct Launch {
     pub progress: Option<Progress>,
     /// Of the container: [`start`] looks them up, for the monitor could not.
     pub secrets: Secrets,
+    /// What its files become once it has ended well (`build`).
+    pub adoption: Option<Adoption>,
 }
 
 /// The monitor's ends of a client's pipes.
@@ -423,6 +426,11 @@ impl<'a> Monitor<'a> {
                 }
             }
         };
+        if let (Some(adoption), 0) = (&launch.adoption, life.ended.code)
+            && let Err(error) = adopt(&self.dir.join("upper"), adoption)
+        {
+            self.tell(&Event::Failed(error));
+        }
         let retired = self.finish(&life);
         seat.leave_at_exit();
         // Clients wait for our end of their sockets to close, so that who looks after

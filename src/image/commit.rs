@@ -125,7 +125,7 @@ fn commit_from(
 }
 
 /// Go's zero time, which Docker's format has for what is not known.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl NewImage<'_> {
     /// The config and the manifest, and what the manifest is.
@@ -234,7 +234,7 @@ impl NewImage<'_> {
 }
 
 /// A layer of Docker's that is not compressed.
-const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+pub(super) const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 #[derive(Serialize)]
 struct Annotated<'a> {
@@ -245,28 +245,29 @@ struct Annotated<'a> {
 
 /// Docker's config blob: Go's order of keys.
 #[derive(Serialize)]
-struct DockerConfig<'a> {
+pub(super) struct DockerConfig<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
-    comment: &'a str,
-    created: String,
-    container: &'a str,
-    container_config: &'a DockerRunConfig<'a>,
+    pub comment: &'a str,
+    pub created: String,
+    pub container: &'a str,
+    pub container_config: &'a DockerRunConfig<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    author: &'a str,
-    config: &'a DockerRunConfig<'a>,
-    architecture: &'a str,
+    pub author: &'a str,
+    pub config: &'a DockerRunConfig<'a>,
+    pub architecture: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    variant: &'a str,
-    os: &'a str,
-    parent: String,
-    rootfs: RootFs,
-    history: Vec<History>,
+    pub variant: &'a str,
+    pub os: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub parent: String,
+    pub rootfs: RootFs,
+    pub history: Vec<History>,
 }
 
 /// What Docker says of containers: more than OCI, much of it of no use in an image.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerRunConfig<'a> {
+pub(super) struct DockerRunConfig<'a> {
     hostname: &'a str,
     domainname: &'a str,
     user: &'a str,
@@ -286,8 +287,8 @@ struct DockerRunConfig<'a> {
     #[serde(serialize_with = "set")]
     volumes: &'a [String],
     working_dir: &'a str,
-    entrypoint: Option<&'a [String]>,
-    on_build: Option<&'a [String]>,
+    pub entrypoint: Option<&'a [String]>,
+    pub on_build: Option<&'a [String]>,
     labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     stop_signal: &'a str,
@@ -298,7 +299,7 @@ struct DockerRunConfig<'a> {
 }
 
 impl<'a> DockerRunConfig<'a> {
-    fn new(config: &'a ImageConfig, image: &'a str) -> Self {
+    pub fn new(config: &'a ImageConfig, image: &'a str) -> Self {
         let some = |list: &'a Vec<String>| (!list.is_empty()).then_some(list.as_slice());
         Self {
             hostname: "",

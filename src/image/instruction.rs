@@ -15,7 +15,8 @@ pub fn apply(config: &mut ImageConfig, line: &str) -> Result<Option<String>> {
         .map_err(|error| error.tried(format_args!("applying changes: processing change {line:?}")))
 }
 
-fn apply_one(config: &mut ImageConfig, key: &str, value: &str) -> Result<Option<String>> {
+/// The same for a keyword, upper case, and its value.
+pub fn apply_one(config: &mut ImageConfig, key: &str, value: &str) -> Result<Option<String>> {
     let needs = |what: &str| Error::usage(format!("{key} requires {what}"));
     let given = || match value.is_empty() {
         true => Err(needs("at least one argument")),

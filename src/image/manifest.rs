@@ -216,6 +216,9 @@ pub struct WrittenConfig<'a> {
     pub labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub stop_signal: &'a str,
+    /// Not of OCI's, but everybody reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<&'a super::Healthcheck>,
 }
 
 impl<'a> From<&'a ImageConfig> for WrittenConfig<'a> {
@@ -230,6 +233,7 @@ impl<'a> From<&'a ImageConfig> for WrittenConfig<'a> {
             working_dir: &config.working_dir,
             labels: &config.labels,
             stop_signal: &config.stop_signal,
+            healthcheck: None,
         }
     }
 }

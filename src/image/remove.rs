@@ -68,7 +68,7 @@ fn lock_alone(storage: &Storage, id: &ImageId) -> Result<Option<Locked>> {
     Ok(super::is_whole(&dir).then_some(lock))
 }
 
-/// Deletes every layer that no image has and nobody is about to use.
+/// Deletes every layer that no image and no build step has and nobody is about to use.
 pub fn collect_layers(engine: &Engine) -> Result<()> {
     let storage = &engine.storage;
     let wanted = wanted(storage)?;
@@ -109,5 +109,6 @@ fn wanted(storage: &Storage) -> Result<HashSet<DiffId>> {
     Ok(find::list(storage)?
         .into_iter()
         .flat_map(|image| image.layers)
+        .chain(storage.cached_layers()?)
         .collect())
 }

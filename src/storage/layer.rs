@@ -127,7 +127,7 @@ impl Storage {
         loop {
             // The lock is the folder's and goes along when it is renamed.
             let lock = super::lock_shared(&staging.path().join(name)).tried(tried)?;
-            match staging.publish(name, &self.layer(id), false) {
+            match staging.publish(name, &self.layers().join(id.hex()), false) {
                 Ok(()) => return Ok(lock),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if let Some(lock) = self.hold_layer(id)? {
@@ -201,6 +201,124 @@ pub fn unpack(
     // Synced with the whole layer, before it is published.
     super::write_json(&into.join("layer.json"), &layer, Durable::No)?;
     Ok(layer)
+}
+
+/// Makes a layer's folder of `into`, whose `diff/` has its files already (what a container
+/// wrote): `pack` writes their tar, of which the digest and the headers are taken as it
+/// comes. Forks nothing and starts threads; it must run where all files can be read.
+pub fn adopt(
+    into: &Path,
+    single: bool,
+    pack: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<Layer> {
+    let headers = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(into.join("headers.zst"))
+        .tried(|| format!("make {}", into.display()))?;
+    let record = zstd::stream::Encoder::new(BufWriter::with_capacity(PIECE, headers), 1)?;
+    let layer = std::thread::scope(|scope| {
+        let (to_reader, pieces) = sync_channel(8);
+        let (to_hasher, hashed) = sync_channel(8);
+        let hasher = scope.spawn(move || digest(&hashed));
+        let reader = scope.spawn(move || survey(Reader::recorded(Pieces::new(pieces), record)));
+        let mut sender = Sender {
+            piece: Vec::with_capacity(PIECE),
+            to: [to_reader, to_hasher],
+        };
+        let packed = pack(&mut sender).and_then(|()| Ok(sender.flush()?));
+        drop(sender);
+        // A thread that panicked has told why on stderr.
+        let failed = |_| Error::other("a thread failed");
+        let surveyed = reader.join().map_err(failed)?;
+        let id = hasher.join().map_err(failed)?;
+        // To the reader, a packer that failed is an archive that ends early.
+        packed?;
+        let surveyed = surveyed?;
+        Ok::<_, Error>(Layer {
+            id,
+            size: surveyed.size,
+            entries: surveyed.entries,
+            owners: Some(surveyed.owners),
+            single,
+            attributes: surveyed.attributes,
+        })
+    })?;
+    super::write_json(&into.join("layer.json"), &layer, Durable::No)?;
+    Ok(layer)
+}
+
+/// Reads a tar for what a layer's record says of it.
+fn survey<W: Write>(mut archive: Reader<Pieces, zstd::stream::Encoder<'_, W>>) -> Result<Unpacked> {
+    let (mut uids, mut gids) = (BTreeSet::from([0]), BTreeSet::from([0]));
+    let mut entries = 0;
+    let mut attributes = false;
+    while let Some(entry) = archive.next_entry()? {
+        entries += 1;
+        let path = clean(&entry.path);
+        if !is_unpacked(&path) {
+            archive.recorded_content()?;
+            continue;
+        }
+        if entry.kind != Kind::HardLink {
+            uids.insert(entry.uid);
+            gids.insert(entry.gid);
+        }
+        attributes |= !entry.xattrs.is_empty();
+        for (name, value) in entry.xattrs {
+            if acl::is_list(name.as_bytes()) {
+                acl::each_id(&mut value.clone(), |whom| {
+                    let _ = match whom {
+                        Whom::User(id) => uids.insert(*id),
+                        Whom::Group(id) => gids.insert(*id),
+                    };
+                });
+            }
+        }
+    }
+    let (record, size) = archive.finish()?;
+    record.finish()?.flush()?;
+    Ok(Unpacked {
+        size,
+        entries,
+        owners: OwnerIds {
+            uids: ranges(&uids),
+            gids: ranges(&gids),
+        },
+        attributes,
+    })
+}
+
+/// Sends what is written to it to two threads.
+struct Sender {
+    piece: Vec<u8>,
+    to: [SyncSender<Piece>; 2],
+}
+
+impl Write for Sender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend(&bytes[..count]);
+        if self.piece.len() == PIECE {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        let piece = Arc::new(full);
+        for to in &self.to {
+            if to.send(piece.clone()).is_err() {
+                return Err(io::Error::other("nobody reads the archive any more"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Writes to `out` the exact tar that was unpacked into the layer's folder `from`.

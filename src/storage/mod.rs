@@ -13,6 +13,7 @@
 //!                           dependents/<id of one that joins its namespaces>
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
+//!   build/steps/<key>       what a build step came to; mounts/<key>/ of RUN --mount=type=cache
 //!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
 //!   events/                 events.log, events.log.1: what happened, made with the first
 //!   secrets/:<name>         what is known of a secret, and what it is
@@ -47,6 +48,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
@@ -69,6 +71,8 @@ pub struct Storage {
     root: PathBuf,
     runtime: PathBuf,
     cache: PathBuf,
+    /// Where a build has layers that are not published yet.
+    unpublished: Arc<Mutex<Option<PathBuf>>>,
     events: Events,
 }
 
@@ -79,6 +83,7 @@ impl Storage {
             root: settings.data.clone(),
             runtime: settings.runtime.clone(),
             cache: settings.cache.clone(),
+            unpublished: Arc::default(),
             events: Events::new(settings),
         };
         let format = storage.root.join("format");
@@ -163,7 +168,20 @@ impl Storage {
     }
 
     pub fn layer(&self, id: &DiffId) -> PathBuf {
-        self.layers().join(id.hex())
+        let place = self.layers().join(id.hex());
+        let staging = self.unpublished.lock().ok().and_then(|it| it.clone());
+        match staging.map(|staging| staging.join(id.hex())) {
+            Some(staged) if !place.exists() && staged.exists() => staged,
+            _ => place,
+        }
+    }
+
+    /// From now on layers are found in the folder `staging` too, which one process makes
+    /// them in: they are published together, after one sync.
+    pub fn look_for_layers_in(&self, staging: &Path) {
+        if let Ok(mut place) = self.unpublished.lock() {
+            *place = Some(staging.to_owned());
+        }
     }
 
     pub fn containers(&self) -> PathBuf {
@@ -219,6 +237,33 @@ impl Storage {
     /// A file for each secret that is mounted in the container, by its number.
     pub fn container_secrets(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join("secrets")
+    }
+
+    /// What builds keep: see `build::cache`.
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    /// A file for each step that was built.
+    pub fn build_steps(&self) -> PathBuf {
+        self.builds().join("steps")
+    }
+
+    /// The layers that build steps have made, and that are kept for the next build.
+    pub fn cached_layers(&self) -> Result<Vec<DiffId>> {
+        #[derive(serde::Deserialize)]
+        struct Step {
+            layer: Option<DiffId>,
+        }
+        let steps = self.build_steps();
+        let mut layers = Vec::new();
+        for name in self.list(&steps)? {
+            // One that is not whole is of no use to anybody.
+            if let Ok(Some(Step { layer: Some(layer) })) = read_json(&steps.join(name)) {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
     }
 
     /// A folder to make something in; see [`Staging`].

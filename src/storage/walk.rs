@@ -170,6 +170,13 @@ impl Walk {
         }
     }
 
+    /// Passes over what is still to come in the folder we are in.
+    pub fn skip(&mut self) {
+        if let Some(names) = self.names.last_mut() {
+            names.clear();
+        }
+    }
+
     /// Cuts the path to that of the folder we are in.
     fn cut(&mut self) {
         let length = self.lengths.last().copied().unwrap_or(0);

@@ -246,6 +246,7 @@ impl CreateArgs {
             secrets: secrets.mounted,
             secret_variables: secrets.variables,
             volumes_from: self.mounts.volumes_from.clone(),
+            step: None,
         };
         Ok(Asked {
             options,

@@ -699,7 +699,12 @@ fn parse_mount(text: &str, host: &dyn Host, lookup: &dyn Lookup) -> Result<Vec<M
             }
             let (id, name) = lookup.image(source)?;
             let writable = said.writable;
-            let kind = MountKind::Image { id, name, writable };
+            let kind = MountKind::Image {
+                id,
+                name,
+                writable,
+                layers: None,
+            };
             Draft::new(kind, destination, Vec::new())
         }
     };

@@ -8,20 +8,21 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::error::{Error, Result};
 
 /// A flag that is refused.
-struct Flag {
+#[derive(Debug)]
+pub struct Flag {
     name: &'static str,
     takes: Takes,
     /// Values that ask for what happens anyway.
     harmless: &'static [&'static str],
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Value,
     Nothing,
 }
 
-const fn value(name: &'static str) -> Flag {
+pub const fn value(name: &'static str) -> Flag {
     Flag {
         name,
         takes: Takes::Value,
@@ -29,10 +30,18 @@ const fn value(name: &'static str) -> Flag {
     }
 }
 
-const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag {
+pub const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag {
     Flag {
         name,
         takes: Takes::Nothing,
+        harmless,
+    }
+}
+
+pub const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Flag {
+    Flag {
+        name,
+        takes: Takes::Value,
         harmless,
     }
 }
@@ -63,7 +72,7 @@ impl Refused {
         }
     }
 
-    fn define(command: Command, flags: &'static [Flag]) -> Command {
+    pub fn define(command: Command, flags: &'static [Flag]) -> Command {
         flags.iter().fold(command, |command, flag| {
             let arg = Arg::new(flag.name).long(flag.name).hide(true);
             command.arg(match flag.takes {
@@ -74,7 +83,7 @@ impl Refused {
         })
     }
 
-    fn read(matches: &ArgMatches, flags: &'static [Flag]) -> Self {
+    pub fn read(matches: &ArgMatches, flags: &'static [Flag]) -> Self {
         let given = flags.iter().find(|flag| {
             matches.value_source(flag.name) == Some(ValueSource::CommandLine)
                 && match flag.takes {
@@ -97,21 +106,35 @@ impl Refused {
     }
 }
 
-impl clap::Args for Refused {
-    fn augment_args(command: Command) -> Command {
-        Self::define(command, FLAGS)
-    }
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::define(command, FLAGS)
-    }
+/// clap's two traits for a table of flags.
+macro_rules! flags {
+    ($name:ident, $table:expr, $wrap:expr) => {
+        impl clap::Args for $name {
+            fn augment_args(command: clap::Command) -> clap::Command {
+                $crate::cli::args::refused::Refused::define(command, $table)
+            }
+            fn augment_args_for_update(command: clap::Command) -> clap::Command {
+                $crate::cli::args::refused::Refused::define(command, $table)
+            }
+        }
+
+        impl clap::FromArgMatches for $name {
+            fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+                Ok($wrap($crate::cli::args::refused::Refused::read(
+                    matches, $table,
+                )))
+            }
+            fn update_from_arg_matches(
+                &mut self,
+                matches: &clap::ArgMatches,
+            ) -> Result<(), clap::Error> {
+                *self = $wrap($crate::cli::args::refused::Refused::read(matches, $table));
+                Ok(())
+            }
+        }
+    };
 }
 
-impl clap::FromArgMatches for Refused {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self::read(matches, FLAGS))
-    }
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::read(matches, FLAGS);
-        Ok(())
-    }
-}
+pub(in crate::cli) use flags;
+
+flags!(Refused, FLAGS, std::convert::identity);

@@ -54,6 +54,7 @@ impl Select {
         if !filters.is_empty() || self.all {
             let filters = super::filter::containers(engine, filters)?;
             let mut all = container::list(&engine.storage)?;
+            all.retain(|it| it.record.options.step.is_none());
             all.retain(|it| suits(it) && filters.matches(it));
             all.sort_by_key(|it| it.record.created);
             return Ok(all.into_iter().map(Chosen::by_id).collect());
@@ -157,6 +158,7 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Error {
 pub fn latest(engine: &Engine) -> Result<String> {
     container::list(&engine.storage)?
         .into_iter()
+        .filter(|it| it.record.options.step.is_none())
         .max_by_key(|it| it.record.created)
         .map(|it| it.record.id.to_string())
         .ok_or_else(|| Error::not_found("no such container"))

@@ -216,7 +216,7 @@ pub fn write_cidfile(path: &Path, id: &ContainerId) -> Result<()> {
 }
 
 /// The store, as flags ask of it.
-struct Store<'a>(&'a Storage);
+pub struct Store<'a>(pub &'a Storage);
 
 impl Lookup for Store<'_> {
     fn container(&self, text: &str) -> Result<Neighbour> {

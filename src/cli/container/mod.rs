@@ -18,7 +18,7 @@ mod inspect;
 mod inspected;
 mod kill;
 mod logs;
-mod made;
+pub mod made;
 mod pause;
 mod port;
 pub mod prune;

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(short, long)]
     all: bool,
 
-    /// Show containers of other tools too; there are none
+    /// Show the containers of builds too
     #[arg(long)]
     external: bool,
 
@@ -228,6 +228,8 @@ fn choose(args: &Args, engine: &Engine) -> Result<Vec<Container>> {
         running(&engine.storage)?
     };
     found.retain(|container| filters.matches(container));
+    // Those of a build's steps are nobody's to look after.
+    found.retain(|it| args.external || it.record.options.step.is_none());
     found.sort_by_key(|it| it.record.created);
     if let Ok(last @ 1..) = usize::try_from(last) {
         found.drain(..found.len().saturating_sub(last));

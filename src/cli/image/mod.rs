@@ -2,6 +2,9 @@
 
 use super::{Command, command};
 
+mod build;
+mod build_prune;
+mod build_refused;
 mod exists;
 pub mod filter;
 mod history;
@@ -23,6 +26,14 @@ mod unmount;
 mod untag;
 
 pub const COMMANDS: &[Command] = &[
+    command!(
+        build,
+        "image build",
+        "build",
+        "buildx build",
+        "builder build"
+    ),
+    command!(build_prune, "builder prune", "buildx prune"),
     command!(exists, "image exists"),
     command!(history, "image history", "history"),
     command!(import, "image import", "import"),
@@ -30,7 +41,7 @@ pub const COMMANDS: &[Command] = &[
     command!(list, "image ls", "image list", "images"),
     command!(load, "image load", "load"),
     command!(mount, "image mount"),
-    command!(prune, "image prune", "buildx prune", "builder prune"),
+    command!(prune, "image prune"),
     command!(pull, "image pull", "pull"),
     command!(push, "image push", "push"),
     command!(remove, "image rm", "image remove", "rmi"),

@@ -1,3 +1,4 @@
+use super::build_prune;
 use super::filter::ImageFilters;
 use super::remove::{used, users};
 use crate::cli::Example;
@@ -19,7 +20,7 @@ pub struct Args {
     #[arg(short, long)]
     all: bool,
 
-    /// Remove the build cache
+    /// Remove what RUN --mount=type=cache of builds keeps too
     #[arg(long)]
     build_cache: bool,
 
@@ -52,9 +53,6 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.rest.is_empty() {
         return Err(Error::usage("`coracle image prune` takes no arguments"));
     }
-    if args.build_cache {
-        return Err(Error::unsupported("--build-cache"));
-    }
     if args.external {
         return Err(Error::unsupported("--external"));
     }
@@ -81,6 +79,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     for image in remove(engine, unused(engine, &filters, args.all, &[])?)? {
         output.line(&image.id);
+    }
+    if args.build_cache {
+        let mounts = build_prune::mounts(&engine.storage, None)?;
+        build_prune::remove_mounts(engine, &mounts)?;
     }
     Ok(0)
 }

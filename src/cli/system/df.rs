@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::cli::Example;
 use crate::cli::container::ps;
@@ -93,6 +93,38 @@ struct Found {
     names: HashMap<ImageId, Vec<Reference>>,
     /// Of all images, what they share counted once.
     images_size: u64,
+    /// What builds keep beside images; `None` where that is nothing.
+    builds: Option<Builds>,
+}
+
+/// Steps and cache mounts: how many, and what those take that no image has.
+struct Builds {
+    steps: usize,
+    mounts: usize,
+    size: u64,
+}
+
+impl Builds {
+    fn new(engine: &Engine, images: &[Image]) -> Result<Option<Self>> {
+        let storage = &engine.storage;
+        let steps = crate::build::cache::list(storage)?;
+        let mounts = storage.list(&crate::build::cache::mounts(storage))?;
+        if steps.is_empty() && mounts.is_empty() {
+            return Ok(None);
+        }
+        let used: HashSet<_> = images.iter().flat_map(|image| &image.layers).collect();
+        let own: HashSet<_> = (steps.iter())
+            .filter_map(|step| step.entry.as_ref()?.layer.clone())
+            .filter(|layer| !used.contains(layer))
+            .collect();
+        let mut paths: Vec<_> = own.iter().map(|layer| storage.layer(layer)).collect();
+        paths.push(storage.builds());
+        Ok(Some(Self {
+            steps: steps.len(),
+            mounts: mounts.len(),
+            size: engine.disk_usage(&paths)?.into_iter().sum(),
+        }))
+    }
 }
 
 /// An image's size as Podman counts it, by the tars of its layers.
@@ -121,8 +153,10 @@ impl Found {
         for (name, id) in image::names(storage)? {
             names.entry(id).or_default().push(name);
         }
+        let builds = Builds::new(engine, &images)?;
         Ok(Self {
             names,
+            builds,
             images: images.into_iter().zip(sizes).collect(),
             containers: containers.into_iter().zip(own).collect(),
             volumes: measured,
@@ -146,7 +180,7 @@ impl Found {
         let running = |it: &Container| it.status.state == State::Running;
         let at_rest = self.containers.iter().filter(|(it, _)| !running(it));
         let dangling = self.volumes.iter().filter(|(_, _, links)| *links == 0);
-        vec![
+        let mut all = vec![
             Summary {
                 kind: "Images",
                 total: self.images.iter().map(|(it, _)| names(it)).sum(),
@@ -172,7 +206,15 @@ impl Found {
                 size: self.volumes.iter().map(|(_, usage, _)| usage.total()).sum(),
                 reclaimable: dangling.map(|(_, usage, _)| usage.total()).sum(),
             },
-        ]
+        ];
+        all.extend(self.builds.iter().map(|builds| Summary {
+            kind: "Build Cache",
+            total: builds.steps + builds.mounts,
+            active: 0,
+            size: builds.size,
+            reclaimable: builds.size,
+        }));
+        all
     }
 
     /// Thing by thing.

@@ -1,0 +1,235 @@
+//! A step that runs a command: a container of the layers so far, whose own layer is the
+//! step's. It is one that `--rm` takes away, so that nothing of it outlives a kill.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::container::adopt::Adoption;
+use crate::container::options::{Log, LogDriver, Mount, MountKind, RestartPolicy, Step};
+use crate::container::start::{Launch, Streams, start};
+use crate::container::{ImageUse, Options, Record};
+use crate::engine::Engine;
+use crate::error::{Context, Error, Result};
+use crate::id::{ContainerId, DiffId, ImageId};
+use crate::monitor::protocol::{Event, Request, hear, say};
+use crate::sys::signal;
+
+/// What is run, and in what.
+pub struct Command<'a> {
+    pub argv: Vec<String>,
+    /// `KEY=value`
+    pub env: Vec<String>,
+    pub user: &'a str,
+    pub workdir: &'a str,
+    pub mounts: Vec<Mount>,
+    /// Made where they are missing.
+    pub folders: Vec<PathBuf>,
+    /// The base image, as the container's record names it.
+    pub image: (Option<&'a ImageId>, &'a str),
+    /// Lowest first.
+    pub layers: Vec<DiffId>,
+    /// Standard output is shown.
+    pub shows_output: bool,
+    pub adoption: Adoption,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Code(i32),
+    /// This signal was sent to us.
+    Interrupted(i32),
+}
+
+/// Runs it to its end. `template` has what a build's flags say of its containers.
+pub fn run(engine: &Engine, template: &Options, command: Command<'_>) -> Result<End> {
+    let record = record(template, &command)?;
+    let watched = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    let signals = signal::descriptor(&watched).tried(|| "watch signals")?;
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
+    let (out, their_out) = pipe()?;
+    let (err, their_err) = pipe()?;
+    let launch = Launch {
+        fresh: true,
+        attach: Some(Streams {
+            stdin: None,
+            stdout: Some(their_out),
+            stderr: Some(their_err),
+        }),
+        adoption: Some(command.adoption),
+        ..Launch::default()
+    };
+    let running = start(engine, &record, launch, || {})?;
+    for warning in &running.warnings {
+        let _ = writeln!(std::io::stderr(), "Warning: {warning}");
+    }
+    let mut carrier = Carrier {
+        control: running.monitor.control,
+        signals,
+        pipes: [Some(File::from(out)), Some(File::from(err))],
+        shows_output: command.shows_output,
+        end: None,
+        interrupted: None,
+    };
+    carrier.carry()?;
+    match (carrier.interrupted, carrier.end) {
+        (Some(signal), _) => Ok(End::Interrupted(signal)),
+        (None, Some(code)) => Ok(End::Code(code)),
+        (None, None) => Err(Error::other("the monitor of the step was killed")),
+    }
+}
+
+fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
+    let id = ContainerId::random();
+    let mut options = Options {
+        argv: command.argv.clone(),
+        entrypoint: Vec::new(),
+        command: command.argv.clone(),
+        env: command.env.clone(),
+        workdir: match command.workdir {
+            "" => "/".to_owned(),
+            path => path.to_owned(),
+        },
+        is_image_workdir: true,
+        user: command.user.to_owned(),
+        remove: true,
+        interactive: false,
+        tty: false,
+        log: Log {
+            driver: LogDriver::None,
+            path: None,
+            max_size: None,
+            tag: None,
+            filled_tag: None,
+        },
+        restart: RestartPolicy::No,
+        step: Some(Step {
+            folders: command.folders.clone(),
+        }),
+        ..template.clone()
+    };
+    options.accounts.writes = false;
+    options.mounts.extend(command.mounts.clone());
+    options
+        .mounts
+        .sort_by_key(|mount| mount.destination.components().count());
+    let nothing = || "0".repeat(64).parse();
+    Ok(Record {
+        name: format!("{}-working-container", id.short()).parse()?,
+        created: jiff::Timestamp::now(),
+        image: ImageUse {
+            id: command.image.0.cloned().map_or_else(nothing, Ok)?,
+            name: command.image.1.to_owned(),
+            layers: command.layers.clone(),
+        },
+        id,
+        options,
+        map: None,
+        map_reason: None,
+        secrets: Default::default(),
+    })
+}
+
+/// Carries what a step prints, and ends it when we are to end.
+struct Carrier {
+    control: OwnedFd,
+    signals: OwnedFd,
+    pipes: [Option<File>; 2],
+    shows_output: bool,
+    end: Option<i32>,
+    interrupted: Option<i32>,
+}
+
+impl Carrier {
+    /// To the monitor's end: by then the step's files are a layer.
+    fn carry(&mut self) -> Result<()> {
+        let mut is_gone = false;
+        let mut buffer = vec![0; 1 << 16];
+        while !is_gone || self.pipes.iter().any(Option::is_some) {
+            let mut fds = vec![PollFd::from_borrowed_fd(
+                self.signals.as_fd(),
+                PollFlags::IN,
+            )];
+            if !is_gone {
+                fds.push(PollFd::from_borrowed_fd(
+                    self.control.as_fd(),
+                    PollFlags::IN,
+                ));
+            }
+            let from = fds.len();
+            let open: Vec<usize> = (0..2).filter(|at| self.pipes[*at].is_some()).collect();
+            for at in &open {
+                let pipe = self.pipes[*at].as_ref().expect("it is open");
+                fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(fds);
+            if ready[0]
+                && let Some(number) = signal::next(&self.signals)
+            {
+                self.interrupted = Some(number);
+                let _ = say(&self.control, &Request::Signal(libc::SIGKILL), &[]);
+            }
+            for (at, is_ready) in open.iter().zip(&ready[from..]) {
+                if *is_ready && !self.pass(*at, &mut buffer) {
+                    self.pipes[*at] = None;
+                }
+            }
+            if !is_gone && ready[1] {
+                match hear::<Event>(&self.control) {
+                    Ok(Some((Event::Exited { code }, _))) => self.end = Some(code),
+                    Ok(Some((Event::Failed(error), _))) => return Err(error),
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => is_gone = true,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what has come; false at its end.
+    fn pass(&mut self, at: usize, buffer: &mut [u8]) -> bool {
+        let Some(pipe) = &mut self.pipes[at] else {
+            return false;
+        };
+        match pipe.read(buffer) {
+            Ok(0) => false,
+            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
+            Ok(count) => {
+                // Who no longer reads what we say still wants what is built.
+                let _ = match at {
+                    0 if !self.shows_output => Ok(()),
+                    0 => write_now(std::io::stdout(), &buffer[..count]),
+                    _ => write_now(std::io::stderr(), &buffer[..count]),
+                };
+                true
+            }
+        }
+    }
+}
+
+fn write_now(mut to: impl Write, bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// A bind of what lies at `source` on the host.
+pub fn bind(source: PathBuf, destination: &Path, read_only: bool) -> Mount {
+    Mount {
+        kind: MountKind::Bind { source },
+        destination: destination.to_owned(),
+        read_only,
+        options: vec!["rbind".to_owned(), "rprivate".to_owned()],
+        chown: false,
+        subpath: None,
+    }
+}

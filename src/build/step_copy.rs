@@ -1,0 +1,578 @@
+//! COPY and ADD.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::Said;
+use super::cache::{Entry, Key};
+use super::chmod::Chmod;
+use super::expand;
+use super::ignore::Ignore;
+use super::language::Instruction;
+use super::memory::Memory;
+use super::put::{How, Tree};
+use super::source::Source;
+use super::stage::{Effect, Here, Origin, Work, joined, search};
+use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
+use crate::container::{dress_like, overlay, read_only};
+use crate::error::{Context, Error, Result};
+use crate::id::{DiffId, hex};
+use crate::image::accounts::Accounts;
+use crate::storage::layer::Layer;
+use crate::storage::shifted::Lower;
+use crate::storage::{Storage, walk};
+use crate::sys::file::open_dir;
+
+/// The instruction, read.
+struct Copy {
+    /// Patterns of what is taken.
+    sources: Vec<String>,
+    to: String,
+    from: Option<String>,
+    /// As given: names are of the image.
+    chown: Option<String>,
+    chmod: Option<Chmod>,
+    /// The layer stands by itself: nothing beneath counts.
+    link: bool,
+    parents: bool,
+    excludes: Vec<String>,
+    checksum: Option<String>,
+    unpack: bool,
+}
+
+/// Where sources lie, and what they are.
+struct Found {
+    root: OwnedFd,
+    sources: Vec<Source>,
+    is_callers: bool,
+}
+
+/// What the child that copies reports.
+#[derive(Serialize, Deserialize)]
+struct Done {
+    /// Of what was copied.
+    content: String,
+    layer: Option<Layer>,
+    known: Option<Entry>,
+    steady: bool,
+}
+
+/// Of what a child makes a layer.
+struct Job<'a> {
+    storage: &'a Storage,
+    copy: &'a Copy,
+    /// The layers so far.
+    lower: &'a Lower,
+    folder: &'a PathBuf,
+    adoption: &'a Adoption,
+    to: &'a str,
+}
+
+impl Work<'_> {
+    pub fn copy(
+        &mut self,
+        here: &mut Here<'_>,
+        step: &Instruction,
+        tell: &mut dyn FnMut(Said),
+    ) -> Result<(Effect, String)> {
+        let copy = Copy::read(here, step, self.build.file.escape)?;
+        let origin = match &copy.from {
+            Some(from) => Some(
+                self.from(here, from, tell)
+                    .map_err(|error| error.tried(format_args!("COPY --from={from}")))?,
+            ),
+            None => None,
+        };
+        let to = match copy.to.starts_with('/') {
+            true => copy.to.clone(),
+            false => {
+                let slash =
+                    match copy.to.ends_with('/') || copy.to == "." || copy.to.ends_with("/.") {
+                        true => "/",
+                        false => "",
+                    };
+                format!(
+                    "{}{slash}",
+                    joined(&here.state.config.working_dir, &copy.to)
+                )
+            }
+        };
+        let mut found: Vec<Found> = Vec::new();
+        if let Some(heredocs) = self.heredocs(here, step, &copy)? {
+            found.push(heredocs);
+        }
+        if !copy.sources.is_empty() {
+            match &origin {
+                None => {
+                    let what = self.in_context(&copy)?;
+                    found.push(what);
+                }
+                Some(Origin::Folder(folder)) => {
+                    let root = open_dir(folder).tried(|| format!("open {}", folder.display()))?;
+                    let mut memory = Memory::open(&self.engine.storage, folder);
+                    let ignore = ignore_of(folder)?;
+                    let sources = find(&root, &ignore, &copy, false, &mut memory)?;
+                    memory.save();
+                    found.push(Found {
+                        root,
+                        sources,
+                        is_callers: true,
+                    });
+                }
+                Some(Origin::Layers(_)) => {}
+            }
+        }
+        let known_content = match &origin {
+            Some(Origin::Layers(layers)) => self.remembered(&copy, layers),
+            _ => Some(content(&found, &copy)),
+        };
+        let layers = here.state.ids();
+        let key = |content: &str| {
+            let key = Key::new(&step.original)
+                .with("files", &content)
+                .with("place", &to)
+                .with("owner", &copy.chown)
+                .with("times", &format!("{:?}", self.build.times));
+            // What is beneath says what folders and links are there, and who has a name.
+            match copy.link && copy.chown.as_deref().is_none_or(is_numeric) {
+                true => key,
+                false => key.with("layers beneath", &layers),
+            }
+        };
+        let place = (here.stage.number, here.step);
+        let text = |entry: &Entry, work: &Self| {
+            let link = if copy.link { " --link" } else { "" };
+            let target = step.rest.trim_end();
+            let shown = match step.json() {
+                Some(list) => list.last().cloned().unwrap_or_default(),
+                None => expand::split(target, work.build.file.escape)
+                    .last()
+                    .map_or_else(String::new, |last| (*last).to_owned()),
+            };
+            format!(
+                "/bin/sh -c #(nop) {}{link} {} in {shown} {}    {} ",
+                step.keyword,
+                entry.content,
+                work.suffix_unset(),
+                work.suffix_time(here)
+            )
+        };
+        if let Some(content) = &known_content {
+            let key = key(content);
+            if let Some(entry) = self.cache.get(&key) {
+                self.tell_why(place, &key, true, tell);
+                self.cache.note(place, key);
+                let text = text(&entry, self);
+                return Ok((
+                    Effect {
+                        entry,
+                        was_known: true,
+                    },
+                    text,
+                ));
+            }
+            self.tell_why(place, &key, false, tell);
+        }
+        let folder = self.folder();
+        let from = match &origin {
+            Some(Origin::Layers(layers)) => Some(self.lower(layers)?),
+            _ => None,
+        };
+        let lower = self.lower(&layers)?;
+        let adoption = Adoption {
+            into: folder.clone(),
+            times: self.build.times,
+            single: self.engine.default_map().is_single(),
+            ..Adoption::default()
+        };
+        let done = {
+            let cache = &self.cache;
+            let job = Job {
+                storage: &self.engine.storage,
+                copy: &copy,
+                lower: &lower,
+                folder: &folder,
+                adoption: &adoption,
+                to: &to,
+            };
+            self.engine.in_namespace(|| {
+                let mut found = found;
+                // Held while its files are read.
+                let _mounted = match &from {
+                    Some(lower) => {
+                        let mounted = read_only(job.storage, lower)?;
+                        let root = walk::open(&mounted, c".", OFlags::DIRECTORY)?;
+                        let nothing = Ignore::default();
+                        let mut memory = Memory::none();
+                        let sources = find(&root, &nothing, job.copy, true, &mut memory)?;
+                        found.push(Found {
+                            root,
+                            sources,
+                            is_callers: false,
+                        });
+                        Some(mounted)
+                    }
+                    None => None,
+                };
+                let content = content(&found, job.copy);
+                if known_content.is_none()
+                    && let Some(entry) = cache.get(&key(&content))
+                {
+                    return Ok(Done {
+                        content,
+                        layer: None,
+                        known: Some(entry),
+                        steady: true,
+                    });
+                }
+                let (layer, steady) = job.copy(&found)?;
+                Ok(Done {
+                    content,
+                    layer: Some(layer),
+                    known: None,
+                    steady,
+                })
+            })?
+        };
+        if let Some(Origin::Layers(layers)) = &origin {
+            self.remember(&copy, layers, &done.content);
+        }
+        let key = key(&done.content);
+        let was_known = done.known.is_some();
+        if known_content.is_none() {
+            self.tell_why(place, &key, was_known, tell);
+        }
+        let entry = match (done.known, done.layer) {
+            (Some(entry), _) => entry,
+            (None, Some(layer)) => {
+                self.settle(&folder, &layer)?;
+                let entry = Entry {
+                    layer: Some(layer.id),
+                    size: layer.size,
+                    created: jiff::Timestamp::now().to_string(),
+                    content: done.content,
+                    step: step.original.clone(),
+                };
+                // What changed while it was copied is of no known content.
+                if done.steady {
+                    self.cache.put(&key, entry.clone());
+                }
+                entry
+            }
+            (None, None) => return Err(Error::other("nothing was copied")),
+        };
+        self.cache.note(place, key);
+        let text = text(&entry, self);
+        Ok((Effect { entry, was_known }, text))
+    }
+
+    fn in_context(&mut self, copy: &Copy) -> Result<Found> {
+        for source in &copy.sources {
+            if source.contains("://") {
+                return Err(Error::unsupported(format_args!("ADD of the URL {source}"))
+                    .hint("fetch it in a RUN step, or put it into the context"));
+            }
+            if source.starts_with("git@") || source.ends_with(".git") {
+                return Err(Error::unsupported(format_args!(
+                    "ADD of the git repository {source}"
+                )));
+            }
+        }
+        if copy.checksum.is_some() {
+            return Err(Error::usage(
+                "checksum flag is not supported for local sources",
+            ));
+        }
+        let ignore = self.ignore();
+        let shown = self.build.context.clone().unwrap_or_default();
+        let (root, memory) = self.context()?;
+        let sources = find(&root, ignore, copy, false, memory)
+            .map_err(|error| error.tried(format_args!("checking on sources under {shown:?}")))?;
+        Ok(Found {
+            root,
+            sources,
+            is_callers: true,
+        })
+    }
+
+    /// Here-documents as files of a folder in staging.
+    fn heredocs(
+        &mut self,
+        here: &Here<'_>,
+        step: &Instruction,
+        copy: &Copy,
+    ) -> Result<Option<Found>> {
+        if step.heredocs.is_empty() {
+            return Ok(None);
+        }
+        let folder = self.folder();
+        std::fs::create_dir(&folder).tried(|| format!("make {}", folder.display()))?;
+        let escape = self.build.file.escape;
+        let mut patterns = Vec::new();
+        for heredoc in &step.heredocs {
+            let content = match heredoc.expand {
+                true => expand::document(&heredoc.content, escape, &|name| here.lookup(name))?,
+                false => heredoc.content.clone(),
+            };
+            let path = folder.join(&heredoc.name);
+            std::fs::write(&path, content).tried(|| format!("write {}", path.display()))?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
+            patterns.push(heredoc.name.clone());
+        }
+        let root = open_dir(&folder)?;
+        let nothing = Ignore::default();
+        let plain = Copy {
+            sources: patterns,
+            to: String::new(),
+            from: None,
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            excludes: Vec::new(),
+            checksum: None,
+            unpack: copy.unpack,
+        };
+        let sources = find(&root, &nothing, &plain, false, &mut Memory::none())?;
+        Ok(Some(Found {
+            root,
+            sources,
+            is_callers: true,
+        }))
+    }
+
+    fn note_of(&self, copy: &Copy, layers: &[DiffId]) -> PathBuf {
+        let what = format!(
+            "{layers:?} {:?} {:?} {}",
+            copy.sources, copy.excludes, copy.parents
+        );
+        let name = crate::id::Digest::of(what.as_bytes());
+        self.engine
+            .storage
+            .cache()
+            .join("contents")
+            .join(name.hex())
+    }
+
+    /// What the files of a stage or an image were found to be: layers do not change.
+    fn remembered(&self, copy: &Copy, layers: &[DiffId]) -> Option<String> {
+        let text = std::fs::read_to_string(self.note_of(copy, layers)).ok()?;
+        let hex = text.rsplit(':').next()?;
+        (hex.len() == 64 && crate::id::is_hex(hex)).then_some(text)
+    }
+
+    fn remember(&self, copy: &Copy, layers: &[DiffId], content: &str) {
+        let file = self.note_of(copy, layers);
+        if let Some(folder) = file.parent() {
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let no = crate::sys::file::Durable::No;
+        let _ = crate::sys::file::write_whole(&file, content.as_bytes(), no);
+    }
+}
+
+impl Job<'_> {
+    /// Copies in the namespace, and makes what came of it a layer.
+    fn copy(&self, found: &[Found]) -> Result<(Layer, bool)> {
+        rustix::process::umask(Mode::empty());
+        crate::sys::process::allow_many_files();
+        let upper = self.folder.join("diff");
+        let work = self.folder.with_extension("work");
+        make_folder(self.folder)?;
+        std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
+        // Of an overlay's root the highest layer says what it is like.
+        match self.lower.folders.first() {
+            Some(top) => dress_like(&upper, top)?,
+            None => std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o555))?,
+        }
+        let is_alone = self.copy.link || self.lower.folders.is_empty();
+        let mounted = match self.lower.folders.first() {
+            Some(_) if !is_alone => {
+                std::fs::create_dir(&work).tried(|| format!("make {}", work.display()))?;
+                Some(overlay(self.lower, Some((&upper, &work)), true)?)
+            }
+            _ => None,
+        };
+        let root = match &mounted {
+            Some(mounted) => walk::open(mounted, c".", OFlags::DIRECTORY)?,
+            None => walk::open_root(&upper)?,
+        };
+        let owner = match self.copy.chown.as_deref() {
+            None => None,
+            Some(text) => Some(self.owner(text, &root)?),
+        };
+        let count: usize = found.iter().map(|it| it.sources.len()).sum();
+        let mut tree = Tree::new(root);
+        for found in found {
+            let how = How {
+                to: self.to,
+                owner,
+                is_callers: found.is_callers,
+                chmod: self.copy.chmod.as_ref(),
+                unpack: self.copy.unpack,
+                single: self.adoption.single,
+                many: count > 1,
+            };
+            tree.put(&found.root, &found.sources, &how)?;
+        }
+        let steady = tree.finish()?;
+        drop(mounted);
+        let _ = crate::storage::remove_tree(&work);
+        Ok((adopt_in_place(self.adoption)?, steady))
+    }
+
+    /// Who `--chown` names: names are the image's.
+    fn owner(&self, text: &str, root: &OwnedFd) -> Result<(u32, u32)> {
+        let tried = |error: Error| error.tried(format_args!("looking up UID/GID for {text:?}"));
+        let found = match self.copy.link && !is_numeric(text) {
+            true => {
+                let mounted = read_only(self.storage, self.lower)?;
+                let root = walk::open(&mounted, c".", OFlags::DIRECTORY)?;
+                Accounts::in_root(root.as_fd())?.resolve(text, &[])
+            }
+            false => Accounts::in_root(root.as_fd())?.resolve(text, &[]),
+        };
+        let user = found.map_err(tried)?;
+        Ok((user.uid, user.gid))
+    }
+}
+
+/// `UID:GID`
+fn is_numeric(text: &str) -> bool {
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':')
+        .is_some_and(|(user, group)| is_number(user) && is_number(group))
+}
+
+fn find(
+    root: &OwnedFd,
+    ignore: &Ignore,
+    copy: &Copy,
+    owners: bool,
+    memory: &mut Memory,
+) -> Result<Vec<Source>> {
+    let search = search(root, ignore, &copy.excludes, copy.parents, owners);
+    let mut sources = Vec::new();
+    for pattern in &copy.sources {
+        sources.extend(search.find(pattern, memory)?);
+    }
+    Ok(sources)
+}
+
+/// The ignore file of a folder that is a context by name.
+fn ignore_of(folder: &std::path::Path) -> Result<Ignore> {
+    for name in [".containerignore", ".dockerignore"] {
+        match std::fs::read_to_string(folder.join(name)) {
+            Ok(text) => return Ignore::parse(&text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).tried(|| format!("read {name}")),
+        }
+    }
+    Ok(Ignore::default())
+}
+
+/// What the history says of the files, which says what they are to the last bit.
+fn content(found: &[Found], copy: &Copy) -> String {
+    use sha2::Digest as _;
+    let mut all = sha2::Sha256::new();
+    let nothing = Ignore::default();
+    let mut folders = 0;
+    let mut count = 0;
+    for found in found {
+        let search = search(&found.root, &nothing, &[], copy.parents, !found.is_callers);
+        all.update(search.digest(&found.sources));
+        count += found.sources.len();
+        folders += found.sources.iter().filter(|it| it.is_folder).count();
+    }
+    let kind = match (count, folders) {
+        (1, 0) => "file",
+        (1, 1) => "dir",
+        _ => "multi",
+    };
+    format!("{kind}:{}", hex(&all.finalize()))
+}
+
+impl Copy {
+    fn read(here: &Here<'_>, step: &Instruction, escape: char) -> Result<Self> {
+        let lookup = |name: &str| here.lookup(name);
+        let word = |text: &str| expand::word(text, escape, &lookup);
+        let mut copy = Self {
+            sources: Vec::new(),
+            to: String::new(),
+            from: None,
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            excludes: Vec::new(),
+            checksum: None,
+            unpack: step.is("ADD"),
+        };
+        for flag in &step.flags {
+            let (name, value) = match flag[2..].split_once('=') {
+                Some((name, value)) => (name, Some(word(value)?)),
+                None => (&flag[2..], None),
+            };
+            let unknown =
+                || Error::usage(format!("{} does not support the flag {flag}", step.keyword));
+            let truth = || match value.as_deref() {
+                None => Ok(true),
+                Some(text) => crate::build::boolean(text).ok_or_else(unknown),
+            };
+            let text = || {
+                value
+                    .clone()
+                    .filter(|it| !it.is_empty())
+                    .ok_or_else(unknown)
+            };
+            match name {
+                "from" if step.is("COPY") => copy.from = Some(text()?),
+                "chown" => copy.chown = Some(text()?),
+                "chmod" => copy.chmod = Some(Chmod::parse(&text()?)?),
+                "link" => copy.link = truth()?,
+                "parents" if step.is("COPY") => copy.parents = truth()?,
+                "exclude" => copy.excludes.push(text()?.trim_matches('/').to_owned()),
+                "checksum" if step.is("ADD") => copy.checksum = Some(text()?),
+                "unpack" if step.is("ADD") => copy.unpack = truth()?,
+                "keep-git-dir" if step.is("ADD") => {
+                    return Err(Error::unsupported("ADD --keep-git-dir"));
+                }
+                _ => return Err(unknown()),
+            }
+        }
+        let mut words = match step.json() {
+            Some(list) => list.iter().map(|it| word(it)).collect::<Result<Vec<_>>>()?,
+            None => {
+                let is_file = |it: &&str| {
+                    let digits = it.trim_start_matches(|c: char| c.is_ascii_digit());
+                    step.heredocs.is_empty() || !digits.starts_with("<<")
+                };
+                let split = expand::split(&step.rest, escape);
+                split
+                    .into_iter()
+                    .filter(is_file)
+                    .map(word)
+                    .collect::<Result<_>>()?
+            }
+        };
+        let Some(to) = words.pop() else {
+            return Err(Error::usage(format!(
+                "{} requires at least two arguments, but only one was provided. Destination could not be determined.",
+                step.keyword
+            )));
+        };
+        if words.is_empty() && step.heredocs.is_empty() {
+            return Err(Error::usage(format!(
+                "{} requires at least two arguments, but only one was provided. Destination could not be determined.",
+                step.keyword
+            )));
+        }
+        copy.to = to;
+        copy.sources = words;
+        Ok(copy)
+    }
+}
