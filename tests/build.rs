@@ -862,7 +862,9 @@ fn what_is_lent_to_a_step_goes_with_it() {
         .run();
     assert_eq!(done.code, 0, "{}", done.stderr());
     let lent = site.world.runtime().join("coracle/builds");
-    assert_eq!(std::fs::read_dir(lent).unwrap().count(), 0);
+    // The folder is made with the first that needs it.
+    let left = std::fs::read_dir(lent).map_or(0, Iterator::count);
+    assert_eq!(left, 0);
     // Of its containers nobody hears; of the image all do.
     let events = site
         .world
