@@ -58,6 +58,9 @@ pub mod engine;
 /// images under other id maps, and deleting trees.
 pub mod storage;
 
+/// What happens, one line an event: written by one append, rotated, read and followed.
+pub mod events;
+
 /// Id maps, subordinate ids, and doing work in a user namespace.
 pub mod userns;
 

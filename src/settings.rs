@@ -25,6 +25,32 @@ pub struct Settings {
     pub user_manager: Option<PathBuf>,
     /// `--cgroup-manager`
     pub cgroup_manager: Option<CgroupManager>,
+    /// `--events-backend`
+    pub events_backend: Option<EventsBackend>,
+}
+
+/// Where events are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsBackend {
+    None,
+    File,
+    Journald,
+}
+
+impl EventsBackend {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::File => "file",
+            Self::Journald => "journald",
+        }
+    }
+
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::None, Self::File, Self::Journald]
+            .into_iter()
+            .find(|backend| backend.name() == text)
+    }
 }
 
 /// Who makes cgroups.
@@ -65,6 +91,7 @@ pub struct Overrides {
     pub root: Option<PathBuf>,
     pub runroot: Option<PathBuf>,
     pub cgroup_manager: Option<String>,
+    pub events_backend: Option<String>,
 }
 
 impl Settings {
@@ -109,6 +136,15 @@ impl Settings {
             cgroup_manager: (overrides.cgroup_manager.as_deref())
                 .map(str::parse)
                 .transpose()?,
+            events_backend: match overrides.events_backend.as_deref() {
+                None | Some("") => None,
+                Some(text) => Some(EventsBackend::named(text).ok_or_else(|| {
+                    Error::usage(format!(
+                        "configuring runtime: {text:?} is not a valid events backend: \
+                         invalid argument"
+                    ))
+                })?),
+            },
         })
     }
 
@@ -160,6 +196,20 @@ pub struct Configuration {
     pub ownership: Option<String>,
     /// `[engine] multi_image_archive`
     pub multi_image_archive: bool,
+    pub events: EventsConfiguration,
+}
+
+/// What `[engine]` says of events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventsConfiguration {
+    /// `events_logger`
+    pub logger: Option<String>,
+    /// `events_logfile_path`
+    pub file: Option<PathBuf>,
+    /// `events_logfile_max_size`, in bytes
+    pub size: Option<u64>,
+    /// `events_container_create_inspect_data`
+    pub inspect_data: bool,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -180,6 +230,44 @@ struct ContainersSection {
 #[derive(serde::Deserialize, Default)]
 struct EngineSection {
     multi_image_archive: Option<bool>,
+    events_logger: Option<String>,
+    events_logfile_path: Option<PathBuf>,
+    events_logfile_max_size: Option<Size>,
+    events_container_create_inspect_data: Option<bool>,
+}
+
+/// A number of bytes: `1000000`, `"1m"`.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Number(u64),
+    Text(String),
+}
+
+impl Size {
+    fn bytes(&self) -> Result<u64> {
+        let text = match self {
+            Self::Number(bytes) => return Ok(*bytes),
+            Self::Text(text) => text.trim().to_ascii_lowercase(),
+        };
+        let text = text.strip_suffix('b').unwrap_or(&text);
+        let text = text.strip_suffix('i').unwrap_or(text);
+        let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+            Some(at) => text.split_at(at),
+            None => (text, ""),
+        };
+        let unit = match unit {
+            "" => Some(1),
+            "k" => Some(1 << 10),
+            "m" => Some(1 << 20),
+            "g" => Some(1 << 30),
+            _ => None,
+        };
+        let number = number.trim().parse::<u64>().ok();
+        (number.zip(unit))
+            .and_then(|(number, unit)| number.checked_mul(unit))
+            .ok_or_else(|| Error::usage(format!("invalid size: {text:?}")))
+    }
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -235,6 +323,16 @@ impl Configuration {
         }
         if let Some(multi) = file.engine.multi_image_archive {
             self.multi_image_archive = multi;
+        }
+        let engine = file.engine;
+        let events = &mut self.events;
+        events.logger = engine.events_logger.or(events.logger.take());
+        events.file = engine.events_logfile_path.or(events.file.take());
+        if let Some(size) = engine.events_logfile_max_size {
+            events.size = Some(size.bytes()?);
+        }
+        if let Some(inspect) = engine.events_container_create_inspect_data {
+            events.inspect_data = inspect;
         }
         if let Some(ownership) = file.coracle.ownership {
             self.ownership = Some(ownership);

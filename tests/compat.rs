@@ -128,11 +128,13 @@ macro_rules! sessions {
 sessions! {
     arguments
     creating
+    events
     executing
     formats
+    health
     images
     lifecycle
     listing
-    transports
+    naming
     volumes
 }

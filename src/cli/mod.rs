@@ -84,6 +84,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
 /// Groups of commands and what `coracle GROUP --help` says of them.
 pub const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
+    ("healthcheck", "Manage health checks on containers"),
     ("image", "Manage images"),
     ("manifest", "Manage manifest lists and image indexes"),
     ("system", "Manage coracle"),

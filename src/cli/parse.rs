@@ -29,7 +29,6 @@ const ACCEPTED: &[&str] = &[
     "config",
     "conmon",
     "connection",
-    "events-backend",
     "hooks-dir",
     "identity",
     "imagestore",
@@ -56,6 +55,12 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
         "cgroup-manager",
         "string",
         "Who makes cgroups: systemd or cgroupfs",
+    ),
+    (
+        None,
+        "events-backend",
+        "string",
+        "Where events are written down: file, journald or none",
     ),
     (
         None,
@@ -111,6 +116,9 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
             let mut overrides = globals.overrides;
             if let Ok(Some(value)) = matches.try_get_one::<OsString>("cgroup-manager") {
                 overrides.cgroup_manager = Some(value.to_string_lossy().into_owned());
+            }
+            if let Ok(Some(value)) = matches.try_get_one::<OsString>("events-backend") {
+                overrides.events_backend = Some(value.to_string_lossy().into_owned());
             }
             for (id, slot) in [
                 ("root", &mut overrides.root),
@@ -266,10 +274,11 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(OsString))
     };
-    for name in ACCEPTED
-        .iter()
-        .copied()
-        .chain(["cgroup-manager", "root", "runroot"])
+    for name in
+        ACCEPTED
+            .iter()
+            .copied()
+            .chain(["cgroup-manager", "events-backend", "root", "runroot"])
     {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(value(name));
@@ -308,7 +317,11 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long) || matches!(long, "cgroup-manager" | "root" | "runroot")
+    ACCEPTED.contains(&long)
+        || matches!(
+            long,
+            "cgroup-manager" | "events-backend" | "root" | "runroot"
+        )
 }
 
 #[derive(Default)]
@@ -370,6 +383,10 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     "cgroup-manager" => {
                         let value = value.to_string_lossy().into_owned();
                         globals.overrides.cgroup_manager = Some(value);
+                    }
+                    "events-backend" => {
+                        let value = value.to_string_lossy().into_owned();
+                        globals.overrides.events_backend = Some(value);
                     }
                     "runroot" => globals.overrides.runroot = Some(value.into()),
                     _ => {}

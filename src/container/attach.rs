@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::SpliceFlags;
 
 use super::start::Streams;
-use super::{Container, State};
+use super::{Container, State, events};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
@@ -79,6 +79,11 @@ pub fn pipes(wanted: &Wanted) -> Result<(Pipes, Streams)> {
 }
 
 impl Pipes {
+    /// Our ends of what is printed.
+    pub fn outputs(self) -> Vec<OwnedFd> {
+        self.stdout.into_iter().chain(self.stderr).collect()
+    }
+
     /// The same with a pty's master in the place of every pipe.
     pub fn through(self, master: &OwnedFd) -> Result<Self> {
         Ok(Self {
@@ -146,6 +151,7 @@ pub fn attach(engine: &Engine, container: &Container, wanted: &Wanted) -> Result
         stderr: wanted.stderr,
     };
     say(&control, &request, &fds)?;
+    events::note(&engine.storage, &container.record, "attach");
     drop(theirs);
     if container.status.state == State::Initialized {
         say(&control, &Request::Start, &[])?;

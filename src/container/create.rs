@@ -182,7 +182,10 @@ fn use_volume(
             path: path.to_owned(),
         });
     }
-    let (_, _held) = volume::ensure(storage, &wanted, durable)?;
+    let (found, _held) = volume::ensure(storage, &wanted, durable)?;
+    if found.created == wanted.created {
+        volume::note(storage, name, "create");
+    }
     let users = storage.volume_users(name);
     std::fs::create_dir_all(&users)
         .and_then(|()| File::create(users.join(&record.id)))

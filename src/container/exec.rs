@@ -10,9 +10,10 @@ use std::path::Path;
 use super::attach::{Carrier, Outcome, Peer, Pipes, Wanted, pipes};
 use super::cgroup::Way;
 use super::options::{NamespaceMode, Options};
-use super::{Container, Record, State, spec};
+use super::{Container, Record, State, events, spec};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::Event;
 use crate::image::accounts::{Accounts, User};
 use crate::monitor;
 use crate::monitor::protocol::{hear, say};
@@ -45,26 +46,44 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outco
     if exec.detach {
         return leave_to_a_fork(engine, container, exec);
     }
+    let log = engine.storage.events().hold();
     let (joined, ours) = begin(engine, container, exec)?;
+    log.write(&events::event(&container.record, "exec"));
     let runtime::Joined { process, master } = joined;
-    match master {
+    let outcome = match master {
         None => Carrier::new(Peer::Child(process, None), ours, &exec.wanted)?.carry(),
         Some(master) => {
             let ours = ours.through(&master)?;
             Carrier::new(Peer::Child(process, Some(master)), ours, &exec.wanted)?.carry()
         }
+    }?;
+    if let Outcome::Exited(code) = outcome {
+        log.write(&died(&container.record, code));
     }
+    Ok(outcome)
+}
+
+fn died(record: &Record, code: i32) -> Event {
+    let mut event = events::event(record, "exec_died");
+    event.exit_code = Some(code);
+    event
 }
 
 /// Starts it in a fork of ours that stays until it ends: who has no parent outside is
 /// the container's init's to reap, and few inits do.
 fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outcome> {
-    let keeper = monitor::spawn(engine.thread, &exec.preserved, |control| {
+    let log = engine.storage.events().hold();
+    let mut keep = exec.preserved.clone();
+    keep.extend(log.fd());
+    let keeper = monitor::spawn(engine.thread, &keep, |control| {
         let begun = begin(engine, container, exec);
         let (said, joined) = match begun {
             Ok((joined, _)) => (Ok(()), Some(joined)),
             Err(error) => (Err(error), None),
         };
+        if joined.is_some() {
+            log.write(&events::event(&container.record, "exec"));
+        }
         let said: Result<()> = said;
         let _ = say(&control, &said, &[]);
         drop(control);
@@ -74,6 +93,7 @@ fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Resul
         let master = joined.master.as_ref();
         let mut kept = vec![joined.process.as_fd().as_raw_fd()];
         kept.extend(master.map(AsRawFd::as_raw_fd));
+        kept.extend(log.fd());
         kept.sort_unstable();
         process::close_all_but(&kept);
         // What it prints on its terminal goes nowhere, and must not stop it.
@@ -81,7 +101,9 @@ fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Resul
         if let Some(master) = master {
             while rustix::io::read(master, &mut unread).is_ok_and(|length| length > 0) {}
         }
-        let _ = joined.process.reap();
+        if let Ok(code) = joined.process.reap() {
+            log.write(&died(&container.record, code));
+        }
     })?;
     match hear::<Result<()>>(&keeper.control)? {
         Some((begun, _)) => begun.map(|()| Outcome::Exited(0)),
@@ -91,7 +113,11 @@ fn leave_to_a_fork(engine: &Engine, container: &Container, exec: &Exec) -> Resul
 
 /// Starts it: the process, and our ends of its streams. What does so has joined the
 /// container's namespaces afterwards.
-fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime::Joined, Pipes)> {
+pub(super) fn begin(
+    engine: &Engine,
+    container: &Container,
+    exec: &Exec,
+) -> Result<(runtime::Joined, Pipes)> {
     let record = &container.record;
     let improper = || {
         Error::new(
@@ -119,15 +145,24 @@ fn begin(engine: &Engine, container: &Container, exec: &Exec) -> Result<(runtime
     // We stay in there while we carry bytes, and our memory and descriptors are the
     // host's: no process of the container may look in, whatever it is allowed.
     process::hide().tried(|| "hide from the container")?;
-    process::join_namespaces(engine.thread, &init, namespaces(&record.options)).map_err(
-        |error| {
-            match error.raw_os_error() {
-                // It has ended just now.
-                Some(libc::ESRCH) => improper(),
-                _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+    let all = namespaces(&record.options);
+    let joined = process::join_namespaces(engine.thread, &init, all).or_else(|error| {
+        match error.raw_os_error() {
+            // The monitor is in its user namespace already (setns(2)).
+            Some(libc::EINVAL) => {
+                let rest = all & !libc::CLONE_NEWUSER;
+                process::join_namespaces(engine.thread, &init, rest)
             }
-        },
-    )?;
+            _ => Err(error),
+        }
+    });
+    joined.map_err(|error| {
+        match error.raw_os_error() {
+            // It has ended just now.
+            Some(libc::ESRCH) => improper(),
+            _ => Error::from(error).tried(format_args!("join container {}", record.id.short())),
+        }
+    })?;
     if !record.options.keeps_groups() {
         userns::leave_groups(&map)?;
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::{Health, HealthLog};
 use crate::cgroup;
 use crate::error::Error;
 use crate::id::{ImageId, Name};
@@ -101,6 +102,11 @@ pub struct Options {
     /// `--tz`: `local` or a name below the host's zoneinfo folder.
     #[serde(default)]
     pub timezone: Option<String>,
+    /// `--health-*`, over the image's HEALTHCHECK.
+    #[serde(default)]
+    pub health: Option<Health>,
+    #[serde(default)]
+    pub health_log: HealthLog,
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default)]
     pub volumes_from: Vec<String>,

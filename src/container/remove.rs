@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
-use super::{Container, Record, Seat, State, stop};
+use super::{Container, Exit, Record, Seat, State, events, stop};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -73,6 +73,7 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
         &engine.storage,
         record,
         how.volumes || record.options.remove,
+        None,
         &|retired| engine.remove_tree(retired.path()),
     );
     drop(seat);
@@ -95,9 +96,14 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
 /// Takes what a container is made of out of sight, by a process that may touch files of
 /// all its ids. What is given back is deleted by [`delete`]; who waits for the end need
 /// not wait for that.
-pub(super) fn retire(storage: &Storage, record: &Record, volumes: bool) -> Result<Vec<Staging>> {
+pub(super) fn retire(
+    storage: &Storage,
+    record: &Record,
+    volumes: bool,
+    code: Option<i32>,
+) -> Result<Vec<Staging>> {
     let retired = RefCell::new(Vec::new());
-    remove_files_with(storage, record, volumes, &|it| {
+    remove_files_with(storage, record, volumes, code, &|it| {
         retired.borrow_mut().push(it);
         Ok(())
     })?;
@@ -112,21 +118,28 @@ pub(super) fn delete(retired: Vec<Staging>) {
 }
 
 /// Removes what a container is made of, deleting by `delete`. What names the rest goes
-/// last, so that a removal cut short can be done again.
+/// last, so that a removal cut short can be done again. `code`: what it ended with, if
+/// that stands nowhere else.
 pub(super) fn remove_files_with(
     storage: &Storage,
     record: &Record,
     volumes: bool,
+    code: Option<i32>,
     delete: &dyn Fn(Staging) -> Result<()>,
 ) -> Result<()> {
     let mut first_error = None;
+    let mut gone = Vec::new();
     for name in record.volumes() {
         let _ = std::fs::remove_file(storage.volume_users(name).join(&record.id));
     }
     if volumes {
         for name in anonymous_volumes(storage, record) {
-            if let Err(error) = remove_unused(storage, name, delete) {
-                first_error.get_or_insert(error);
+            match remove_unused(storage, name, delete) {
+                Ok(true) => gone.push(name),
+                Ok(false) => {}
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
             }
         }
     }
@@ -134,7 +147,16 @@ pub(super) fn remove_files_with(
     let dir = storage.container(&record.id);
     // A monitor knows the name that its container was started under.
     let renamed: Option<Record> = read_json(&dir.join("container.json")).unwrap_or(None);
+    let exit: Option<Exit> = read_json(&dir.join("exit.json")).unwrap_or(None);
     let retired = storage.retire(&dir)?;
+    if retired.is_some() {
+        let code = code.or(exit.map(|exit| exit.code));
+        let named = renamed.as_ref().unwrap_or(record);
+        events::note_with(storage, named, "remove", code);
+    }
+    for name in gone {
+        volume::note(storage, name, "remove");
+    }
     for name in renamed.iter().map(|it| &it.name).chain([&record.name]) {
         let link = storage.names().join(name);
         if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
@@ -168,8 +190,11 @@ pub(super) fn remove_lost(
     }
     for volume in volume::list(storage)? {
         let note = storage.volume_users(&volume.name).join(id);
-        if std::fs::remove_file(&note).is_ok() && volume.anonymous {
-            remove_unused(storage, &volume.name, delete)?;
+        if std::fs::remove_file(&note).is_ok()
+            && volume.anonymous
+            && remove_unused(storage, &volume.name, delete)?
+        {
+            volume::note(storage, &volume.name, "remove");
         }
     }
     match storage.retire(&dir)? {
@@ -192,15 +217,15 @@ fn anonymous_volumes<'a>(storage: &Storage, record: &'a Record) -> Vec<&'a Name>
     names
 }
 
-/// Removes a volume, unless another container uses it.
+/// Removes a volume, unless another container uses it; true if it did.
 fn remove_unused(
     storage: &Storage,
     name: &Name,
     delete: &dyn Fn(Staging) -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let dir = storage.volume(name);
     if !dir.exists() {
-        return Ok(());
+        return Ok(false);
     }
     // Held by who looks at it, or by an init of a monitor that was killed as it
     // started it, which is about to end.
@@ -209,14 +234,14 @@ fn remove_unused(
         match try_lock_alone(&dir)? {
             Some(alone) => break alone,
             None if Instant::now() < patience => std::thread::sleep(Duration::from_millis(2)),
-            None => return Ok(()),
+            None => return Ok(false),
         }
     };
     if !super::users_of_volume(storage, name)?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     match storage.retire(&dir)? {
-        Some(retired) => delete(retired),
-        None => Ok(()),
+        Some(retired) => delete(retired).map(|()| true),
+        None => Ok(false),
     }
 }

@@ -848,6 +848,7 @@ mod tests {
             cache: dir.join("cache"),
             runtime: dir.join("run"),
             cgroup_manager: None,
+            events_backend: None,
             user_manager: None,
         })
         .unwrap();

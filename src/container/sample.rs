@@ -65,6 +65,8 @@ pub fn options() -> Options {
         oom_score_adj: None,
         host_ulimits: false,
         timezone: None,
+        health: None,
+        health_log: Default::default(),
         volumes_from: vec![],
     }
 }

@@ -18,11 +18,12 @@ use jiff::Timestamp;
 
 use super::cgroup::{self, Settled};
 use super::exit;
+use super::health::Checks;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, create, remove, rootfs};
+use super::{Exit, Record, Seat, Started, create, events, remove, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -54,6 +55,8 @@ pub struct Launch {
     pub descriptors: Vec<i32>,
     /// The caller's own streams, which are to be the container's: [`start`] finds them.
     pub stdio: Option<[Option<OwnedFd>; 3]>,
+    /// What `inspect` shows of a fresh one, if its `create` event is to have it.
+    pub shown: Option<String>,
     /// Hears of what takes long.
     pub progress: Option<Progress>,
 }
@@ -83,6 +86,8 @@ pub fn start(
     created: impl FnOnce(),
 ) -> Result<Running> {
     engine.settings.ensure_runtime()?;
+    // What containers.conf says of it wrongly is known now.
+    engine.storage.events().backend()?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
     let mut joins = host::find_joins(engine, &record.options)?;
@@ -247,11 +252,16 @@ impl<'a> Monitor<'a> {
 
     /// Everything, to the end of this process.
     fn run(mut self, launch: Launch) {
-        let fresh = launch.fresh;
-        match self.enter(fresh) {
+        match self.enter(&launch) {
             Ok(seat) => self.live(seat, launch),
             Err(error) => self.tell(&Event::Failed(error.clone())),
         }
+    }
+
+    /// Writes an event down.
+    fn note(&self, status: &'static str) {
+        let record = events::current(self.storage(), self.record);
+        events::note(self.storage(), &record, status);
     }
 
     fn tell(&self, event: &Event) {
@@ -262,7 +272,8 @@ impl<'a> Monitor<'a> {
 
     /// Leaves for a user and a mount namespace of our own, and puts the record in
     /// place while the map is written.
-    fn enter(&mut self, fresh: bool) -> Result<Seat> {
+    fn enter(&mut self, launch: &Launch) -> Result<Seat> {
+        let fresh = launch.fresh;
         let joined = host::join_owner(self.engine, self.joins)?;
         if !joined {
             userns::unshare_user(self.engine.thread)?;
@@ -284,9 +295,18 @@ impl<'a> Monitor<'a> {
         let settled = cgroup::settle(self.engine, self.record);
         let entered = self
             .enter_namespaces(joined)
+            .inspect(|()| {
+                if fresh {
+                    events::note_created(
+                        &self.engine.storage,
+                        self.record,
+                        launch.shown.as_deref(),
+                    );
+                }
+            })
             .and_then(|()| self.keep(settled?));
         if let (Err(_), true) = (&entered, fresh) {
-            let _ = remove::retire(self.storage(), self.record, true).map(remove::delete);
+            let _ = remove::retire(self.storage(), self.record, true, None).map(remove::delete);
         }
         entered.map(|()| seat)
     }
@@ -371,8 +391,12 @@ impl<'a> Monitor<'a> {
                     }
                     restarts += 1;
                     self.note_rest(&life);
+                    self.note("restart");
                     // Who carries its streams has heard the code, and leaves with it.
                     self.clients.retain(|client| !client.is_attached());
+                    if life.ended.restarts {
+                        continue;
+                    }
                     // As Docker does: twice as long each time, a minute at most.
                     if let Some(life) = self.rest(delay, life) {
                         break life;
@@ -423,8 +447,10 @@ impl<'a> Monitor<'a> {
                 match &heard {
                     // The user wants it at once.
                     Ok(Some((Request::Start, _))) => return None,
-                    Ok(Some((Request::Stop { .. } | Request::Signal(_), _))) => {
-                        ended.stopped_by_user = true
+                    Ok(Some((Request::Signal(_), _))) => ended.stopped_by_user = true,
+                    Ok(Some((Request::Stop { starts_again, .. }, _))) => {
+                        ended.stopped_by_user = true;
+                        ended.starts_again = *starts_again;
                     }
                     Ok(Some((Request::Remove { volumes, .. }, _))) => {
                         ended.stopped_by_user = true;
@@ -446,8 +472,8 @@ impl<'a> Monitor<'a> {
 
     /// Whether the restart policy wants it again (podman-run(1), --restart).
     fn restarts(&self, ended: &Ended, so_far: u32) -> bool {
-        if ended.stopped_by_user {
-            return false;
+        if ended.stopped_by_user || ended.restarts {
+            return ended.restarts && !ended.stopped_by_user;
         }
         match self.record.options.restart {
             RestartPolicy::No => false,
@@ -556,6 +582,10 @@ impl<'a> Monitor<'a> {
             return Err(error);
         }
         let _ = std::fs::remove_file(self.dir.join("exit.json"));
+        self.note("init");
+        if !launch.hold {
+            self.note("start");
+        }
 
         let terminal = match &created.master {
             Some(master) => Terminal::Pty(master.try_clone()?),
@@ -576,6 +606,11 @@ impl<'a> Monitor<'a> {
                 .flatten()
                 .collect();
             client.attach(&request, fds);
+            self.note("attach");
+        }
+        let mut checks = Checks::new(self.engine, self.record);
+        if let Err(error) = checks.reset() {
+            self.tell(&Event::Warning(error.to_string()));
         }
         self.tell(&Event::Started {
             pid: created.init.pid(),
@@ -584,12 +619,15 @@ impl<'a> Monitor<'a> {
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;
+        let (storage, record) = (&self.engine.storage, self.record);
         let release: Option<Box<dyn FnOnce() -> Result<()> + '_>> = if launch.hold {
             launch.hold = false;
             Some(Box::new(move || {
                 started.held = false;
                 write_json(&started_json, &started, Durable::No)?;
-                created.start()
+                created.start()?;
+                events::note(storage, record, "start");
+                Ok(())
             }))
         } else {
             None
@@ -603,6 +641,7 @@ impl<'a> Monitor<'a> {
             stop_signal: options.stop_signal,
             stop_timeout: options.stop_timeout,
             deadline,
+            ticker: &mut checks,
             release,
         }
         .run()
@@ -610,6 +649,10 @@ impl<'a> Monitor<'a> {
         let oom_killed = group
             .as_ref()
             .is_some_and(|group| group.cgroup.was_out_of_memory());
+        drop(checks);
+        let code = Some(ended.code);
+        let record = events::current(self.storage(), self.record);
+        events::note_with(self.storage(), &record, "died", code);
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
@@ -724,7 +767,7 @@ impl<'a> Monitor<'a> {
             let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         if fresh && self.record.options.remove {
-            let _ = remove::retire(self.storage(), self.record, true).map(remove::delete);
+            let _ = remove::retire(self.storage(), self.record, true, None).map(remove::delete);
         }
         self.tell(&Event::Failed(error.clone()));
     }
@@ -738,6 +781,9 @@ impl<'a> Monitor<'a> {
         if !removes {
             let exit = life.exit();
             let _ = exit::write(&self.dir, &exit, Durable::Yes);
+            if !ended.starts_again {
+                self.note("cleanup");
+            }
         }
         for client in &self.clients {
             client.say(&Event::Exited { code });
@@ -745,7 +791,7 @@ impl<'a> Monitor<'a> {
         let mut retired = Vec::new();
         if removes {
             let volumes = options.remove || ended.remove == Some(true);
-            match remove::retire(self.storage(), self.record, volumes) {
+            match remove::retire(self.storage(), self.record, volumes, Some(code)) {
                 Ok(all) => retired = all,
                 Err(error) => {
                     for client in &self.clients {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::options::RestartPolicy;
-use super::{Container, Exit, Seat, State, Status, status_of};
+use super::{Container, Exit, Seat, State, Status, events, status_of};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::ContainerId;
@@ -24,7 +24,30 @@ pub fn stop(
     if container.status.monitor.is_none() {
         return Ok(());
     }
-    end(engine, container, &Request::Stop { signal, timeout })
+    // As Podman, which has forgotten one with --rm by then.
+    if container.status.is_up() && !container.record.options.remove {
+        events::note(&engine.storage, &container.record, "stop");
+    }
+    let request = Request::Stop {
+        signal,
+        timeout,
+        starts_again: false,
+    };
+    end(engine, container, &request)
+}
+
+/// Ends a container that is to be started again (`restart`).
+pub fn stop_to_start(engine: &Engine, container: &Container, timeout: Option<u32>) -> Result<()> {
+    events::note(&engine.storage, &container.record, "restart");
+    if container.status.monitor.is_none() {
+        return Ok(());
+    }
+    let request = Request::Stop {
+        signal: None,
+        timeout,
+        starts_again: true,
+    };
+    end(engine, container, &request)
 }
 
 /// Has the monitor end its container by `request`, and waits until it has.
@@ -98,6 +121,8 @@ pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<()> {
     // Its init has ended, which the monitor is about to write down.
     let init = container.status.init();
     let init = init.ok_or_else(|| not_running(State::Exited))?;
+    // Before what comes of it.
+    events::note(&engine.storage, record, "kill");
     // Through the monitor, which is not to start again what the user ended.
     let sent = socket::connect(&engine.storage.container_runtime(&record.id), SOCKET)
         .map_err(Error::from)

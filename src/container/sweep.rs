@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::{Exit, Record, Seat, Started, Status, remove, stop};
+use super::{Exit, Record, Seat, Started, Status, events, remove, stop};
 use super::{cgroup, exit};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -64,8 +64,13 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
     };
     stop::kill_leftovers(&status);
     cgroup::end_left(engine, &dir);
+    let ended = status.started.is_some() && status.exit.is_none();
+    if ended {
+        events::note_with(&engine.storage, &record, "died", Some(137));
+    }
     if record.options.remove {
-        return remove::remove_files_with(&engine.storage, &record, true, &|retired| {
+        let code = ended.then_some(137);
+        return remove::remove_files_with(&engine.storage, &record, true, code, &|retired| {
             engine.remove_tree(retired.path())
         });
     }
@@ -81,6 +86,7 @@ fn mend(engine: &Engine, id: &ContainerId) -> Result<()> {
         };
         // Where it cannot be written the code is 137 all the same.
         let _ = exit::write(&dir, &exit, Durable::Yes);
+        events::note(&engine.storage, &record, "cleanup");
     }
     Ok(())
 }

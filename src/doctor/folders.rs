@@ -214,6 +214,7 @@ mod tests {
             cache: "/home/alice/.cache/coracle".into(),
             runtime: "/run/user/1000/coracle".into(),
             cgroup_manager: None,
+            events_backend: None,
             user_manager: None,
         }
     }

@@ -441,6 +441,7 @@ mod tests {
                 runtime: root.join("run"),
                 user_manager: None,
                 cgroup_manager: None,
+                events_backend: None,
             };
             Self(Storage::open(&settings).unwrap())
         }

@@ -245,7 +245,7 @@ pub(super) fn ref_file(storage: &Storage, reference: &Reference) -> PathBuf {
     repository(storage, reference).join(file)
 }
 
-fn read_ref(path: &Path) -> Result<Option<ImageId>> {
+pub(super) fn read_ref(path: &Path) -> Result<Option<ImageId>> {
     use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     match std::fs::read_to_string(path) {
         Ok(text) => text

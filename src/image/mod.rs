@@ -53,7 +53,7 @@ pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::apply as instruct;
 pub use load::{Input, Loaded, check_path, load, load_from};
-pub use name::{tag, untag, untag_one};
+pub use name::{history, tag, untag, untag_one};
 pub use platform::Wanted;
 pub use pull::{Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
@@ -68,6 +68,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::events::{Event, Type};
 use crate::id::{DiffId, Digest, ImageId};
 use crate::storage::{Locked, Storage};
 
@@ -152,6 +153,12 @@ impl Image {
 /// Whether what is of the folder is an image or a list, and not on its way out.
 fn is_whole(dir: &std::path::Path) -> bool {
     dir.join("image.json").exists() || dir.join("list.json").exists()
+}
+
+/// Writes down that something became of an image, under the name it was known by then.
+pub fn note(storage: &Storage, status: &'static str, id: &ImageId, name: &str) {
+    let event = Event::new(Type::Image, status).id(id.as_str()).name(name);
+    storage.events().write(&event);
 }
 
 /// Podman's words for an image that is not there.

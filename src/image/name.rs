@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::find::{self, ref_file};
-use super::{Image, Reference};
+use super::{Image, Reference, note};
 use crate::error::{Context, Error, Result};
 use crate::id::ImageId;
 use crate::storage::Storage;
-use crate::sys::file::sync_dir;
+use crate::sys::file::{Durable, sync_dir, write_whole};
 
 /// Gives `image` the names `texts`, as one makes them here ([`Reference::local`]).
 /// What had such a name before has it no more.
@@ -26,8 +26,9 @@ pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let _held = image.lock(storage)?;
-    for reference in &references {
+    for (reference, text) in references.iter().zip(texts) {
         write(storage, reference, &image.id)?;
+        note(storage, "tag", &image.id, text);
     }
     Ok(())
 }
@@ -36,7 +37,7 @@ pub fn tag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
 pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
     let own = image.names(storage)?;
     if texts.is_empty() {
-        return own.iter().try_for_each(|name| remove(storage, name));
+        return own.iter().try_for_each(|name| take(storage, image, name));
     }
     for text in texts {
         let reference = Reference::local(text)?;
@@ -48,9 +49,48 @@ pub fn untag(storage: &Storage, image: &Image, texts: &[String]) -> Result<()> {
         if !own.contains(&reference) {
             return Err(Error::not_found(format!("{reference}: tag not known")));
         }
-        remove(storage, &reference)?;
+        take(storage, image, &reference)?;
     }
     Ok(())
+}
+
+/// Takes a name of the image's away.
+fn take(storage: &Storage, image: &Image, name: &Reference) -> Result<()> {
+    remove(storage, name)?;
+    remember(storage, &image.id, name);
+    note(storage, "untag", &image.id, &name.to_string());
+    Ok(())
+}
+
+/// The file in an image's folder that has the names it had, a line each, the last first.
+const FORMER: &str = "former-names";
+
+fn former(storage: &Storage, id: &ImageId) -> Vec<String> {
+    let text = std::fs::read_to_string(storage.image(id).join(FORMER)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Writes down that the image had this name. Where that fails, it is forgotten.
+fn remember(storage: &Storage, id: &ImageId, name: &Reference) {
+    let name = name.to_string();
+    let mut all = former(storage, id);
+    all.retain(|it| *it != name);
+    all.insert(0, name);
+    let text = all.join("\n") + "\n";
+    let path = storage.image(id).join(FORMER);
+    let _ = write_whole(&path, text.as_bytes(), Durable::No);
+}
+
+/// All the names that an image has, which are `names`, the newest first, and has had,
+/// in Podman's order.
+pub fn history(storage: &Storage, id: &ImageId, names: &[Reference]) -> Vec<String> {
+    let mut all: Vec<String> = names.iter().rev().map(ToString::to_string).collect();
+    for name in former(storage, id) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
 }
 
 impl Image {
@@ -76,6 +116,7 @@ pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> R
         .tried(tried)?;
     file.sync_all().tried(tried)?;
     let target = ref_file(storage, reference);
+    let before = find::read_ref(&target)?.filter(|before| before != id);
     let folder = target.parent().unwrap_or(Path::new("/"));
     loop {
         std::fs::create_dir_all(folder).tried(tried)?;
@@ -93,6 +134,9 @@ pub(super) fn write(storage: &Storage, reference: &Reference, id: &ImageId) -> R
             _ => {}
         }
     }
+    if let Some(before) = before {
+        remember(storage, &before, reference);
+    }
     Ok(())
 }
 
@@ -108,7 +152,7 @@ pub(super) fn touch(storage: &Storage, reference: &Reference) {
 pub fn untag_one(storage: &Storage, image: &Image, reference: &Reference) -> Result<bool> {
     let own = image.names(storage)?.contains(reference);
     if own {
-        remove(storage, reference)?;
+        take(storage, image, reference)?;
     }
     Ok(own)
 }

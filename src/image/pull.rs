@@ -21,6 +21,7 @@ use super::transport::Place;
 use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::{Event, Type};
 use crate::id::{Digest, ImageId};
 use crate::registry::{self, Access, Client, Endpoint};
 use crate::storage::Locked;
@@ -49,6 +50,20 @@ pub struct Pull<'a> {
 /// The image that is asked for: from the store or from a registry, as the policy
 /// says; from a file or folder in any case.
 pub fn pull(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
+    let pulled = ensure(engine, pull, tell);
+    match &pulled {
+        // As with Podman, also one that was here.
+        Ok(image) => super::note(&engine.storage, "pull", &image.id, pull.text),
+        Err(error) => {
+            let mut event = Event::new(Type::Image, "pull-error").name(pull.text);
+            event.error = error.to_string();
+            engine.storage.events().write(&event);
+        }
+    }
+    pulled
+}
+
+fn ensure(engine: &Engine, pull: &Pull, tell: &mut dyn FnMut(Step)) -> Result<Image> {
     if let Some(place) = Place::parse(pull.text, "pulling from")? {
         let loaded = load_from(engine, &place, tell)?.into_iter().next();
         let loaded = loaded.ok_or_else(|| Error::other(format!("{place} holds no image")))?;

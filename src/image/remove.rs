@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Image, find, name};
+use super::{Image, find, name, note};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, DiffId, ImageId};
@@ -33,11 +33,14 @@ pub fn remove(engine: &Engine, image: &Image, users: &Users) -> Result<Vec<Done>
     let mut done = Vec::new();
     for reference in image.names(storage)? {
         name::remove(storage, &reference)?;
+        note(storage, "untag", &image.id, &reference.to_string());
         done.push(Done::Untagged(reference.to_string()));
     }
     // An image may lose these, but they may not outlive it.
     let retired = storage.retire_shifted(&image.id)?;
     storage.retire(&storage.image(&image.id))?;
+    let name = image.name.as_ref().map(ToString::to_string);
+    note(storage, "remove", &image.id, &name.unwrap_or_default());
     delete(engine, &retired)?;
     done.push(Done::Deleted(image.id.clone()));
     Ok(done)

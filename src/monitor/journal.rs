@@ -13,9 +13,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::log::Stream;
-
-/// Where the journal listens.
-pub const SOCKET: &str = "/run/systemd/journal/socket";
+pub use crate::events::journal::SOCKET;
+use crate::events::journal::field;
 
 /// How long the journal may keep the container waiting; then the line is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,19 +92,6 @@ fn fields(about: &About) -> Vec<u8> {
     all
 }
 
-/// Adds a field. A value with a line end goes with its length in front.
-fn field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.extend(name.as_bytes());
-    if value.contains(&b'\n') {
-        to.push(b'\n');
-        to.extend((value.len() as u64).to_le_bytes());
-    } else {
-        to.push(b'=');
-    }
-    to.extend(value);
-    to.push(b'\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,13 +114,5 @@ mod tests {
         };
         let text = String::from_utf8(fields(&tagged)).unwrap();
         assert!(text.ends_with("CONTAINER_TAG=t\nSYSLOG_IDENTIFIER=t\n"));
-    }
-
-    #[test]
-    fn values_may_be_any_bytes() {
-        let mut bytes = Vec::new();
-        field(&mut bytes, "A", b"b=c\xff");
-        field(&mut bytes, "M", b"x\ny");
-        assert_eq!(bytes, b"A=b=c\xff\nM\n\x03\0\0\0\0\0\0\0x\ny\n");
     }
 }

@@ -24,7 +24,7 @@ mod supervise;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-pub use supervise::{Client, Ended, Supervisor, Terminal};
+pub use supervise::{Client, Ended, Supervisor, Terminal, Ticker, Verdict};
 
 use crate::error::{Context, Result};
 use crate::sys::process::{self, Fork};

@@ -35,11 +35,16 @@ pub enum Request {
     Stop {
         signal: Option<i32>,
         timeout: Option<u32>,
+        /// Whoever asks starts it next.
+        #[serde(default)]
+        starts_again: bool,
     },
     /// End it likewise, then remove it.
     Remove { timeout: Option<u32>, volumes: bool },
     /// Let an init go that `init` has made.
     Start,
+    /// What `update` changed is in its record.
+    Changed,
     /// Tell me when it ends (every client is told; this one asks for no more).
     Watch,
 }

@@ -1,7 +1,7 @@
 //! The loop: bytes, requests, deadlines, until the init has ended.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -113,8 +113,44 @@ pub struct Ended {
     pub code: i32,
     /// `stop`, `rm` or a signal sent through us ended it: no restart.
     pub stopped_by_user: bool,
+    /// `restart` ended it, and starts it next.
+    pub starts_again: bool,
+    /// A health check ended it: it is started again.
+    pub restarts: bool,
     /// `rm -f`: remove it now; `true`: its anonymous volumes too.
     pub remove: Option<bool>,
+}
+
+/// Something that is done again and again beside the init, each time by a process of
+/// its own.
+pub trait Ticker {
+    /// The init runs from now on.
+    fn started(&mut self);
+
+    /// What it goes by may be another.
+    fn changed(&mut self);
+
+    /// When it is to be done next; none while it is being done.
+    fn due(&self) -> Option<Instant>;
+
+    /// Does it.
+    fn begin(&mut self);
+
+    /// The process that does it, which is readable once it has ended.
+    fn running(&self) -> Option<BorrowedFd<'_>>;
+
+    /// It has ended: what comes of it.
+    fn end(&mut self) -> Verdict;
+}
+
+/// What a [`Ticker`] wants of the init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Nothing,
+    Kill,
+    Stop,
+    /// Stop it, and start it again whatever the policy.
+    Restart,
 }
 
 /// What one start of a container needs watched.
@@ -129,6 +165,8 @@ pub struct Supervisor<'a> {
     pub stop_timeout: u32,
     /// `--timeout`: when it must have ended.
     pub deadline: Option<Instant>,
+    /// The health checks.
+    pub ticker: &'a mut dyn Ticker,
     /// Lets the init go when a client asks; none once it is gone.
     pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
 }
@@ -138,6 +176,7 @@ pub struct Supervisor<'a> {
 enum Who {
     Init,
     Listener,
+    Ticker,
     Source(usize),
     Input,
     Control(usize),
@@ -157,7 +196,13 @@ impl Supervisor<'_> {
         let mut over = false;
         // Who stopped the container does not wait for who reads it.
         let mut give_up: Option<Instant> = None;
+        if self.release.is_none() {
+            self.ticker.started();
+        }
         loop {
+            if !over && self.ticker.due().is_some_and(|at| Instant::now() >= at) {
+                self.ticker.begin();
+            }
             if over && ended.stopped_by_user {
                 let at = *give_up.get_or_insert_with(|| Instant::now() + STUCK);
                 if Instant::now() >= at {
@@ -172,7 +217,8 @@ impl Supervisor<'_> {
             if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
                 break;
             }
-            let next = [kill_at, self.deadline].into_iter().flatten().min();
+            let next = [kill_at, self.deadline, self.ticker.due()];
+            let next = next.into_iter().flatten().min();
             let wait = if over { give_up } else { next }
                 .map(|at| at.saturating_duration_since(Instant::now()));
             let ready = self.wait(&sources, input.as_ref(), &pending, over, wait)?;
@@ -208,6 +254,12 @@ impl Supervisor<'_> {
             }
             for who in ready {
                 match who {
+                    Who::Ticker if !over => {
+                        if let Some(seconds) = self.judge(&mut ended) {
+                            let at = Instant::now() + Duration::from_secs(seconds.into());
+                            kill_at = Some(kill_at.map_or(at, |old| old.min(at)));
+                        }
+                    }
                     Who::Init if !over => {
                         ended.code = self.init.reap()?;
                         if is_late {
@@ -304,6 +356,9 @@ impl Supervisor<'_> {
         };
         if !over {
             add(Who::Init, self.init.as_fd(), PollFlags::IN);
+            if let Some(process) = self.ticker.running() {
+                add(Who::Ticker, process, PollFlags::IN);
+            }
         }
         add(Who::Listener, self.listener.as_fd(), PollFlags::IN);
         for (at, source) in sources.iter().enumerate() {
@@ -416,8 +471,13 @@ impl Supervisor<'_> {
                 ended.stopped_by_user = true;
                 let _ = self.init.signal(signal);
             }
-            Request::Stop { signal, timeout } => {
+            Request::Stop {
+                signal,
+                timeout,
+                starts_again,
+            } => {
                 ended.stopped_by_user = true;
+                ended.starts_again = starts_again;
                 return Some(self.stop(signal, timeout));
             }
             Request::Remove { timeout, volumes } => {
@@ -428,17 +488,41 @@ impl Supervisor<'_> {
             Request::Start => {
                 if let Some(release) = self.release.take() {
                     let event = match release() {
-                        Ok(()) => Event::Started {
-                            pid: self.init.pid(),
-                        },
+                        Ok(()) => {
+                            self.ticker.started();
+                            Event::Started {
+                                pid: self.init.pid(),
+                            }
+                        }
                         Err(error) => Event::Failed(error),
                     };
                     self.clients[at].say(&event);
                 }
             }
+            Request::Changed => self.ticker.changed(),
             Request::Watch | Request::Mapped => {}
         }
         None
+    }
+
+    /// Does what the health check that has ended wants, as [`Self::request`].
+    fn judge(&mut self, ended: &mut Ended) -> Option<u32> {
+        match self.ticker.end() {
+            Verdict::Nothing => None,
+            Verdict::Kill => {
+                ended.stopped_by_user = true;
+                let _ = self.init.signal(libc::SIGKILL);
+                None
+            }
+            Verdict::Stop => {
+                ended.stopped_by_user = true;
+                Some(self.stop(None, None))
+            }
+            Verdict::Restart => {
+                ended.restarts = true;
+                Some(self.stop(None, None))
+            }
+        }
     }
 
     fn stop(&self, signal: Option<i32>, timeout: Option<u32>) -> u32 {

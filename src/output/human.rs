@@ -77,6 +77,39 @@ pub fn ago(at: jiff::Timestamp) -> String {
     format!("{} ago", duration(since))
 }
 
+/// Go's Duration.String: `1h0m5s`, `1.5s`, `20ms`.
+pub fn go_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let left = nanoseconds.unsigned_abs();
+    let part = |left: u64, unit: u64| {
+        let text = format!(
+            "{}.{:09}",
+            left / unit,
+            (left % unit) * (1_000_000_000 / unit)
+        );
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    const SECOND: u64 = 1_000_000_000;
+    if left == 0 {
+        return "0s".to_owned();
+    }
+    if left < SECOND {
+        let (unit, name) = match left {
+            0..1_000 => (1, "ns"),
+            1_000..1_000_000 => (1_000, "µs"),
+            _ => (1_000_000, "ms"),
+        };
+        return format!("{sign}{}{name}", part(left, unit));
+    }
+    let (hours, minutes) = (left / (3600 * SECOND), left / (60 * SECOND) % 60);
+    let seconds = part(left % (60 * SECOND), SECOND);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}s"),
+        (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

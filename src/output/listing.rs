@@ -115,6 +115,11 @@ pub fn one(command: &str, format: &str, value: &Value) -> Result<String> {
     either(command, format, str::to_owned)?.execute(value)
 }
 
+/// The template of a format that is for one value after the other.
+pub fn template(command: &str, format: &str) -> Result<template::Template> {
+    either(command, format, str::to_owned)
+}
+
 /// The template of a row, repeated for all.
 fn parse(command: &str, format: &str) -> Result<template::Template> {
     either(command, format, |format| match ranges_itself(format) {

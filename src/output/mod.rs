@@ -26,6 +26,7 @@ pub mod yaml;
 
 pub use listing::Listing;
 pub use progress::Progress;
+pub use template::Template;
 pub use waiting::Waiting;
 
 use std::io::Write;

@@ -14,6 +14,7 @@
 //!   names/<name>            -> container id (symbolic link: made at once or not at all)
 //!   running/<id>            the seat of its monitor: what a sweep looks at
 //!   volumes/<name>/         volume.json, _data/, users/<container id>, snapshots/<snapshot>/
+//!   events/                 events.log, events.log.1: what happened, made with the first
 //!   staging/<random>/       everything is made here, under a lock its maker holds,
 //!                           then renamed into place
 //! ```
@@ -53,6 +54,7 @@ pub use staging::Staging;
 pub use tree::{disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees};
 
 use crate::error::{Context, Error, Result};
+use crate::events::Events;
 use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::settings::Settings;
 use crate::sys::file::{Durable, open_dir, write_whole};
@@ -66,6 +68,7 @@ pub struct Storage {
     root: PathBuf,
     runtime: PathBuf,
     cache: PathBuf,
+    events: Events,
 }
 
 impl Storage {
@@ -75,6 +78,7 @@ impl Storage {
             root: settings.data.clone(),
             runtime: settings.runtime.clone(),
             cache: settings.cache.clone(),
+            events: Events::new(settings),
         };
         let format = storage.root.join("format");
         match std::fs::read_to_string(&format) {
@@ -129,6 +133,11 @@ impl Storage {
     /// What lives only while something runs; made by `Settings::ensure_runtime`.
     pub fn runtime(&self) -> &Path {
         &self.runtime
+    }
+
+    /// Where what happens is written down.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// What can be made again.

@@ -189,6 +189,7 @@ mod tests {
             runtime: dir.0.join("run"),
             user_manager: None,
             cgroup_manager: None,
+            events_backend: None,
         };
         let storage = Storage::open(&settings).unwrap();
         let volume = Volume::new("v".parse().unwrap());

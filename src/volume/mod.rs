@@ -61,6 +61,7 @@ pub use snapshot::{
 
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::events::{Event, Type};
 use crate::id::{ContainerId, DiffId, ImageId, Name};
 use crate::storage::{self, Locked, Staging, Storage, read_json, write_json};
 use crate::sys::file::{Durable, sync_dir, sync_file_system};
@@ -256,6 +257,12 @@ fn exchange(staging: &Staging, dir: &Path) -> Result<()> {
     Ok(storage::remove_tree(&new)?)
 }
 
+/// Writes down that something became of the volume.
+pub fn note(storage: &Storage, name: &Name, status: &'static str) {
+    let event = Event::new(Type::Volume, status).name(name.as_str());
+    storage.events().write(&event);
+}
+
 /// Makes a volume; it must not exist.
 pub fn create(storage: &Storage, volume: &Volume) -> Result<()> {
     if make(storage, volume, Durable::Yes)? {
@@ -425,6 +432,7 @@ pub fn remove(
         results.push(if users.is_empty() {
             std::fs::rename(&dir, staging.path().join(name))
                 .tried(|| format!("remove volume {name}"))?;
+            note(&engine.storage, name, "remove");
             Removed::Gone
         } else {
             Removed::InUse(users)
@@ -452,6 +460,7 @@ mod tests {
             runtime: dir.0.join("run"),
             user_manager: None,
             cgroup_manager: None,
+            events_backend: None,
         };
         let storage = Storage::open(&settings).unwrap();
         (dir, storage)

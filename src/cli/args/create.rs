@@ -11,12 +11,14 @@ use crate::cli::args::host::{Host, Lookup, clean};
 use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::streams::{self, Streams};
 use crate::cli::args::{
-    descriptors, env, image, labels, lifetime, log, mounts, namespaces, number, process, refused,
-    registry, resources, security, userns,
+    descriptors, env, health, image, labels, lifetime, log, mounts, namespaces, number, process,
+    refused, registry, resources, security, userns,
 };
 use crate::cli::at_least;
 use crate::container::Options;
+use crate::container::health::HealthLog;
 use crate::error::{Error, Kind, Result};
+use crate::image::Healthcheck;
 use crate::network::NetworkMode;
 
 /// The flags of `run` and `create`, and IMAGE with what follows it.
@@ -25,6 +27,8 @@ use crate::network::NetworkMode;
 pub struct CreateArgs {
     #[command(flatten)]
     pub env: env::Args,
+    #[command(flatten)]
+    pub health: health::Args,
     #[command(flatten)]
     pub image: image::Args,
     #[command(flatten)]
@@ -108,6 +112,7 @@ pub struct ImageDefaults {
     pub exposed: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: String,
+    pub health: Option<Healthcheck>,
 }
 
 /// What the flags come to.
@@ -222,6 +227,10 @@ impl CreateArgs {
             create_command: host.argv().to_vec(),
             oom_score_adj: self.resources.oom_score()?,
             timezone: self.process.time_zone(),
+            health: self
+                .health
+                .health(image.health.as_ref().and_then(health::of_image))?,
+            health_log: self.health.log(HealthLog::default())?,
             volumes_from: self.mounts.volumes_from.clone(),
         };
         Ok(Asked {
@@ -350,6 +359,7 @@ mod tests {
             exposed: vec!["80/tcp".into()],
             labels: BTreeMap::from([("l".into(), "img".into())]),
             stop_signal: "SIGINT".into(),
+            health: None,
         }
     }
 
@@ -555,9 +565,7 @@ mod tests {
     #[test]
     fn refused_flags_are_named() {
         for (line, flag) in [
-            (&["--health-cmd=x", "i"][..], "--health-cmd"),
-            (&["--healthcheck-interval", "5s", "i"], "--health-interval"),
-            (&["--pod", "p", "i"], "--pod"),
+            (&["--pod", "p", "i"][..], "--pod"),
             (&["--rmi", "i"], "--rmi"),
         ] {
             assert_eq!(
@@ -566,7 +574,7 @@ mod tests {
             );
         }
         for line in [
-            &["--health-cmd=none", "--no-healthcheck", "i"][..],
+            &["--health-cmd=none", "--healthcheck-interval=5s", "i"][..],
             &["--tls-verify", "--rmi=false", "i"],
             &["--cgroups=enabled", "--memory-swappiness=-1", "i"],
             &["--disable-content-trust", "--kernel-memory=1", "i"],

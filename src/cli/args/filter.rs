@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::container::options::{MountKind, RestartPolicy};
-use crate::container::{self, Container, State};
+use crate::container::{self, Container, State, health};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::network::NetworkMode;
+use crate::storage::Storage;
 
 /// The filters of a command line, in order.
 #[derive(Debug, Default)]
@@ -109,6 +110,7 @@ pub struct ContainerFilters {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     on_boot: Option<bool>,
+    storage: Storage,
 }
 
 /// Reads the filters of a command about containers.
@@ -157,6 +159,7 @@ pub fn containers(engine: &Engine, given: &[String]) -> Result<ContainerFilters>
         since: since.into_iter().max(),
         until: filters.until()?,
         on_boot: filters.boolean("should-start-on-boot")?,
+        storage: engine.storage.clone(),
         filters,
     })
 }
@@ -218,7 +221,10 @@ impl ContainerFilters {
             let by_id = value.len() >= 3 && record.image.id.as_str().starts_with(value);
             by_id || self.is_image(&record.image.name)
         };
-        let has_health = |value: &str| value == "none";
+        let has_health = |value: &str| match options.health.as_ref().filter(|it| it.is_on()) {
+            Some(_) => health::word(&self.storage, record) == value,
+            None => value == "none",
+        };
         let filters = &self.filters;
         (filters.values("id").next().is_none() || filters.any("id", is_id))
             && passes(&self.names, record.name.as_str())

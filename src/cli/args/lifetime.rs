@@ -25,10 +25,6 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Do without the image's health check
-    #[arg(long)]
-    pub no_healthcheck: bool,
-
     /// Write the id of the container's first process to a file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,

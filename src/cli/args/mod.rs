@@ -13,6 +13,7 @@ pub mod csv;
 pub mod descriptors;
 pub mod env;
 pub mod filter;
+pub mod health;
 pub mod host;
 pub mod image;
 pub mod labels;

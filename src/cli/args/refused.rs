@@ -13,7 +13,6 @@ struct Flag {
     takes: Takes,
     /// Values that ask for what happens anyway.
     harmless: &'static [&'static str],
-    alias: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,6 @@ const fn value(name: &'static str) -> Flag {
         name,
         takes: Takes::Value,
         harmless: &[],
-        alias: None,
     }
 }
 
@@ -36,7 +34,6 @@ const fn boolean(name: &'static str, harmless: &'static [&'static str]) -> Flag 
         name,
         takes: Takes::Nothing,
         harmless,
-        alias: None,
     }
 }
 
@@ -45,13 +42,7 @@ const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Flag {
         name,
         takes: Takes::Value,
         harmless,
-        alias: None,
     }
-}
-
-const fn or(mut flag: Flag, alias: &'static str) -> Flag {
-    flag.alias = Some(alias);
-    flag
 }
 
 /// In the order of podman-run(1).
@@ -59,20 +50,6 @@ const FLAGS: &[Flag] = &[
     value("chrootdirs"),
     value("decryption-key"),
     value("gpus"),
-    or(unless("health-cmd", &["none"]), "healthcheck-command"),
-    or(value("health-interval"), "healthcheck-interval"),
-    value("health-log-destination"),
-    value("health-max-log-count"),
-    value("health-max-log-size"),
-    unless("health-on-failure", &["none"]),
-    or(value("health-retries"), "healthcheck-retries"),
-    or(value("health-start-period"), "healthcheck-start-period"),
-    value("health-startup-cmd"),
-    value("health-startup-interval"),
-    value("health-startup-retries"),
-    value("health-startup-success"),
-    value("health-startup-timeout"),
-    or(value("health-timeout"), "healthcheck-timeout"),
     value("init-path"),
     value("personality"),
     value("pod"),
@@ -117,10 +94,7 @@ impl Refused {
 
     fn define(command: Command, flags: &'static [Flag]) -> Command {
         flags.iter().fold(command, |command, flag| {
-            let mut arg = Arg::new(flag.name).long(flag.name).hide(true);
-            if let Some(alias) = flag.alias {
-                arg = arg.alias(alias);
-            }
+            let arg = Arg::new(flag.name).long(flag.name).hide(true);
             command.arg(match flag.takes {
                 Takes::Value => arg.action(ArgAction::Append),
                 // The parser turns it into a Go boolean like any other.

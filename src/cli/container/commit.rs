@@ -130,6 +130,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 .tried("failed to write image ID")
         })?;
     }
+    container::events::note(&engine.storage, &found.record, "commit");
     output.line(&made.id);
     Ok(0)
 }

@@ -1,4 +1,4 @@
-use super::made::{Made, make, renamed, write_cidfile};
+use super::made::{Made, make, note_created, renamed, write_cidfile};
 use crate::cli::Example;
 use crate::cli::args::create::CreateArgs;
 use crate::cli::args::refused::RefusedByCreate;
@@ -30,6 +30,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
+    engine.storage.events().backend()?;
     let mut made = make(engine, &args.create, output)?;
     make_ready(engine, &made.record, Some(copying))?;
     for attempt in 1.. {
@@ -58,6 +59,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
         return Err(error);
     }
+    note_created(engine, record)?;
     if let Some(path) = &record.options.cidfile {
         write_cidfile(path, &record.id)?;
     }

@@ -57,6 +57,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         output.flush();
         let out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
         container::export::export(engine, &found, &out, Some(copying), &())?;
+        container::events::note(&engine.storage, &found.record, "export");
         return Ok(0);
     };
     let target = Target::open(path, |path, words| {
@@ -65,5 +66,6 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let progress = Progress::new(format!("exporting {}", found.record.name), None);
     container::export::export(engine, &found, &target.file, Some(copying), &progress)?;
     target.finish()?;
+    container::events::note(&engine.storage, &found.record, "export");
     Ok(0)
 }

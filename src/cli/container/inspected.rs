@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args::filter::policy;
+use crate::container::health::{self, Report, Startup};
 use crate::container::options::{
     DeviceLimit, Io, LogDriver, Mount, MountKind, NamespaceMode, Options, RestartPolicy, Seccomp,
 };
 use crate::container::{Container, Record, State, spec};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::image;
+use crate::image::{self, Healthcheck};
 use crate::network::{NetworkMode, PortMapping};
 use crate::output::human;
 use crate::output::value::{NilIfEmpty, Time};
@@ -101,7 +102,7 @@ struct StateShown {
     started_at: Time,
     finished_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
-    health: Option<()>,
+    health: Option<Report>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup_path: Option<String>,
     checkpointed_at: Time,
@@ -223,9 +224,11 @@ struct Config {
     annotations: NilIfEmpty<BTreeMap<String, String>>,
     stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    healthcheck: Option<()>,
+    startup_health_check: Option<StartupShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Healthcheck>,
     healthcheck_on_failure_action: &'static str,
-    health_log_destination: &'static str,
+    health_log_destination: String,
     healthcheck_max_log_count: u32,
     healthcheck_max_log_size: u32,
     create_command: Vec<String>,
@@ -403,7 +406,7 @@ pub fn inspected(engine: &Engine, it: &Container, sizes: Option<Sizes>) -> Resul
         created: Time(Some(record.created)),
         path,
         args,
-        state: state(it),
+        state: state(it, health::report(storage, &it.record)),
         image: record.image.id.to_string(),
         image_digest: digest.unwrap_or_default(),
         image_name: record.image.name.clone(),
@@ -457,7 +460,7 @@ fn command(options: &Options) -> (String, Vec<String>) {
     (path, argv)
 }
 
-fn state(it: &Container) -> StateShown {
+fn state(it: &Container, health: Option<Report>) -> StateShown {
     let status = &it.status;
     let exit = status.exit.as_ref().filter(|_| !status.is_up());
     let started = status.started.as_ref();
@@ -477,7 +480,7 @@ fn state(it: &Container) -> StateShown {
         error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
         started_at: Time(begun.or(exit.and_then(|exit| exit.started))),
         finished_at: Time(exit.map(|exit| exit.finished)),
-        health: None,
+        health,
         cgroup_path: cgroup
             .and_then(|it| it.cgroup.as_ref())
             .map(|folder| path_text(Some(&Cgroup::at(folder).path()))),
@@ -709,9 +712,36 @@ fn namespace_mode(mode: &NamespaceMode) -> String {
     }
 }
 
+/// Keys in Go's order, which a flattened struct would lose.
+#[derive(Serialize)]
+#[serde(rename = "*define.StartupHealthCheck", rename_all = "PascalCase")]
+struct StartupShown {
+    test: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successes: Option<i64>,
+}
+
+fn startup(startup: &Startup) -> StartupShown {
+    let some = |number: i64| Some(number).filter(|number| *number != 0);
+    StartupShown {
+        test: startup.check.test.clone(),
+        interval: some(startup.check.interval),
+        timeout: some(startup.check.timeout),
+        retries: some(startup.check.retries),
+        successes: some(startup.successes),
+    }
+}
+
 fn config(it: &Container) -> Config {
     let record = &it.record;
     let options = &record.options;
+    let health = options.health.as_ref();
     let machine = rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -757,11 +787,12 @@ fn config(it: &Container) -> Config {
         labels: NilIfEmpty(options.labels.clone()),
         annotations: NilIfEmpty(annotations(it)),
         stop_signal: signal::name(options.stop_signal),
-        healthcheck: None,
-        healthcheck_on_failure_action: "none",
-        health_log_destination: "local",
-        healthcheck_max_log_count: 5,
-        healthcheck_max_log_size: 500,
+        startup_health_check: health.and_then(|it| it.startup.as_ref()).map(startup),
+        healthcheck: health.map(|it| it.check.clone()),
+        healthcheck_on_failure_action: health.map_or("none", |it| it.on_failure.name()),
+        health_log_destination: options.health_log.destination.clone(),
+        healthcheck_max_log_count: options.health_log.count,
+        healthcheck_max_log_size: options.health_log.size,
         create_command: options.create_command.clone(),
         umask: format!("{:04o}", options.umask),
         timeout: options.timeout,
@@ -1139,7 +1170,7 @@ mod tests {
     fn the_state_has_podmans_keys() {
         let mut it = created(|_| {});
         let keys = |it: &Container| {
-            let json = serde_json::to_value(state(it)).unwrap();
+            let json = serde_json::to_value(state(it, None)).unwrap();
             let keys: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
             keys.join(" ")
         };
@@ -1156,7 +1187,7 @@ mod tests {
             restarting: false,
         });
         assert_eq!(keys(&it), format!("{plain} StoppedByUser"));
-        let shown = state(&it);
+        let shown = state(&it, None);
         assert_eq!((shown.exit_code, shown.status), (3, "exited"));
         let value = crate::output::value::to_value(&shown).unwrap();
         let template = |format: &str| crate::output::listing::one("inspect", format, &value);

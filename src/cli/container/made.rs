@@ -110,7 +110,13 @@ fn filled_tag(engine: &Engine, record: &Record) -> Result<Option<String>> {
     if !tag.contains("{{") {
         return Ok(Some(tag.clone()));
     }
-    let container = Container {
+    let shown = to_value(&inspected(engine, &not_started(record), None)?)?;
+    let filled = listing::one("tag", tag, &shown).tried(|| "template parsing error")?;
+    Ok(Some(filled.trim_end_matches('\n').to_owned()))
+}
+
+fn not_started(record: &Record) -> Container {
+    Container {
         record: record.clone(),
         status: Status {
             state: State::Created,
@@ -118,10 +124,23 @@ fn filled_tag(engine: &Engine, record: &Record) -> Result<Option<String>> {
             started: None,
             exit: None,
         },
-    };
-    let shown = to_value(&inspected(engine, &container, None)?)?;
-    let filled = listing::one("tag", tag, &shown).tried(|| "template parsing error")?;
-    Ok(Some(filled.trim_end_matches('\n').to_owned()))
+    }
+}
+
+/// What `inspect` shows of the record, for its `create` event.
+pub fn shown_at_creation(engine: &Engine, record: &Record) -> Result<String> {
+    let shown = inspected(engine, &not_started(record), None)?;
+    Ok(serde_json::to_string(&shown)?)
+}
+
+/// Writes down that it was made.
+pub fn note_created(engine: &Engine, record: &Record) -> Result<()> {
+    let events = engine.storage.events();
+    let shown = (events.wants_inspect_data())
+        .then(|| shown_at_creation(engine, record))
+        .transpose()?;
+    container::events::note_created(&engine.storage, record, shown.as_deref());
+    Ok(())
 }
 
 /// The same record under another name that we choose.
@@ -167,6 +186,7 @@ fn defaults(image: &Image) -> ImageDefaults {
         exposed: config.exposed_ports.clone(),
         labels: config.labels.clone(),
         stop_signal: config.stop_signal.clone(),
+        health: config.healthcheck.clone(),
     }
 }
 

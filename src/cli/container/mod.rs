@@ -11,6 +11,7 @@ mod exec;
 mod exists;
 mod explain;
 mod export;
+mod healthcheck;
 mod init;
 mod inspect;
 mod inspected;
@@ -44,6 +45,7 @@ pub const COMMANDS: &[Command] = &[
     command!(exists, "container exists"),
     command!(explain, "explain", "container explain"),
     command!(export, "container export", "export"),
+    command!(healthcheck, "healthcheck run"),
     command!(init, "container init", "init"),
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,

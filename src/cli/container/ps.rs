@@ -5,7 +5,7 @@ use clap::builder::PossibleValue;
 use crate::cli::Example;
 use crate::cli::args::{filter, number};
 use crate::container::options::{Mount, MountKind};
-use crate::container::{self, Container, State};
+use crate::container::{self, Container, State, health};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
@@ -204,6 +204,7 @@ fn print(args: &Args, engine: &Engine, output: &mut Output) -> Result<()> {
                 true => Namespaces::of(&container),
                 false => Namespaces::default(),
             },
+            health: health::word(&engine.storage, &container.record),
             container,
             full: args.no_trunc,
         })
@@ -433,6 +434,8 @@ struct ContainerRow {
     container: Container,
     size: Option<Size>,
     namespaces: Namespaces,
+    /// What its checks say; empty without.
+    health: String,
     /// `--no-trunc`
     full: bool,
 }
@@ -471,6 +474,13 @@ impl ContainerRow {
     }
 
     fn status(&self) -> String {
+        match self.health.as_str() {
+            "" => self.state_text(),
+            health => format!("{} ({health})", self.state_text()),
+        }
+    }
+
+    fn state_text(&self) -> String {
         let since = |at: jiff::Timestamp| jiff::Timestamp::now().as_second() - at.as_second();
         match (self.container.status.state, self.started().0) {
             (State::Running, Some(at)) => format!("Up {}", human::duration(since(at))),
@@ -820,6 +830,7 @@ mod tests {
         let mut options = sample::options();
         change(&mut options);
         ContainerRow {
+            health: String::new(),
             container: Container {
                 record: sample::record(options),
                 status: Status {

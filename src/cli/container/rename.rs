@@ -23,6 +23,11 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
     exactly(2, args.names.len())?;
     let found = container::find(&engine.storage, &args.names[0])?;
     let name: Name = args.names[1].parse()?;
-    container::create::rename(&engine.storage, &found.record, name)?;
+    container::create::rename(&engine.storage, &found.record, name.clone())?;
+    let renamed = container::Record {
+        name,
+        ..found.record
+    };
+    container::events::note(&engine.storage, &renamed, "rename");
     Ok(0)
 }

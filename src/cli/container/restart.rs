@@ -63,7 +63,7 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                  container state improper",
             ));
         }
-        stop::stop(engine, container, None, timeout)?;
+        stop::stop_to_start(engine, container, timeout)?;
         let stopped = container::find(&engine.storage, container.record.id.as_str())?;
         start(engine, &stopped, output).map_err(|error| error.kind_is(Kind::Other))?;
         output.line(typed);

@@ -1,6 +1,7 @@
 //! Starting a container with ourselves as its first client: what `run` and
 //! `start --attach` share.
 
+use super::made::shown_at_creation;
 use crate::container::attach::{Carrier, Outcome, Peer, Wanted, pipes, window};
 use crate::container::start::{Launch, Running, start};
 use crate::container::{self, Record, Seat};
@@ -43,6 +44,9 @@ impl Session {
         created: impl FnOnce(),
     ) -> Result<u8> {
         let launch = Launch {
+            shown: (fresh && engine.storage.events().wants_inspect_data())
+                .then(|| shown_at_creation(engine, record))
+                .transpose()?,
             fresh,
             size: window(),
             progress: Some(copying),

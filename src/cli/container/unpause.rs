@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crate::cli::Example;
 use crate::cli::args::select::{Missing, Select, each};
-use crate::container::{State, pause};
+use crate::container::{State, events, pause};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::output::Output;
@@ -40,6 +40,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             })?;
     each(chosen, output, |container, output, typed| {
         pause::unpause(container)?;
+        events::note(&engine.storage, &container.record, "unpause");
         output.line(typed);
         Ok(())
     })

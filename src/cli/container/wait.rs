@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::cli::Example;
 use crate::cli::args::select::names_or_latest;
 use crate::container::logs::go_duration;
-use crate::container::{self, Container, State};
+use crate::container::{self, Container, State, health};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
@@ -17,8 +17,8 @@ pub struct Args {
     #[arg(value_name = "CONTAINER")]
     names: Vec<String>,
 
-    /// State to wait for: created, exited, initialized, paused, removing, running or
-    /// stopped
+    /// State to wait for: created, exited, healthy, initialized, paused, removing, running,
+    /// stopped or unhealthy
     #[arg(long, value_name = "CONDITION")]
     condition: Vec<String>,
 
@@ -79,7 +79,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Is(State),
-    /// `healthy` and `unhealthy`, which nothing is without a health check.
+    /// `healthy` and `unhealthy`, of what its checks say.
     Health(&'static str),
     /// Podman's `unknown`, which nothing here is.
     Never,
@@ -115,8 +115,11 @@ fn wait(
     interval: Duration,
 ) -> Result<i32> {
     let id = &container.record.id;
+    let checked = container.record.options.health.as_ref();
     for condition in conditions {
-        if let Condition::Health(word) = condition {
+        if let Condition::Health(word) = condition
+            && !checked.is_some_and(|health| health.is_on())
+        {
             return Err(Error::usage(format!(
                 "cannot use condition {word:?}: container {id} has no healthcheck"
             )));
@@ -143,6 +146,14 @@ fn wait(
             };
         };
         code = now.status.exit.as_ref().map(|exit| exit.code).or(code);
+        let word = health::word(&engine.storage, &now.record);
+        let is_word = |condition: &Condition| match condition {
+            Condition::Health(wanted) => *wanted == word,
+            _ => false,
+        };
+        if now.status.is_up() && conditions.iter().any(is_word) {
+            return Ok(-1);
+        }
         match now.status.state {
             State::Exited if wants(State::Exited) => return Ok(code.unwrap_or(0)),
             state if wants(state) => return Ok(-1),

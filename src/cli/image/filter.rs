@@ -151,13 +151,19 @@ fn test(engine: &Engine, key: &str, value: &str) -> Result<Option<Test>> {
         "before" => Test::Before(image()?.made()),
         "since" | "after" => Test::Since(image()?.made()),
         "until" => Test::Before(moment(value, Timestamp::now())?),
+        // Podman has it in its library alone.
         "containers" if value == "external" => {
-            return Err(Error::unsupported("--filter containers=external"));
+            return Err(Error::usage(
+                "libimage error: external containers filter without callback",
+            ));
         }
         "containers" => {
             let containers = container::list(storage)?;
             let used = containers.into_iter().map(|it| it.record.image.id);
-            Test::Used(boolean()?, used.collect())
+            let wanted = boolean().map_err(|_| {
+                Error::usage(format!("unsupported value {value:?} for containers filter"))
+            })?;
+            Test::Used(wanted, used.collect())
         }
         "manifest" => Test::List(boolean()?),
         // There are no read-only stores or intermediate images.
@@ -187,13 +193,13 @@ impl Test {
 }
 
 impl Named {
-    /// The names of the image that are meant, if it is: one that was named whole
-    /// stands for itself, a pattern for all (podman: images).
+    /// The names of the image that are meant, if it is: one that was named whole, with
+    /// registry and tag, stands for itself, all else for all (podman: images).
     fn is(&self, image: &Image, names: &[Reference]) -> Option<Vec<Reference>> {
         if let Some(found) = self.found.as_ref().filter(|found| found.id == image.id) {
             return Some(match &found.name {
-                Some(name) => names.iter().filter(|it| *it == name).cloned().collect(),
-                None => names.to_vec(),
+                Some(name) if name.to_string() == self.pattern => vec![name.clone()],
+                _ => names.to_vec(),
             });
         }
         let is_meant = |name| spellings(name).iter().any(|it| matches(&self.pattern, it));

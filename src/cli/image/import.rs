@@ -63,6 +63,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     for change in &args.change {
         image::change(&mut config, change)?;
     }
+    let typed = name;
     // Checked before anything is unpacked.
     let name = name
         .map(|name| Reference::local(name).tried(|| format!("normalizing name {name:?}")))
@@ -85,6 +86,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut steps = Steps::waiting(output, args.quiet, engine.thread, "importing");
     container::sweep(engine)?;
     let image = image::import(engine, import, &mut |step| steps.tell(step))?;
+    if let Some(typed) = typed {
+        image::note(&engine.storage, "tag", &image.id, typed);
+    }
     output.line(format_args!("sha256:{}", image.id));
     Ok(0)
 }

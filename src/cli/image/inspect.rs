@@ -11,6 +11,7 @@ use crate::id::ImageId;
 use crate::image::manifest::{self, History, Manifest, RootFs, WrittenConfig};
 use crate::image::{self, Healthcheck, Image};
 use crate::output::Output;
+use crate::output::human;
 use crate::output::value::{Row, Value, to_value};
 use crate::storage::Storage;
 
@@ -121,7 +122,8 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
         manifest_type: &image.manifest_type,
         user: &image.config.user,
         history: config.history,
-        names_history: Some(texts(&mut names.iter().rev())).filter(|names| !names.is_empty()),
+        names_history: Some(image::history(storage, &image.id, &names))
+            .filter(|names| !names.is_empty()),
         health_check: image.config.healthcheck.as_ref().filter(|_| docker),
     };
     let created = match image.created {
@@ -207,7 +209,7 @@ fn step(step: &History) -> Value {
 }
 
 fn health(check: &Healthcheck) -> Value {
-    let span = |nanoseconds: i64| Value::text(duration(nanoseconds));
+    let span = |nanoseconds: i64| Value::text(human::go_duration(nanoseconds));
     Value::object(Fields {
         type_name: "*manifest.Schema2HealthConfig",
         fields: vec![
@@ -221,39 +223,6 @@ fn health(check: &Healthcheck) -> Value {
         hidden: Vec::new(),
         json: serde_json::to_value(check).unwrap_or_default(),
     })
-}
-
-/// Go's Duration.String: `1h0m5s`, `1.5s`, `20ms`.
-fn duration(nanoseconds: i64) -> String {
-    let sign = if nanoseconds < 0 { "-" } else { "" };
-    let left = nanoseconds.unsigned_abs();
-    let part = |left: u64, unit: u64| {
-        let text = format!(
-            "{}.{:09}",
-            left / unit,
-            (left % unit) * (1_000_000_000 / unit)
-        );
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    const SECOND: u64 = 1_000_000_000;
-    if left == 0 {
-        return "0s".to_owned();
-    }
-    if left < SECOND {
-        let (unit, name) = match left {
-            0..1_000 => (1, "ns"),
-            1_000..1_000_000 => (1_000, "µs"),
-            _ => (1_000_000, "ms"),
-        };
-        return format!("{sign}{}{name}", part(left, unit));
-    }
-    let (hours, minutes) = (left / (3600 * SECOND), left / (60 * SECOND) % 60);
-    let seconds = part(left % (60 * SECOND), SECOND);
-    match (hours, minutes) {
-        (0, 0) => format!("{sign}{seconds}s"),
-        (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
-        (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
-    }
 }
 
 /// Where the layers are, as Podman's overlay driver tells it.
@@ -369,7 +338,7 @@ impl Row for Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use crate::output::human;
 
     #[test]
     fn spans_are_gos() {
@@ -383,7 +352,7 @@ mod tests {
             (7, "7ns"),
             (-1_000_000_000, "-1s"),
         ] {
-            assert_eq!(duration(nanoseconds), text);
+            assert_eq!(human::go_duration(nanoseconds), text);
         }
     }
 }

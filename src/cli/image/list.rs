@@ -99,9 +99,6 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             args.images.len()
         )));
     }
-    if args.history {
-        return Err(Error::unsupported("--history"));
-    }
     let mut filters = ImageFilters::parse(engine, &args.filter)?;
     if let Some(name) = args.images.first() {
         filters.add_reference(engine, name, false);
@@ -111,6 +108,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         columns.push_str(r"\t{{.Digest}}");
     }
     columns.push_str(r"\t{{.ID}}\t{{.Created}}\t{{.Size}}");
+    if args.history {
+        columns.push_str(r"\t{{.History}}");
+    }
     let listing = Listing {
         command: "images",
         columns: &columns,
@@ -124,7 +124,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         HashMap::new()
     };
     output.keep_whole(args.no_trunc);
-    let mut rows = rows(engine, &filters, &counts, args.no_trunc, listing.is_json())?;
+    let past = args.history || args.format.is_some();
+    let how = (args.no_trunc, listing.is_json(), past);
+    let mut rows = rows(engine, &filters, &counts, how)?;
     sort(&mut rows, args.sort);
     if args.quiet && args.format.is_none() {
         let mut seen = HashSet::new();
@@ -184,8 +186,7 @@ fn rows(
     engine: &Engine,
     filters: &ImageFilters,
     counts: &HashMap<ImageId, u64>,
-    whole_ids: bool,
-    json: bool,
+    (whole_ids, json, past): (bool, bool, bool),
 ) -> Result<Vec<ImageRow>> {
     let storage = &engine.storage;
     let mut names: HashMap<ImageId, Vec<Reference>> = HashMap::new();
@@ -199,11 +200,13 @@ fn rows(
             continue;
         };
         let image = std::rc::Rc::new(image);
+        let history = past.then(|| image::history(storage, &image.id, &names).into());
         let names = std::rc::Rc::new(names);
         let row = |name: Option<Reference>| ImageRow {
             name,
             image: image.clone(),
             names: names.clone(),
+            history: history.clone(),
             containers: counts.get(&image.id).copied().unwrap_or(0),
             whole_id: whole_ids,
             listed: json,
@@ -232,6 +235,8 @@ struct ImageRow {
     name: Option<Reference>,
     image: std::rc::Rc<Image>,
     names: std::rc::Rc<Vec<Reference>>,
+    /// With the names it had, where that is asked for.
+    history: Option<std::rc::Rc<Vec<String>>>,
     containers: u64,
     whole_id: bool,
     /// For `--format json`, whose rows are not quite those of `{{json .}}`.
@@ -263,9 +268,11 @@ impl ImageRow {
         self.names.iter().map(ToString::to_string).collect()
     }
 
-    /// The oldest first.
     fn history(&self) -> Vec<String> {
-        self.names.iter().rev().map(ToString::to_string).collect()
+        match &self.history {
+            Some(all) => all.to_vec(),
+            None => self.names.iter().rev().map(ToString::to_string).collect(),
+        }
     }
 
     /// `2.43 MB`

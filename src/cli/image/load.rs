@@ -52,6 +52,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     let loaded = image::load(engine, &input, &mut |step| steps.tell(step))?;
     for loaded in loaded {
+        let from = match &input {
+            Input::Path(path) => path.to_string_lossy(),
+            Input::Stdin => "-".into(),
+        };
+        image::note(&engine.storage, "loadfromarchive", &loaded.image.id, &from);
         if loaded.names.is_empty() {
             output.line(format_args!("Loaded image: sha256:{}", loaded.image.id));
         }

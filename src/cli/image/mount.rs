@@ -62,7 +62,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.all || args.names.is_empty() {
         for image in image::list(storage)? {
             let place = match args.all {
-                true => Some(image_mount::mount(engine, &image)?),
+                true => Some(mount(engine, &image)?),
                 false => image_mount::mounted(engine, &image),
             };
             mounted.extend(place.map(|place| (image, place)));
@@ -71,7 +71,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         let find = |name: &String| image::find(storage, name);
         let images = args.names.iter().map(find).collect::<Result<Vec<_>>>()?;
         for image in images {
-            let place = image_mount::mount(engine, &image)?;
+            let place = mount(engine, &image)?;
             mounted.push((image, place));
         }
     }
@@ -100,6 +100,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     output.text(&table::align(&text));
     Ok(0)
+}
+
+fn mount(engine: &Engine, image: &Image) -> Result<PathBuf> {
+    let place = image_mount::mount(engine, image)?;
+    image::note(&engine.storage, "mount", &image.id, "");
+    Ok(place)
 }
 
 fn names(engine: &Engine, image: &Image) -> Result<Vec<String>> {

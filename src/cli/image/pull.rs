@@ -87,6 +87,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             let mut steps = Steps::new(output, args.quiet);
             for loaded in image::load_from(engine, &place, &mut |step| steps.tell(step))? {
                 warn_of_platform(output, &loaded.image, &wanted);
+                image::note(&engine.storage, "pull", &loaded.image.id, name);
                 // A line a name, as Podman.
                 for _ in 0..loaded.names.len().max(1) {
                     output.line(&loaded.image.id);

@@ -49,6 +49,7 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
+    let typed = to.unwrap_or(name);
     let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
         None | Some("") => None,
@@ -68,21 +69,22 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let digest = match image::find(&engine.storage, name) {
         Ok(image) => {
             let place = to.map(|to| Place::parse(to, "pushing to")).transpose()?;
-            if let Some(place) = place.flatten() {
-                let digest = write(engine, image, &place, (format, compression), &mut steps)?;
-                args.push.note(&digest)?;
-                return Ok(0);
-            }
-            let to = push::destination(to, &image)?;
-            let push = image::Push {
-                image: &image,
-                to: &to,
-                options: &options,
-                format,
-                compression,
-                force_compression,
+            let digest = match place.flatten() {
+                Some(place) => write(engine, &image, &place, (format, compression), &mut steps)?,
+                None => {
+                    let push = image::Push {
+                        image: &image,
+                        to: &push::destination(to, &image)?,
+                        options: &options,
+                        format,
+                        compression,
+                        force_compression,
+                    };
+                    image::push(engine, &push, &mut |step| steps.tell(step))?
+                }
             };
-            image::push(engine, &push, &mut |step| steps.tell(step))?
+            image::note(&engine.storage, "push", &image.id, typed);
+            digest
         }
         Err(error) => match lists::find_list(&engine.storage, name) {
             // Of a list with no image for this machine all is meant, as with Podman.
@@ -112,7 +114,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 /// Writes an image to a file or folder.
 fn write(
     engine: &Engine,
-    image: Image,
+    image: &Image,
     place: &Place,
     (format, compression): (Option<Format>, Option<Compression>),
     steps: &mut Steps,
@@ -142,7 +144,7 @@ fn write(
     let saved = Saved {
         names: given.into_iter().chain(own).collect(),
         ref_name: place.reference.clone(),
-        image,
+        image: image.clone(),
     };
     let save = Save {
         images: &[saved],

@@ -117,6 +117,13 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     let mut steps = Steps::waiting(output, args.quiet, engine.thread, "saving");
     image::save(engine, &save, &mut |step| steps.tell(step))?;
+    let to = match &save.target {
+        SaveTarget::Path(path) => path.to_string_lossy(),
+        SaveTarget::Stdout => "-".into(),
+    };
+    for saved in &images {
+        image::note(&engine.storage, "save", &saved.image.id, &to);
+    }
     Ok(0)
 }
 

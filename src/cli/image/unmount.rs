@@ -48,6 +48,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     for image in images {
         if image_mount::unmount(engine, &image)? {
+            image::note(storage, "unmount", &image.id, "");
             output.line(&image.id);
         }
     }

@@ -240,7 +240,11 @@ fn host(engine: &Engine) -> Host {
         cpu_utilization: cpu_use(&read("/proc/stat")),
         database_backend: "none",
         distribution: distribution(&read("/etc/os-release")),
-        event_logger: "none",
+        event_logger: engine
+            .storage
+            .events()
+            .backend()
+            .map_or("file", |it| it.name()),
         free_locks: None,
         hostname: machine.nodename().to_string_lossy().into_owned(),
         id_mappings: IdMappings {

@@ -4,6 +4,7 @@ use super::{Command, command, completion};
 
 mod df;
 mod doctor;
+mod events;
 mod info;
 mod login;
 mod logout;
@@ -16,6 +17,7 @@ pub const COMMANDS: &[Command] = &[
     command!(completion, "completion"),
     command!(df, "system df"),
     doctor::COMMAND,
+    command!(events, "system events", "events"),
     command!(info, "system info", "info"),
     command!(login, "login"),
     command!(logout, "logout"),

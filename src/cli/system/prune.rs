@@ -162,6 +162,7 @@ impl Plan {
         let mut removed = Vec::new();
         for ((name, result), size) in self.volumes.iter().zip(results).zip(&mut sizes) {
             if let Removed::Gone = result {
+                volume::note(&engine.storage, name, "prune");
                 removed.push(name.to_string());
                 reclaimed += size;
             }

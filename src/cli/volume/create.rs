@@ -100,10 +100,15 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     wanted.uid = id(args.uid).or(wanted.uid);
     wanted.gid = id(args.gid).or(wanted.gid);
     check_owner(engine, &wanted)?;
-    if args.ignore {
-        volume::ensure(&engine.storage, &wanted, Durable::Yes)?;
+    let is_new = if args.ignore {
+        let (found, _held) = volume::ensure(&engine.storage, &wanted, Durable::Yes)?;
+        found.created == wanted.created
     } else {
         volume::create(&engine.storage, &wanted)?;
+        true
+    };
+    if is_new {
+        volume::note(&engine.storage, &wanted.name, "create");
     }
     output.line(&wanted.name);
     Ok(0)

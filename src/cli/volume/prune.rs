@@ -71,6 +71,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     for (name, result) in unused.iter().zip(results) {
         // One that a container has begun to use since is not unused any more.
         if let Removed::Gone = result {
+            volume::note(storage, name, "prune");
             output.line(name);
         }
     }
