@@ -136,5 +136,7 @@ sessions! {
     lifecycle
     listing
     naming
+    stats
+    update
     volumes
 }
