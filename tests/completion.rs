@@ -2,7 +2,7 @@
 //! terminal of its own, where TAB is typed and what appears is read.
 
 use crate::world::{Need, Terminal, World, binary, source};
-use coracle::cli::completion::FIELDS;
+use coracle::cli::completion::{FIELDS, filter_keys};
 
 /// What the program offers: the last word is the one being typed.
 fn offers(world: &World, words: &[&str]) -> Vec<String> {
@@ -218,7 +218,8 @@ fn fields_that_are_offered_are_there() {
             "volume inspect" | "volume snapshots" => "results",
             "images" | "volume ls" | "system df" | "info" | "version" => "",
             // They need a registry, or what runs.
-            "search" | "stats" | "events" => continue,
+            "search" | "stats" => continue,
+            "events" => "--stream=false",
             "secret ls" | "secret inspect" => continue,
             other => panic!("{other}: say here what it is asked about"),
         };
@@ -234,6 +235,44 @@ fn fields_that_are_offered_are_there() {
             .ok();
     }
     world.coracle("rm web").ok();
+    world.coracle("volume rm results").ok();
+}
+
+/// Every key that is offered for `--filter` is one.
+#[test]
+fn filters_that_are_offered_are_there() {
+    let world = World::new();
+    world
+        .coracle("create --name web -v results:/data IMAGE true")
+        .ok();
+    for command in [
+        "ps",
+        "images",
+        "volume ls",
+        "container prune",
+        "events",
+        "search",
+    ] {
+        for (key, _) in filter_keys(command) {
+            let filter = format!("{key}x");
+            let done = match command {
+                "container prune" => world.coracle("container prune --force --filter"),
+                "events" => world.coracle("events --stream=false --filter"),
+                // It fails before anything is asked.
+                "search" => world.coracle("search --list-tags nowhere.invalid/x --filter"),
+                _ => world.coracle(command).arg("--filter"),
+            };
+            let said = done.arg(&filter).run().stderr();
+            let refused = [
+                "is an invalid",
+                "invalid image filter",
+                "invalid filter type",
+            ];
+            let is_refused = refused.iter().any(|words| said.contains(words));
+            assert!(!is_refused, "{command} --filter {filter}: {said}");
+        }
+    }
+    world.coracle("rm -f --ignore web").ok();
     world.coracle("volume rm results").ok();
 }
 

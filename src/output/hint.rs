@@ -66,8 +66,11 @@ const HINTS: &[(&str, &str)] = &[
 /// What can be done about `error`, if it does not say so itself.
 pub fn of(error: &Error) -> Option<&str> {
     error.hint_line().or_else(|| {
-        let text = error.to_string();
-        let found = HINTS.iter().find(|(words, _)| text.contains(words));
+        // The kernel's words begin in capitals, Go's do not.
+        let text = error.to_string().to_lowercase();
+        let found = HINTS
+            .iter()
+            .find(|(words, _)| text.contains(&words.to_lowercase()));
         found.map(|(_, hint)| *hint)
     })
 }

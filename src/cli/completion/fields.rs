@@ -132,7 +132,7 @@ const CONTAINER: &str = "\
     NetworkSettings.Networks NetworkSettings.Ports NetworkSettings.SandboxID \
     NetworkSettings.SandboxKey OCIRuntime Path PidFile Pod ProcessLabel ResolvConfPath \
     RestartCount Rootfs State State.CheckpointedAt State.Dead State.Error State.ExitCode \
-    State.FinishedAt State.OciVersion State.OOMKilled State.Paused State.Pid \
+    State.FinishedAt State.Health State.OciVersion State.OOMKilled State.Paused State.Pid \
     State.Restarting State.RestoredAt State.Running State.StartedAt State.Status StaticDir \
     UseImageHostname UseImageHosts";
 
@@ -187,8 +187,8 @@ const STATS: &str = "\
     Pids SystemNano Up UpTime";
 
 const EVENTS: &str = "\
-    Attributes ContainerExitCode ContainerID Details HealthStatus ID Image Name Network \
-    PodID Status Time TimeNano Type";
+    Attributes ContainerExitCode ContainerInspectData Error HealthStatus ID Image Name \
+    Network PodID Status Time TimeNano Type";
 
 const SECRETS: &str = "\
     CreatedAt Driver ID Name UpdatedAt";

@@ -27,7 +27,6 @@ pub fn offers(line: &Line, typed: &str) -> Offers {
     let containers = keys(line.command) == CONTAINERS;
     let is_events = line.command == "events";
     let kind = match key {
-        "status" => Kind::Words(STATES),
         "network" => Kind::NetworkMode,
         "volume" => Kind::Volume,
         "ancestor" | "image" => Kind::Image,
@@ -37,7 +36,8 @@ pub fn offers(line: &Line, typed: &str) -> Offers {
         "name" | "since" | "after" if keys(line.command) == VOLUMES => Kind::Volume,
         "restart-policy" => Kind::Words(RESTART),
         "health" => Kind::Words(HEALTH),
-        "event" if is_events => Kind::Words(HAPPENED),
+        "event" | "status" if is_events => Kind::Words(HAPPENED),
+        "status" => Kind::Words(STATES),
         "type" if is_events => Kind::Words(TYPES),
         "all"
         | "anonymous"
@@ -127,6 +127,8 @@ const EVENTS: &[Word] = &[
     ("event=", "Of this kind"),
     ("image=", "Of this image"),
     ("label=", "Of what has this label"),
+    ("pod=", "Of this pod"),
+    ("status=", "As event="),
     ("type=", "Of containers, images, volumes…"),
     ("volume=", "Of this volume"),
 ];
@@ -162,17 +164,23 @@ const BOOLEANS: &[Word] = &[("true", ""), ("false", "")];
 const TYPES: &[Word] = &[
     ("container", ""),
     ("image", ""),
+    ("network", ""),
+    ("pod", ""),
+    ("secret", ""),
     ("system", ""),
     ("volume", ""),
 ];
 
 const HAPPENED: &[Word] = &[
     ("attach", ""),
+    ("cleanup", "A container's end is over"),
     ("commit", ""),
     ("create", ""),
     ("died", ""),
     ("exec", ""),
+    ("exec_died", "What exec ran has ended"),
     ("export", ""),
+    ("health_status", "A health check has run"),
     ("import", ""),
     ("init", ""),
     ("kill", ""),
@@ -181,6 +189,7 @@ const HAPPENED: &[Word] = &[
     ("pause", ""),
     ("prune", ""),
     ("pull", ""),
+    ("pull-error", "A pull has failed"),
     ("push", ""),
     ("remove", ""),
     ("rename", ""),
