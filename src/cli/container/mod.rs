@@ -3,6 +3,7 @@
 use super::{Command, command};
 
 mod attach;
+mod clone;
 mod commit;
 mod cp;
 mod create;
@@ -37,6 +38,7 @@ mod wait;
 
 pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
+    clone::COMMAND,
     command!(commit, "container commit", "commit"),
     command!(cp, "container cp", "cp"),
     command!(create, "container create", "create"),
