@@ -121,7 +121,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         pause: args.pause,
         progress: Some(copying),
     };
-    let mut steps = Steps::new(output, args.quiet);
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "committing");
     let made = commit::commit(engine, &found, how, &mut |step| steps.tell(step))?;
     if let Some(file) = &args.iidfile {
         std::fs::write(file, made.id.as_str()).map_err(|error| {
