@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::host::{Host, words};
+use crate::cli::args::host::Host;
 use crate::cli::args::{csv, number};
 use crate::container::options::{Device, NamespaceMode, Seccomp, Security, Ulimit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::network::NetworkMode;
 
 /// Flags of what the container may do.

@@ -1,12 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::Example;
-use crate::cli::args::host::words;
 use crate::cli::image::steps::Steps;
 use crate::container;
 use crate::container::commit::{self, Commit, Override};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::image::{Format, Reference};
 use crate::output::Output;
 use crate::output::progress::copying;
