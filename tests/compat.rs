@@ -127,6 +127,7 @@ macro_rules! sessions {
 
 sessions! {
     arguments
+    clone
     creating
     events
     executing

@@ -30,9 +30,15 @@ fn the_policy_of_one_that_runs() {
     let world = World::new();
     world
         .coracle("run -d --name it --network=none IMAGE")
-        .args(["sh", "-c", "until [ -e /go ]; do :; done; exit 1"])
+        .args([
+            "sh",
+            "-c",
+            "until [ -e /go ]; do :; done; echo is $MODE; exit 1",
+        ])
         .ok();
-    world.coracle("update --restart on-failure:2 it").ok();
+    world
+        .coracle("update --restart on-failure:2 -e MODE=new it")
+        .ok();
     let events = world
         .coracle("events --since 1h --filter container=it --format {{.Status}}")
         .spawn();
@@ -40,6 +46,7 @@ fn the_policy_of_one_that_runs() {
     events.prints("died\nrestart\ninit\nstart\ndied\nrestart\ninit\nstart\ndied\ncleanup\n");
     events.signal(rustix::process::Signal::TERM);
     events.wait();
+    assert_eq!(world.coracle("logs it").stdout(), "is\nis new\nis new");
     world.coracle("rm it").ok();
 }
 

@@ -6,6 +6,7 @@
 //!   started.json     pid, start time, boot id of the last start
 //!   exit.json        exit code and times of the last end
 //!   exit.reserve     room for it, while the container runs
+//!   health.json      what its health checks came to (health.lock: while that is changed)
 //!   upper/ work/     the overlay's writable layer
 //!   rootfs/          where the overlay is mounted, in the monitor's mount namespace
 //!   files/           hosts, resolv.conf, hostname, passwd … that are mounted in

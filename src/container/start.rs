@@ -403,6 +403,7 @@ impl<'a> Monitor<'a> {
                     return;
                 }
                 Ok(life) => {
+                    self.read_again();
                     let again = self.restarts(&life.ended, restarts);
                     if begun.elapsed() > Duration::from_secs(10) {
                         delay = Duration::from_millis(100);
@@ -437,6 +438,22 @@ impl<'a> Monitor<'a> {
         // them sees a container that has ended. None waits for the disk.
         drop(self.clients);
         remove::delete(retired);
+    }
+
+    /// Takes the record as `update` and `rename` left it.
+    fn read_again(&mut self) {
+        if self.record.options.remove {
+            return;
+        }
+        let text = |record: &Record| serde_json::to_string(record).ok();
+        let now = read_unsynced::<Record>(&self.dir.join("container.json"));
+        if let Ok(Some(now)) = now
+            && text(&now) != text(self.record)
+        {
+            // What is borrowed of the one before is in use to the end of this process;
+            // a container is not changed that often.
+            self.record = Box::leak(Box::new(now));
+        }
     }
 
     /// Says what `ps` shows until the next start.
@@ -501,14 +518,7 @@ impl<'a> Monitor<'a> {
         if ended.stopped_by_user || ended.restarts {
             return ended.restarts && !ended.stopped_by_user;
         }
-        // `update` may have changed it.
-        let options = match self.record.options.remove {
-            true => None,
-            false => read_unsynced::<Record>(&self.dir.join("container.json"))
-                .unwrap_or(None)
-                .map(|record| record.options),
-        };
-        match options.as_ref().unwrap_or(&self.record.options).restart {
+        match self.record.options.restart {
             RestartPolicy::No => false,
             RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
             RestartPolicy::OnFailure { max } => ended.code != 0 && (max == 0 || so_far < max),

@@ -4,6 +4,7 @@ use super::{Command, command};
 
 mod attach;
 mod checkpoint;
+mod clone;
 mod commit;
 mod cp;
 mod create;
@@ -41,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
     checkpoint::CHECKPOINT,
     checkpoint::RESTORE,
     checkpoint::RUNLABEL,
+    clone::COMMAND,
     command!(commit, "container commit", "commit"),
     command!(cp, "container cp", "cp"),
     command!(create, "container create", "create"),

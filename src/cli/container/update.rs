@@ -55,23 +55,33 @@ const FIXED: &[&str] = &[
     "oom_score_adj",
 ];
 
+/// Takes them out of help, man page and completion.
+pub fn hide_fixed(definition: clap::Command) -> clap::Command {
+    FIXED.iter().fold(definition, |definition, name| {
+        definition.mut_arg(name, |arg| arg.hide(true))
+    })
+}
+
+/// As if there were no such flags.
+pub fn refuse_fixed(matches: &clap::ArgMatches, command: &str) -> Result<()> {
+    for name in FIXED {
+        if matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine) {
+            let flag = name.replace('_', "-");
+            return Err(Error::usage(format!("unknown flag: --{flag}"))
+                .see(format!("See 'coracle {command} --help'")));
+        }
+    }
+    Ok(())
+}
+
 pub const COMMAND: Command = Command {
     names: &["container update", "update"],
     define: || {
         let definition = <Args as clap::Args>::augment_args(clap::Command::new(""));
-        FIXED.iter().fold(definition, |definition, name| {
-            definition.mut_arg(name, |arg| arg.hide(true))
-        })
+        hide_fixed(definition)
     },
     run: |matches, session| {
-        for name in FIXED {
-            let source = matches.value_source(name);
-            if source == Some(clap::parser::ValueSource::CommandLine) {
-                let flag = name.replace('_', "-");
-                return Err(Error::usage(format!("unknown flag: --{flag}"))
-                    .see("See 'coracle update --help'"));
-            }
-        }
+        refuse_fixed(matches, "update")?;
         let args = <Args as clap::FromArgMatches>::from_arg_matches(matches)
             .map_err(|error| Error::usage(error.to_string()))?;
         run(args, &session.engine()?, &mut session.output())
