@@ -11,7 +11,7 @@ BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
 # what is installed.
 CARGO := cargo
 
-.PHONY: build demo test generated install uninstall deb clean
+.PHONY: build demo test generated recording install uninstall deb clean
 
 build:
 	@tests/machine packages build
@@ -32,6 +32,12 @@ test: build
 # man/ and completions/, written from the command table.
 generated:
 	UPDATE=1 $(CARGO) test --locked --test tests generated
+
+# The picture in README, typed by a script.
+recording: build
+	@tests/machine packages demo
+	@tests/record $(BUILT)/coracle >$(TARGET)/recording.svg
+	@mv $(TARGET)/recording.svg tests/recording.svg
 
 # Names under which it is found, too: `make install LINKS="podman docker"`.
 LINKS ?=

@@ -154,9 +154,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The kernel's words without Rust's number, as Go spells them: scripts read
+/// `no such file or directory`. Words that are not the kernel's stay as they are.
+pub fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let Some(number) = error.raw_os_error() else {
+        return text;
+    };
+    let text = text.trim_end_matches(&format!(" (os error {number})"));
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        Self::other(error.to_string())
+        Self::other(words(&error))
     }
 }
 
@@ -187,5 +202,23 @@ pub trait Context<T> {
 impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn tried<D: fmt::Display>(self, tried: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|error| error.into().tried(tried()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::words;
+
+    #[test]
+    fn the_kernels_words_are_gos() {
+        for (error, wanted) in [
+            (io::Error::from_raw_os_error(2), "no such file or directory"),
+            (io::Error::from_raw_os_error(28), "no space left on device"),
+            (io::Error::other("As it is"), "As it is"),
+        ] {
+            assert_eq!(words(&error), wanted);
+        }
     }
 }

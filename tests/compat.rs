@@ -140,6 +140,8 @@ sessions! {
     naming
     options
     secrets
+    stats
     transports
+    update
     volumes
 }

@@ -217,24 +217,24 @@ fn what_cannot_be_is_said_in_podmans_words() {
         ),
         (
             "save -q -o none/x IMAGE",
-            "opening file \"none/x\": No such file or directory",
+            "opening file \"none/x\": no such file or directory",
         ),
         (
             "save -q -o important IMAGE",
             "opening file \"important\": is a directory",
         ),
-        ("save -q -o /dev/full IMAGE", "No space left on device"),
+        ("save -q -o /dev/full IMAGE", "no space left on device"),
     ] {
         world.coracle(line).fails(125).says(words);
     }
     let full = world
         .shell("coracle save -q localhost/test >/dev/full")
         .fails(125);
-    full.says("No space left on device");
+    full.says("no space left on device");
     world
         .shell("set -o pipefail; coracle save -q localhost/test | true")
         .fails(125)
-        .says("Broken pipe");
+        .says("broken pipe");
     let (code, screen) = world.coracle("save IMAGE").terminal().wait();
     assert_eq!(code, 125);
     assert!(screen.contains("refusing to save to terminal. Use -o flag or redirect"));

@@ -160,3 +160,36 @@ fn what_can_be_done_is_said() {
     world.shell("chmod 700 shut").ok();
     world.coracle("rm web").ok();
 }
+
+#[test]
+fn help_is_short_or_long() {
+    let world = World::empty();
+    assert_snapshot!(world.coracle("volume exists -h"), @"
+    Check if a volume exists
+
+    Usage:
+      coracle volume exists [VOLUME...]
+
+    `coracle volume exists --help` says more.
+    ");
+    let short = world.coracle("stop -h").stdout();
+    let long = world.coracle("stop --help").stdout();
+    assert!(short.contains("--time SECONDS"), "{short}");
+    assert!(!short.contains("Examples:"), "{short}");
+    for part in ["Description:\n", "Usage:\n", "Examples:\n", "Options:\n"] {
+        assert!(long.contains(part), "{long}");
+    }
+    assert_eq!(world.coracle("help stop").stdout(), long);
+    // `run -h` is the host's name, as in Podman.
+    world
+        .coracle("run -h")
+        .fails(125)
+        .says("flag needs an argument");
+    // On a terminal lines are broken between words.
+    let (_, screen) = world.coracle("run --help").terminal().wait();
+    for line in screen.lines() {
+        // A word stays whole.
+        let fits = line.chars().count() <= 80 || !line.trim().contains(' ');
+        assert!(fits, "{line:?}");
+    }
+}

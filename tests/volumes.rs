@@ -661,7 +661,7 @@ fn a_tmpfs_takes_after_the_images_folder() {
     world
         .coracle("run --rm --network=none --tmpfs /bin:size=64k IMAGE true")
         .fails(126)
-        .says("No space left on device");
+        .says("no space left on device");
 }
 
 #[test]
@@ -782,7 +782,7 @@ fn options_of_the_local_driver() {
         (
             "--opt type=ext4 --opt device=/dev/null",
             126,
-            "Operation not permitted",
+            "operation not permitted",
         ),
         (
             "--opt type=nonsense --opt device=x",

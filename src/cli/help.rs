@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction};
 
 use super::parse::{GLOBAL, definition};
 use super::{Command, GROUPS, commands};
+use crate::output::terminal;
 
 /// One option as it is shown.
 pub struct Shown {
@@ -143,12 +144,25 @@ pub fn description(definition: &clap::Command) -> Vec<String> {
     paragraphs.filter(|it| !it.is_empty()).skip(1).collect()
 }
 
+/// How much is told: `-h` reminds, `--help` explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    Short,
+    Long,
+}
+
 /// The help of a command that was typed as `typed`.
-pub fn of_command(command: &Command, typed: &str) -> String {
+pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
     let definition = definition(command, typed);
-    let mut text = format!("{}\n\nDescription:\n", summary(&definition));
-    for paragraph in description(&definition) {
-        text.push_str(&format!("  {}\n\n", paragraph.replace('\n', "\n  ")));
+    let columns = terminal::columns(&std::io::stdout());
+    let is_long = length == Length::Long;
+    let mut text = format!("{}\n\n", summary(&definition));
+    if is_long {
+        text.push_str("Description:\n");
+        for paragraph in description(&definition) {
+            let paragraph = paragraph.replace('\n', " ");
+            text.push_str(&format!("  {}\n\n", wrapped(&paragraph, 2, columns)));
+        }
     }
     let options = options(&definition);
     let mut usage = format!("coracle {typed}");
@@ -158,10 +172,10 @@ pub fn of_command(command: &Command, typed: &str) -> String {
     let usage = format!("{usage} {}", operands(&definition));
     text.push_str(&format!("Usage:\n  {}\n", usage.trim_end()));
     let aliases = aliases(command, typed);
-    if aliases.len() > 1 {
+    if is_long && aliases.len() > 1 {
         text.push_str(&format!("\nAliases:\n  {}\n", aliases.join(", ")));
     }
-    if !command.examples.is_empty() {
+    if is_long && !command.examples.is_empty() {
         text.push_str("\nExamples:\n");
         for example in command.examples {
             text.push_str(&format!("  {}\n", example.line));
@@ -169,9 +183,37 @@ pub fn of_command(command: &Command, typed: &str) -> String {
     }
     if !options.is_empty() {
         text.push_str("\nOptions:\n");
-        text.push_str(&table(&options));
+        text.push_str(&table(&options, length, columns));
+    }
+    if !is_long {
+        let more = format!("`coracle {typed} --help` says more.");
+        text.push_str(&format!("\n{more}\n"));
     }
     text
+}
+
+/// `text` broken between words, where a line of a terminal has so many `columns`: all
+/// lines but the first begin with so many spaces.
+fn wrapped(text: &str, indent: usize, columns: Option<usize>) -> String {
+    const LEAST: usize = 24;
+    let Some(room) = columns.map(|columns| columns.saturating_sub(indent + 1).max(LEAST)) else {
+        return text.to_owned();
+    };
+    let mut set = String::new();
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            set.push_str(&format!("\n{:indent$}", ""));
+            used = 0;
+        } else if used > 0 {
+            set.push(' ');
+            used += 1;
+        }
+        set.push_str(word);
+        used += length;
+    }
+    set
 }
 
 /// The other words for the last one that was typed: `ls` and `list`.
@@ -184,8 +226,8 @@ fn aliases<'a>(command: &'a Command, typed: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Options as pflag lays them out.
-fn table(options: &[Shown]) -> String {
+/// Options as pflag lays them out; on a terminal broken to its width.
+fn table(options: &[Shown], length: Length, columns: Option<usize>) -> String {
     let left: Vec<String> = options
         .iter()
         .map(|option| {
@@ -199,16 +241,35 @@ fn table(options: &[Shown]) -> String {
                 .to_owned()
         })
         .collect();
-    let width = left.iter().map(|it| it.chars().count()).max().unwrap_or(0) + 3;
+    let widest = left.iter().map(|it| it.chars().count()).max().unwrap_or(0) + 3;
+    // Where that leaves no room what is wider has a line of its own.
+    let width = match columns {
+        Some(columns) => widest.min((columns / 2).max(20)),
+        None => widest,
+    };
     let mut text = String::new();
     for (left, option) in left.iter().zip(options) {
         let gap = format!("\n{:width$}", "");
-        let help = option.help.replace('\n', &gap);
+        let set = |text: &str| match columns {
+            Some(_) => wrapped(&text.replace('\n', " "), width, columns),
+            None => text.replace('\n', &gap),
+        };
         let default = match &option.default {
             Some(default) => format!(" (default {default})"),
             None => String::new(),
         };
-        text.push_str(&format!("{left:width$}{help}{default}\n"));
+        let left = match left.chars().count() + 2 > width {
+            true => format!("{left}{gap}"),
+            false => format!("{left:width$}"),
+        };
+        let help = set(&format!("{}{default}", option.help));
+        text.push_str(&format!("{left}{help}\n"));
+        if length == Length::Long {
+            // What follows the first paragraph, which is the help itself.
+            for more in option.long_help.split("\n\n").skip(1) {
+                text.push_str(&format!("{}{}\n", &gap[1..], set(more)));
+            }
+        }
     }
     text
 }
@@ -254,7 +315,8 @@ pub fn of_group(group: &str) -> String {
     }
     if group.is_empty() {
         text.push_str("\nOptions:\n");
-        text.push_str(&table(&global_options()));
+        let columns = terminal::columns(&std::io::stdout());
+        text.push_str(&table(&global_options(), Length::Short, columns));
     }
     text
 }

@@ -81,9 +81,163 @@ fn page(command: &Command, name: &str) -> String {
             let _ = writeln!(page, "{does}\n.PP\n.RS 4\n.nf\n$ {line}\n.fi\n.RE");
         }
     }
+    let more = more(name);
+    for (section, entries) in [
+        ("FILES", more.files),
+        ("ENVIRONMENT", more.environment),
+        ("EXIT CODES", more.exit_codes),
+    ] {
+        listed(&mut page, section, entries);
+    }
     let group = command.names.iter().find_map(|name| name.split_once(' '));
-    see_also(&mut page, group.map(|(group, _)| group));
+    let also: Vec<String> = group
+        .map(|(group, _)| format!("{}(1)", title(group)))
+        .into_iter()
+        .chain(more.also.iter().map(|page| format!("coracle-{page}")))
+        .collect();
+    see_also(&mut page, &also);
     page
+}
+
+/// A section of words and what they mean; none if there are no words.
+fn listed(page: &mut String, section: &str, entries: &[Entry]) {
+    if !entries.is_empty() {
+        let _ = writeln!(page, ".SH {section}");
+    }
+    for (word, means) in entries {
+        let _ = writeln!(page, ".TP\n{}\n{}", bold(word), prose(means));
+    }
+}
+
+type Entry = (&'static str, &'static str);
+
+/// What a command's page says beside what its definition says.
+#[derive(Default)]
+struct More {
+    files: &'static [Entry],
+    environment: &'static [Entry],
+    exit_codes: &'static [Entry],
+    /// Further pages: `volumes(7)`.
+    also: &'static [&'static str],
+}
+
+fn more(name: &str) -> More {
+    const AUTH: Entry = (
+        "$XDG_RUNTIME_DIR/containers/auth.json",
+        "Who we are to each registry, as `login` writes it; ~/.docker/config.json is read after it.",
+    );
+    const REGISTRIES: Entry = (
+        "~/.config/containers/registries.conf, /etc/containers/registries.conf",
+        "What short names stand for, mirrors, and registries that are blocked or insecure.",
+    );
+    const AUTH_FILE: Entry = (
+        "REGISTRY_AUTH_FILE",
+        "Stands for `--authfile` where that is not given.",
+    );
+    const PROXY: Entry = (
+        "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+        "The proxies through which registries are asked; see coracle(1).",
+    );
+    const FAILED: Entry = ("125", "coracle itself failed.");
+    const COMMAND: &[Entry] = &[
+        ("125", "coracle itself failed, or an option is wrong."),
+        (
+            "126",
+            "The command cannot be invoked: it is no program, or may not be run.",
+        ),
+        ("127", "The command was not found."),
+        (
+            "other",
+            "The exit code of the command; 128 and the signal's number if that ended it.",
+        ),
+    ];
+    const REMOVED: &[Entry] = &[
+        ("0", "All is removed."),
+        ("1", "Something was not there, and nothing else went wrong."),
+        ("2", "Something is in use, or a container runs."),
+        FAILED,
+    ];
+    const THERE: &[Entry] = &[("0", "It is there."), ("1", "It is not."), FAILED];
+    let defaults = More::default();
+    match name {
+        "run" => More {
+            files: &[REGISTRIES, AUTH],
+            environment: &[
+                (
+                    "PODMAN_USERNS",
+                    "Stands for `--userns` where that is not given.",
+                ),
+                AUTH_FILE,
+                PROXY,
+            ],
+            exit_codes: COMMAND,
+            also: &["volumes(7)", "ownership(7)"],
+        },
+        "create" => More {
+            files: &[REGISTRIES, AUTH],
+            environment: &[
+                (
+                    "PODMAN_USERNS",
+                    "Stands for `--userns` where that is not given.",
+                ),
+                AUTH_FILE,
+                PROXY,
+            ],
+            exit_codes: &[("0", "The container is made, and its id printed."), FAILED],
+            also: &["volumes(7)", "ownership(7)"],
+        },
+        "exec" => More {
+            exit_codes: COMMAND,
+            ..defaults
+        },
+        "start" => More {
+            exit_codes: &[
+                ("125", "coracle itself failed."),
+                (
+                    "other",
+                    "With `--attach`, the exit code of the container's command.",
+                ),
+            ],
+            ..defaults
+        },
+        "rm" | "rmi" => More {
+            exit_codes: REMOVED,
+            ..defaults
+        },
+        "volume rm" => More {
+            exit_codes: REMOVED,
+            also: &["volumes(7)"],
+            ..defaults
+        },
+        "container exists" | "image exists" | "manifest exists" => More {
+            exit_codes: THERE,
+            ..defaults
+        },
+        "volume exists" => More {
+            exit_codes: THERE,
+            also: &["volumes(7)"],
+            ..defaults
+        },
+        "pull" | "push" | "search" | "manifest push" => More {
+            files: &[REGISTRIES, AUTH],
+            environment: &[AUTH_FILE, PROXY],
+            ..defaults
+        },
+        "login" | "logout" => More {
+            files: &[AUTH],
+            environment: &[AUTH_FILE],
+            ..defaults
+        },
+        "explain" => More {
+            also: &["ownership(7)"],
+            ..defaults
+        },
+        name if name.starts_with("volume ") => More {
+            also: &["volumes(7)"],
+            ..defaults
+        },
+        _ => defaults,
+    }
 }
 
 fn group_page(group: &str, about: &str) -> String {
@@ -95,7 +249,7 @@ fn group_page(group: &str, about: &str) -> String {
     );
     page.push_str(".SH COMMANDS\n");
     command_list(&mut page, group);
-    see_also(&mut page, None);
+    see_also(&mut page, &[]);
     page
 }
 
@@ -110,14 +264,11 @@ fn main_page() -> String {
     page.push_str(".SH COMMANDS\n");
     command_list(&mut page, "");
     for (name, entries) in [
-        ("EXIT STATUS", EXIT_STATUS),
-        ("ENVIRONMENT", ENVIRONMENT),
         ("FILES", FILES),
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("EXIT CODES", EXIT_CODES),
     ] {
-        let _ = writeln!(page, ".SH {name}");
-        for (word, means) in entries {
-            let _ = writeln!(page, ".TP\n{}\n{}", bold(word), prose(means));
-        }
+        listed(&mut page, name, entries);
     }
     page.push_str(".SH SEE ALSO\n");
     for ours in ["volumes", "ownership", "migrating"] {
@@ -134,7 +285,7 @@ const DESCRIPTION: [&str; 2] = [
     "Images, containers and volumes are the caller's own files. What a container writes into a folder of the caller's belongs to the caller.",
 ];
 
-const EXIT_STATUS: &[(&str, &str)] = &[
+const EXIT_CODES: &[(&str, &str)] = &[
     ("125", "coracle itself failed."),
     ("126", "The container's command cannot be invoked."),
     ("127", "The container's command was not found."),
@@ -259,10 +410,11 @@ fn command_list(page: &mut String, group: &str) {
     }
 }
 
-fn see_also(page: &mut String, group: Option<&str>) {
+/// Pages as they are called: `coracle-volume(1)`.
+fn see_also(page: &mut String, also: &[String]) {
     page.push_str(".SH SEE ALSO\n\\fBcoracle\\fP(1)");
-    if let Some(group) = group {
-        let _ = write!(page, ", {}(1)", bold(&title(group)));
+    for (name, section) in also.iter().filter_map(|page| page.split_once('(')) {
+        let _ = write!(page, ", {}({section}", bold(name));
     }
     page.push('\n');
 }

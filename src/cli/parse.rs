@@ -134,10 +134,10 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
                 overrides,
             })
         }
-        Err(Unread::Help) => Ok(Parsed::Print(help::of_command(
-            command,
-            &words[..used].join(" "),
-        ))),
+        Err(Unread::Help(length)) => {
+            let typed = words[..used].join(" ");
+            Ok(Parsed::Print(help::of_command(command, &typed, length)))
+        }
         Err(Unread::Wrong(error)) => Err(error),
     }
 }
@@ -145,7 +145,7 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
 /// Why a command line gives no matches.
 pub enum Unread {
     /// Its help is asked for.
-    Help,
+    Help(help::Length),
     Wrong(Error),
 }
 
@@ -160,7 +160,10 @@ pub fn matches(command: &Command, typed: &str, words: &[OsString]) -> Result<Arg
     definition
         .try_get_matches_from_mut(line)
         .map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp => Unread::Help,
+            ErrorKind::DisplayHelp => Unread::Help(match words.iter().any(|it| it == "--help") {
+                true => help::Length::Long,
+                false => help::Length::Short,
+            }),
             _ => Unread::Wrong(as_podman(&error, &definition, typed, words)),
         })
 }
@@ -547,7 +550,8 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
     if let Some((command, used)) = find(&words[..words.len().min(2)])
         && (used == words.len())
     {
-        return Ok(Parsed::Print(help::of_command(command, &words.join(" "))));
+        let text = help::of_command(command, &words.join(" "), help::Length::Long);
+        return Ok(Parsed::Print(text));
     }
     match GROUPS.iter().find(|(group, _)| [*group] == *words) {
         Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),

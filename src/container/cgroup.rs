@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::options::Resources;
 use super::{Container, Record, spec};
 use crate::cgroup::{self, Attacher, Cgroup, Hierarchy, Place, Wanted};
 use crate::engine::Engine;
@@ -180,6 +181,28 @@ impl Group {
             false => Ok(()),
         }
     }
+}
+
+/// Changes the limits of a container that runs.
+pub fn change(container: &Container, limits: &Resources) -> Result<()> {
+    let started = container.status.started.as_ref();
+    let cgroup = started.and_then(|started| started.cgroup.as_ref());
+    let cgroup = cgroup.map(Cgroup::at).ok_or_else(|| {
+        Error::other(format!(
+            "container {} runs without a cgroup of its own, so that its limits cannot be changed",
+            container.record.id.short()
+        ))
+        .hint("`coracle doctor` says what limits need")
+    })?;
+    let controls = Controls {
+        cgroup: &cgroup,
+        controllers: cgroup.controllers(),
+    };
+    // All are known to be possible before the first is changed.
+    for (file, value) in spec::settings(limits, &controls)? {
+        cgroup.write(&file, &value)?;
+    }
+    Ok(())
 }
 
 impl Drop for Group {

@@ -189,6 +189,14 @@ fn begin(dir: &Path, health: &Health) -> Result<()> {
     change(dir, |old| *old = course).map(drop)
 }
 
+/// Where nothing is checked yet, the checks begin.
+pub(super) fn ensure(dir: &Path, record: &Record) -> Result<()> {
+    match &record.options.health {
+        Some(health) if health.is_on() && !state_file(dir).exists() => begin(dir, health),
+        _ => Ok(()),
+    }
+}
+
 /// Changes what is written of the checks; none else does meanwhile.
 fn change<T>(dir: &Path, by: impl FnOnce(&mut Course) -> T) -> Result<(Course, T)> {
     let path = dir.join("health.lock");

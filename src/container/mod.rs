@@ -55,9 +55,11 @@ pub mod spec;
 mod stage;
 pub mod start;
 mod state;
+pub mod stats;
 pub mod stop;
 mod sweep;
 pub mod top;
+pub mod update;
 mod view;
 pub mod volumes;
 

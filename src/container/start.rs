@@ -36,7 +36,7 @@ use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime;
 use crate::storage::layer::Layer;
-use crate::storage::{Staging, Storage, remove_tree, write_json};
+use crate::storage::{Staging, Storage, read_unsynced, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{process, socket};
 use crate::userns::{self, IdMap};
@@ -493,7 +493,14 @@ impl<'a> Monitor<'a> {
         if ended.stopped_by_user || ended.restarts {
             return ended.restarts && !ended.stopped_by_user;
         }
-        match self.record.options.restart {
+        // `update` may have changed it.
+        let options = match self.record.options.remove {
+            true => None,
+            false => read_unsynced::<Record>(&self.dir.join("container.json"))
+                .unwrap_or(None)
+                .map(|record| record.options),
+        };
+        match options.as_ref().unwrap_or(&self.record.options).restart {
             RestartPolicy::No => false,
             RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
             RestartPolicy::OnFailure { max } => ended.code != 0 && (max == 0 || so_far < max),

@@ -699,17 +699,17 @@ mod tests {
         for (text, words, code) in [
             (
                 "Listen failed for HOST TCP port */8080: Address already in use\nCouldn't listen on requested ports\n",
-                "publish 0.0.0.0:8080: Address already in use (os error 98)",
+                "publish 0.0.0.0:8080: address already in use",
                 126,
             ),
             (
                 "Failed to send 70 bytes to syslog\nFailed to bind port 8080 (Address already in use) for option '-t 8080-8080:80-80', exiting\n",
-                "publish 0.0.0.0:8080: Address already in use (os error 98)",
+                "publish 0.0.0.0:8080: address already in use",
                 126,
             ),
             (
                 "Listen failed for HOST UDP port */81: Permission denied\n",
-                "publish 0.0.0.0:81/udp: Permission denied (os error 13)",
+                "publish 0.0.0.0:81/udp: permission denied",
                 126,
             ),
             (
@@ -937,7 +937,7 @@ mod tests {
                 let error = Pasta::start(proof, &netns, settings).unwrap_err();
                 assert_eq!(
                     error.to_string(),
-                    format!("publish 0.0.0.0:{number}: Address already in use (os error 98)")
+                    format!("publish 0.0.0.0:{number}: address already in use")
                 );
                 Ok(())
             });

@@ -788,7 +788,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "publish 127.0.0.1:{}: Address already in use (os error 98)",
+                "publish 127.0.0.1:{}: address already in use",
                 ports[0].host_port
             )
         );
@@ -805,7 +805,7 @@ mod tests {
         let error = check_free(&ports).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("publish 0.0.0.0:{number}/udp: Address already in use (os error 98)")
+            format!("publish 0.0.0.0:{number}/udp: address already in use")
         );
         assert!(error.hint_line().unwrap().starts_with("`ss -lunp"));
     }
@@ -816,7 +816,7 @@ mod tests {
         let error = check_free(&ports).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "publish 192.0.2.250:8081: Cannot assign requested address (os error 99)"
+            "publish 192.0.2.250:8081: cannot assign requested address"
         );
     }
 }

@@ -6,11 +6,11 @@ use crate::error::Error;
 /// Words of an error, and what can be done.
 const HINTS: &[(&str, &str)] = &[
     (
-        "No space left on device",
+        "no space left on device",
         "`coracle system df` says what takes room here, `coracle system prune` gives back what nothing uses",
     ),
     (
-        "Disk quota exceeded",
+        "disk quota exceeded",
         "`coracle system df` says what takes room here, `coracle system prune` gives back what nothing uses",
     ),
     (
@@ -18,7 +18,7 @@ const HINTS: &[(&str, &str)] = &[
         "is the name right, and this machine online? Behind a proxy, `export HTTPS_PROXY=http://…`",
     ),
     (
-        "Network is unreachable",
+        "network is unreachable",
         "is this machine online? Behind a proxy, `export HTTPS_PROXY=http://…`",
     ),
     (
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn an_errors_own_hint_comes_first() {
-        let full = Error::other("write x: No space left on device (os error 28)");
+        let full = Error::other("write x: no space left on device");
         assert!(of(&full).is_some_and(|hint| hint.contains("system df")));
         let own = full.hint("buy a disk");
         assert_eq!(of(&own), Some("buy a disk"));

@@ -65,7 +65,11 @@ impl Listing<'_> {
             text = template.execute(&Value::list([template::map_of(headers)]))?;
         }
         text.push_str(&template.execute(rows)?);
-        output.text(&table::align(&text));
+        match self.format {
+            // What somebody asked for is given whole.
+            Some(_) => output.text(&table::align(&text)),
+            None => output.table(&text),
+        }
         Ok(())
     }
 }

@@ -6,7 +6,8 @@
 //!   [`value::Row`]s or `Serialize` structs by way of [`value::to_value`].
 //! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
-//! - [`progress`]: bars on a terminal.
+//! - [`progress`], [`Waiting`]: bars on a terminal, and a line for what has none.
+//! - [`terminal`]: its width, its colours.
 //! - [`hint`]: what the user can do about an error.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
@@ -18,21 +19,28 @@ pub mod listing;
 pub mod progress;
 pub mod table;
 mod template;
+pub mod terminal;
 pub mod unused;
 pub mod value;
+mod waiting;
 pub mod yaml;
 
 pub use listing::Listing;
 pub use progress::Progress;
 pub use template::Template;
+pub use waiting::Waiting;
 
 use std::io::Write;
+
+use terminal::Colour;
 
 use crate::error::{Error, Result};
 
 /// stdout and stderr of one command. stdout is buffered until it is dropped.
 pub struct Output {
     out: std::io::BufWriter<std::fs::File>,
+    /// Nothing is cut, however narrow the terminal is.
+    is_whole: bool,
 }
 
 impl Output {
@@ -44,6 +52,27 @@ impl Output {
             .or_else(|_| std::fs::File::options().write(true).open("/dev/null"));
         Self {
             out: std::io::BufWriter::new(file.expect("stdout or /dev/null opens")),
+            is_whole: false,
+        }
+    }
+
+    /// `--no-trunc`: tables are as wide as what is in them.
+    pub fn keep_whole(&mut self, whole: bool) {
+        self.is_whole = whole;
+    }
+
+    /// A table, whose cells end in tabs: as Podman sets it, and on a terminal as wide
+    /// as that at most.
+    pub fn table(&mut self, text: &str) {
+        let stdout = std::io::stdout();
+        let columns = terminal::columns(&stdout).filter(|_| !self.is_whole);
+        let set = match columns {
+            Some(columns) => table::fit(text, columns),
+            None => table::align(text),
+        };
+        match terminal::has_colour(&stdout) {
+            true => self.text(&table::painted(&set)),
+            false => self.text(&set),
         }
     }
 
@@ -72,6 +101,7 @@ impl Output {
 
     /// Sends what is buffered on its way.
     pub fn flush(&mut self) {
+        waiting::clear();
         let done = self.out.flush();
         self.check(done);
     }
@@ -79,6 +109,12 @@ impl Output {
     /// A line that is not data, on stderr.
     pub fn notice(&mut self, line: impl std::fmt::Display) {
         self.flush();
+        let mut line = line.to_string();
+        if let Some(rest) = line.strip_prefix("Warning:")
+            && terminal::has_colour(&std::io::stderr())
+        {
+            line = terminal::painted("Warning:", Colour::Yellow) + rest;
+        }
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 
@@ -103,12 +139,17 @@ impl Output {
 
     /// Shows an error: once, here, and nowhere else.
     pub fn error(&mut self, error: &Error) {
-        self.notice(format_args!("Error: {error}"));
+        let has_colour = terminal::has_colour(&std::io::stderr());
+        let word = |word: &str, colour| match has_colour {
+            true => terminal::painted(word, colour),
+            false => word.to_owned(),
+        };
+        self.notice(format_args!("{} {error}", word("Error:", Colour::Red)));
         if let Some(line) = error.see_line() {
             self.notice(format_args!("{line}"));
         }
         if let Some(hint) = hint::of(error) {
-            self.notice(format_args!("Hint: {hint}"));
+            self.notice(format_args!("{} {hint}", word("Hint:", Colour::Cyan)));
         }
     }
 

@@ -989,18 +989,18 @@ mod tests {
             ),
             (
                 Builder::default().file("a", b"").file("a/b", b"").end(),
-                "a/b: Not a directory",
+                "a/b: not a directory",
             ),
             (
                 Builder::default()
                     .link(b'2', "l", "/no")
                     .file("l/b", b"")
                     .end(),
-                "l/b: No such file",
+                "l/b: no such file",
             ),
             (
                 Builder::default().link(b'1', "h", "/etc/passwd").end(),
-                "h: link to /etc/passwd: No such",
+                "h: link to /etc/passwd: no such",
             ),
             (
                 Builder::default().file("d/.wh..", b"").end(),

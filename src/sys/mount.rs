@@ -46,7 +46,10 @@ fn with_words(context: &OwnedFd, errno: rustix::io::Errno) -> io::Error {
     match rustix::io::read(context, &mut words) {
         Ok(length) if length > 2 => {
             let text = String::from_utf8_lossy(&words[2..length]);
-            io::Error::new(error.kind(), format!("{}: {error}", text.trim()))
+            io::Error::new(
+                error.kind(),
+                format!("{}: {}", text.trim(), crate::error::words(&error)),
+            )
         }
         _ => error,
     }

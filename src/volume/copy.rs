@@ -392,7 +392,7 @@ fn named(path: &Path, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     // What has been named is named once.
     match error.raw_os_error() {
-        Some(_) => io::Error::other(format!("{}: {error}", shown(path))),
+        Some(_) => io::Error::other(format!("{}: {}", shown(path), crate::error::words(&error))),
         None => error,
     }
 }

@@ -342,7 +342,7 @@ mod tests {
     fn run(line: &[&str]) -> Result<Run, String> {
         let words: Vec<OsString> = line.iter().map(OsString::from).collect();
         let matches = parse::matches(&RUN, "run", &words).map_err(|why| match why {
-            parse::Unread::Help => "help".to_owned(),
+            parse::Unread::Help(_) => "help".to_owned(),
             parse::Unread::Wrong(error) => error.to_string(),
         })?;
         Ok(Run::from_arg_matches(&matches).unwrap())

@@ -1,7 +1,7 @@
 //! The container's environment.
 
-use crate::cli::args::host::{Caller, Host, words};
-use crate::error::{Error, Result};
+use crate::cli::args::host::{Caller, Host};
+use crate::error::{Error, Result, words};
 
 /// PATH where neither image nor flags set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

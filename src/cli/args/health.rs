@@ -229,6 +229,11 @@ impl Args {
 
     /// Whether any of them is given.
     pub fn is_given(&self) -> bool {
+        self.no_healthcheck || self.has_others()
+    }
+
+    /// Whether one other than --no-healthcheck is given.
+    pub fn has_others(&self) -> bool {
         let texts = [
             &self.health_cmd,
             &self.health_interval,
@@ -247,9 +252,7 @@ impl Args {
             self.health_startup_retries,
             self.health_startup_success,
         ];
-        self.no_healthcheck
-            || texts.iter().any(|it| it.is_some())
-            || numbers.iter().any(Option::is_some)
+        texts.iter().any(|it| it.is_some()) || numbers.iter().any(Option::is_some)
     }
 }
 

@@ -298,18 +298,6 @@ pub fn clean(path: &Path) -> PathBuf {
     out
 }
 
-/// The kernel's words without Rust's number, as Go spells them: scripts read
-/// `no such file or directory`.
-pub fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or("");
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use std::collections::BTreeMap;
@@ -437,14 +425,6 @@ pub mod tests {
             assert_eq!(clean(Path::new(path)), Path::new(wanted), "{path}");
         }
         assert_eq!(Fake::default().absolute("../d"), Path::new("/home/me/d"));
-    }
-
-    #[test]
-    fn the_kernels_words_are_gos() {
-        assert_eq!(
-            words(&io::Error::from_raw_os_error(2)),
-            "no such file or directory"
-        );
     }
 
     #[test]

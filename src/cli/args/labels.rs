@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::cli::args::env::lines;
-use crate::cli::args::host::{Host, words};
-use crate::error::{Error, Result};
+use crate::cli::args::host::Host;
+use crate::error::{Error, Result, words};
 
 /// Flags of labels and annotations.
 #[derive(clap::Args, Debug, Clone)]

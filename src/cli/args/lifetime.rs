@@ -89,7 +89,14 @@ impl Args {
     }
 
     pub fn restart_policy(&self) -> Result<RestartPolicy> {
-        let policy = restart(self.restart.as_deref().unwrap_or(""))?;
+        let text = self.restart.as_deref().unwrap_or("");
+        let policy = restart(text).map_err(|error| {
+            // The rest is found elsewhere in Podman.
+            match error.to_string().contains("is not a valid") {
+                true => error.tried("running container create option"),
+                false => error,
+            }
+        })?;
         let is_kept = matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped);
         // Podman compares the text: `on-failure:3` is refused, `on-failure` is not.
         let is_counted = self
@@ -178,7 +185,7 @@ fn path(text: &Option<String>, host: &dyn Host) -> Option<PathBuf> {
 }
 
 /// `--restart`.
-fn restart(text: &str) -> Result<RestartPolicy> {
+pub fn restart(text: &str) -> Result<RestartPolicy> {
     let parts: Vec<&str> = text.split(':').collect();
     let (policy, times) = match parts[..] {
         [policy] => (policy, None),
@@ -211,8 +218,7 @@ fn restart(text: &str) -> Result<RestartPolicy> {
         "on-failure" => RestartPolicy::OnFailure { max: 0 },
         _ => {
             return Err(Error::usage(format!(
-                "running container create option: {policy:?} is not a valid restart policy: \
-                 invalid argument"
+                "{policy:?} is not a valid restart policy: invalid argument"
             )));
         }
     })

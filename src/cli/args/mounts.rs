@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::csv;
-use crate::cli::args::host::{Host, Lookup, clean, matches_pattern, words};
+use crate::cli::args::host::{Host, Lookup, clean, matches_pattern};
 use crate::cli::args::number;
 use crate::container::options::{Mount, MountKind, no_idmap};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::id::Name;
 
 /// Flags of what is mounted.

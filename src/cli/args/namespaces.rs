@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::host::{Lookup, words};
+use crate::cli::args::host::Lookup;
 use crate::container::Options;
 use crate::container::options::NamespaceMode;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::userns;
 
 /// Flags of the namespaces a container is in; the network's and the user's are groups of their own.

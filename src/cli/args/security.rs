@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::host::{Host, words};
+use crate::cli::args::host::Host;
 use crate::cli::args::{csv, number};
 use crate::container::options::{Device, NamespaceMode, Seccomp, Security, Ulimit};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, words};
 use crate::network::NetworkMode;
 
 /// Flags of what the container may do.
@@ -188,25 +188,7 @@ impl Args {
 
     /// The limits, and whether the caller's are left as they are.
     pub fn ulimits(&self) -> Result<(Vec<Ulimit>, bool)> {
-        let mut ulimits: Vec<Ulimit> = Vec::new();
-        let mut is_host = false;
-        for text in csv::all("--ulimit", &self.ulimit)? {
-            if text == "host" {
-                is_host = true;
-                continue;
-            }
-            let limit = ulimit(&text).map_err(|why| {
-                Error::usage(format!(
-                    "ulimit option {text:?} requires name=SOFT:HARD, failed to be parsed: {why}"
-                ))
-            })?;
-            ulimits.retain(|it| it.name != limit.name);
-            ulimits.push(limit);
-        }
-        if is_host {
-            ulimits.clear();
-        }
-        Ok((ulimits, is_host))
+        ulimits(&self.ulimit)
     }
 }
 
@@ -552,6 +534,29 @@ fn ulimit(text: &str) -> Result<Ulimit, String> {
         soft: soft as u64,
         hard: hard as u64,
     })
+}
+
+/// `--ulimit`: the limits, and whether the caller's are left as they are.
+pub fn ulimits(given: &[String]) -> Result<(Vec<Ulimit>, bool)> {
+    let mut ulimits: Vec<Ulimit> = Vec::new();
+    let mut is_host = false;
+    for text in csv::all("--ulimit", given)? {
+        if text == "host" {
+            is_host = true;
+            continue;
+        }
+        let limit = ulimit(&text).map_err(|why| {
+            Error::usage(format!(
+                "ulimit option {text:?} requires name=SOFT:HARD, failed to be parsed: {why}"
+            ))
+        })?;
+        ulimits.retain(|it| it.name != limit.name);
+        ulimits.push(limit);
+    }
+    if is_host {
+        ulimits.clear();
+    }
+    Ok((ulimits, is_host))
 }
 
 #[cfg(test)]

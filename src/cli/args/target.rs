@@ -16,8 +16,9 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// Opens it; `failed` says in Podman's words what could not be.
     pub fn open(path: &'a Path, failed: impl Fn(&Path, &str) -> String) -> Result<Self> {
-        let tried =
-            |error: std::io::Error| Error::other(failed(path, super::host::words(&error).as_ref()));
+        let tried = |error: std::io::Error| {
+            Error::other(failed(path, crate::error::words(&error).as_ref()))
+        };
         let is_plain = match std::fs::symlink_metadata(path) {
             Ok(found) => found.is_file(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,

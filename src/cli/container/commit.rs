@@ -1,12 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::Example;
-use crate::cli::args::host::words;
 use crate::cli::image::steps::Steps;
 use crate::container;
 use crate::container::commit::{self, Commit, Override};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::image::{Format, Reference};
 use crate::output::Output;
 use crate::output::progress::copying;
@@ -121,7 +120,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         pause: args.pause,
         progress: Some(copying),
     };
-    let mut steps = Steps::new(output, args.quiet);
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "committing");
     let made = commit::commit(engine, &found, how, &mut |step| steps.tell(step))?;
     if let Some(file) = &args.iidfile {
         std::fs::write(file, made.id.as_str()).map_err(|error| {

@@ -29,9 +29,11 @@ mod rm;
 mod run;
 mod session;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod unpause;
+mod update;
 mod wait;
 
 pub const COMMANDS: &[Command] = &[
@@ -64,8 +66,10 @@ pub const COMMANDS: &[Command] = &[
     command!(rm, "container rm", "rm"),
     command!(run, "container run", "run"),
     command!(start, "container start", "start"),
+    command!(stats, "container stats", "stats"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
     command!(unpause, "container unpause", "unpause"),
+    update::COMMAND,
     command!(wait, "container wait", "wait"),
 ];

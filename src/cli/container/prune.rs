@@ -4,7 +4,7 @@ use crate::container::remove::{Removal, remove};
 use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 
 /// Remove all containers that do not run
 ///
@@ -42,6 +42,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             return Ok(0);
         }
     }
+    let _waiting = Waiting::new(engine.thread, "removing containers");
     let mut code = 0;
     for found in at_rest(engine, &args.filter)? {
         match remove(engine, &found, Removal::default()) {

@@ -179,6 +179,7 @@ fn print(args: &Args, engine: &Engine, output: &mut Output) -> Result<()> {
         }
         return Ok(());
     }
+    output.keep_whole(args.no_trunc);
     let columns = columns(args);
     let listing = Listing {
         command: "ps",

@@ -9,7 +9,7 @@ use crate::container::remove::{Removal, dependents, remove};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::ContainerId;
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 
 /// Remove one or more containers
 ///
@@ -70,6 +70,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         (false, true) => Missing::NamePassed,
         (false, false) => Missing::Fails,
     };
+    let _waiting = Waiting::new(engine.thread, "removing containers");
     let chosen = match args
         .select
         .containers(engine, &args.filter, &args.cidfile, missing, |_| true)

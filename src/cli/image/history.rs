@@ -41,6 +41,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     exactly(1, args.images.len())?;
     let image = image::find(&engine.storage, &args.images[0])?;
+    output.keep_whole(args.no_trunc);
     let rows = rows(&engine.storage, &image, args.human, args.no_trunc)?;
     let listing = Listing {
         command: "history",

@@ -83,8 +83,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             .unwrap_or_else(|| "imported from tarball".to_owned()),
         platform,
     };
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "importing");
     container::sweep(engine)?;
-    let mut steps = Steps::new(output, args.quiet);
     let image = image::import(engine, import, &mut |step| steps.tell(step))?;
     if let Some(typed) = typed {
         image::note(&engine.storage, "tag", &image.id, typed);

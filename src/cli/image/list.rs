@@ -123,6 +123,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     } else {
         HashMap::new()
     };
+    output.keep_whole(args.no_trunc);
     let past = args.history || args.format.is_some();
     let how = (args.no_trunc, listing.is_json(), past);
     let mut rows = rows(engine, &filters, &counts, how)?;

@@ -48,8 +48,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
         None => Input::Stdin,
     };
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "loading");
     container::sweep(engine)?;
-    let mut steps = Steps::new(output, args.quiet);
     let loaded = image::load(engine, &input, &mut |step| steps.tell(step))?;
     for loaded in loaded {
         let from = match &input {

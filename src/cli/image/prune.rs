@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::ContainerId;
 use crate::image::{self, Image};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 
 /// Remove unused images
 ///
@@ -77,6 +77,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.force && !output.confirm(warning, "Are you sure you want to continue? [y/N] ")? {
         return Ok(0);
     }
+    let _waiting = Waiting::new(engine.thread, "removing images");
     container::sweep(engine)?;
     for image in remove(engine, unused(engine, &filters, args.all, &[])?)? {
         output.line(&image.id);

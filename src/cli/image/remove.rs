@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::image::{self, Done, Image, Reference};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 use crate::storage::Storage;
 use crate::volume;
 
@@ -60,6 +60,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.all && args.names.is_empty() {
         return Err(Error::usage("image name or ID must be specified"));
     }
+    let _waiting = Waiting::new(engine.thread, "removing images");
     container::sweep(engine)?;
     let mut done = Vec::new();
     let mut errors = Vec::new();

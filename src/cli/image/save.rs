@@ -115,7 +115,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         format: Format::Docker,
         target,
     };
-    let mut steps = Steps::new(output, args.quiet);
+    let mut steps = Steps::waiting(output, args.quiet, engine.thread, "saving");
     image::save(engine, &save, &mut |step| steps.tell(step))?;
     let to = match &save.target {
         SaveTarget::Path(path) => path.to_string_lossy(),

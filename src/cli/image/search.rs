@@ -155,6 +155,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         output.line(json::escape_html(&text));
         return Ok(0);
     }
+    output.keep_whole(args.no_trunc);
     let columns = match (args.list_tags, args.compatible) {
         (true, _) => r"{{.Name}}\t{{.Tag}}",
         (false, true) => r"{{.Name}}\t{{.Description}}\t{{.Stars}}\t{{.Official}}\t{{.Automated}}",

@@ -2,14 +2,17 @@
 //! a terminal.
 
 use crate::image::{Arriving, Image, Step, Wanted};
-use crate::output::Output;
 use crate::output::progress::{Part, Parts};
+use crate::output::{Output, Waiting};
+use crate::sys::SoleThread;
 
 /// Tells steps on stderr.
 pub struct Steps<'a> {
     output: &'a mut Output,
     quiet: bool,
     parts: Option<Parts>,
+    /// Until the work is done.
+    _waiting: Option<Waiting>,
 }
 
 impl<'a> Steps<'a> {
@@ -18,6 +21,15 @@ impl<'a> Steps<'a> {
             output,
             quiet,
             parts: None,
+            _waiting: None,
+        }
+    }
+
+    /// Of work that does not say how far it has got.
+    pub fn waiting(output: &'a mut Output, quiet: bool, thread: SoleThread, what: &str) -> Self {
+        Self {
+            _waiting: (!quiet).then(|| Waiting::new(thread, what)),
+            ..Self::new(output, quiet)
         }
     }
 

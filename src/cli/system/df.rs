@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::{DiffId, ImageId};
 use crate::image::{self, Image, Reference};
 use crate::output::value::{Row, Value, to_value};
-use crate::output::{Listing, Output, human, listing};
+use crate::output::{Listing, Output, Waiting, human, listing};
 use crate::storage::Storage;
 use crate::volume::{self, Usage, Volume};
 
@@ -50,7 +50,9 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if args.verbose && args.format.is_some() {
         return Err(Error::usage("cannot combine --format and --verbose flags"));
     }
+    let waiting = Waiting::new(engine.thread, "counting");
     let found = Found::new(engine)?;
+    drop(waiting);
     if args.verbose {
         found.print_all(engine, output)?;
         return Ok(0);

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::{ContainerId, Name};
 use crate::image::Image;
-use crate::output::{Output, human};
+use crate::output::{Output, Waiting, human};
 use crate::volume::{self, Removed};
 
 /// Remove unused data
@@ -87,6 +87,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         plan.would_go.print(output);
         return Ok(0);
     }
+    let _waiting = Waiting::new(engine.thread, "removing what nothing uses");
     plan.carry_out(engine, output)
 }
 

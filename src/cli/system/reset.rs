@@ -7,7 +7,7 @@ use crate::container::remove::{Removal, remove};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::image;
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 use crate::volume;
 
 /// Reset storage back to its initial state
@@ -53,6 +53,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             }
         }
     }
+    let _waiting = Waiting::new(engine.thread, "removing all there is");
     container::sweep(engine)?;
     let mut code = 0;
     for found in container::list(&engine.storage)? {

@@ -1,10 +1,9 @@
 use std::fs::File;
 
-use crate::cli::args::host::words;
 use crate::cli::{Example, exactly};
 use crate::container::{running_users_of_volume, volumes};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::output::{Output, Progress};
 use crate::sys::file;
 use crate::volume;

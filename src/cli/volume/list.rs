@@ -7,7 +7,7 @@ use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::Name;
-use crate::output::{Listing, Output};
+use crate::output::{Listing, Output, Waiting};
 use crate::storage::Storage;
 use crate::volume::{self, Volume};
 
@@ -90,6 +90,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let sizes = match is_measured {
         true => {
             let names: Vec<Name> = volumes.iter().map(|it| it.name.clone()).collect();
+            let _waiting = Waiting::new(engine.thread, "measuring volumes");
             volume::usage(engine, &names)?
         }
         false => Vec::new(),

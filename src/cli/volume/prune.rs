@@ -5,7 +5,7 @@ use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::{ContainerId, Name};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 use crate::storage::Storage;
 use crate::volume::{self, Removed};
 
@@ -64,6 +64,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !args.force && !confirmed(output, all, &unused)? {
         return Ok(0);
     }
+    let _waiting = Waiting::new(engine.thread, "removing volumes");
     let results = volume::remove(engine, &unused, |name| {
         container::users_of_volume(storage, name)
     })?;

@@ -6,7 +6,7 @@ use crate::container::{self, Container};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 use crate::volume::{self, Removed, Snapshot};
 
 /// Remove one or more volumes
@@ -58,6 +58,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             "--force option must be specified to use the --time option",
         ));
     }
+    let _waiting = Waiting::new(engine.thread, "removing volumes");
     let mut names: Vec<Name> = Vec::new();
     let mut errors = Vec::new();
     if args.all {

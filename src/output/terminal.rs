@@ -1,0 +1,45 @@
+//! What a terminal is told that a pipe is not.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+/// Whether `stream` is a terminal that moves its cursor.
+pub fn moves(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|it| it != "dumb")
+}
+
+/// Whether colours are wanted on `stream`: on a terminal, unless `NO_COLOR` says no.
+pub fn has_colour(stream: &impl IsTerminal) -> bool {
+    moves(stream) && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+}
+
+/// How many columns the terminal `stream` has; none if it is not one, or does not know.
+pub fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// A colour of the terminal's own eight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+    Bold,
+}
+
+/// `text` in a colour.
+pub fn painted(text: &str, colour: Colour) -> String {
+    let code = match colour {
+        Colour::Red => 31,
+        Colour::Green => 32,
+        Colour::Yellow => 33,
+        Colour::Cyan => 36,
+        Colour::Bold => 1,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}

@@ -1,0 +1,104 @@
+//! What a terminal sees that a pipe does not.
+
+use crate::world::World;
+
+/// What a line shows on a terminal of 80 columns.
+fn shown(world: &World, line: &str) -> String {
+    let (code, screen) = world.shell(line).terminal().wait();
+    assert_eq!(code, 0, "{line}: {screen}");
+    screen.replace("\r\n", "\n")
+}
+
+#[test]
+fn tables_fit_the_terminal() {
+    let world = World::new();
+    world
+        .coracle("create --name a-name-that-is-rather-long -p 8080:80 -p 127.0.0.1:9090:90 IMAGE")
+        .arg("sh")
+        .args(["-c", "while true; do sleep 100; done"])
+        .ok();
+    world
+        .coracle("tag IMAGE registry.example.com/a/team/with/a/rather/long/name:and-a-tag")
+        .ok();
+    world.coracle("volume create results").ok();
+    for line in [
+        "coracle ps -a",
+        "coracle images",
+        "coracle volume ls",
+        "coracle history test",
+    ] {
+        let screen = shown(&world, line);
+        for row in screen.lines() {
+            assert!(row.chars().count() <= 80, "{line}: {row:?}");
+        }
+        // A pipe gets it whole, and as Podman sets it.
+        let piped = world.shell(line).stdout();
+        assert!(!piped.contains('…'), "{piped}");
+        assert!(!piped.contains('\x1b'), "{piped}");
+    }
+    let screen = shown(&world, "coracle ps -a");
+    assert!(screen.contains("a-name-that-is"), "{screen}");
+    assert!(screen.contains("Created"), "{screen}");
+    let whole = shown(&world, "coracle ps -a --no-trunc");
+    assert!(whole.contains("while true; do sleep 100; done"), "{whole}");
+    assert!(whole.contains("a-name-that-is-rather-long"), "{whole}");
+    let asked = shown(
+        &world,
+        "coracle ps -a --format 'table {{.Names}} {{.Ports}} {{.Command}} {{.Image}}'",
+    );
+    assert!(!asked.contains('…'), "{asked}");
+    world.coracle("rm a-name-that-is-rather-long").ok();
+    world.coracle("volume rm results").ok();
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let world = World::new();
+    world.coracle("run --name bad IMAGE false").fails(1);
+    let red = "\x1b[31mExited\x1b[0m (1)";
+    let screen = shown(&world, "TERM=xterm coracle ps -a");
+    assert!(screen.contains(red), "{screen:?}");
+    for line in [
+        "NO_COLOR=1 TERM=xterm coracle ps -a",
+        "TERM=dumb coracle ps -a",
+        "TERM=xterm coracle ps -a | cat",
+    ] {
+        let screen = shown(&world, line);
+        assert!(!screen.contains('\x1b'), "{line}: {screen:?}");
+    }
+    let (_, screen) = world.shell("TERM=xterm coracle rm bda").terminal().wait();
+    assert!(
+        screen.contains("\x1b[31mError:\x1b[0m no container"),
+        "{screen:?}"
+    );
+    assert!(
+        screen.contains("\x1b[36mHint:\x1b[0m did you mean"),
+        "{screen:?}"
+    );
+    world.coracle("rm bad").ok();
+}
+
+/// What takes its time says that it goes on.
+#[test]
+fn a_line_says_that_work_goes_on() {
+    let world = World::new();
+    let line = "coracle save test >image.tar; \
+                (read go </dev/tty; cat image.tar) | TERM=xterm coracle load 2>&1 | cat; \
+                (read go </dev/tty; cat image.tar) | TERM=xterm coracle load -q; \
+                (read go </dev/tty; cat image.tar) | TERM=xterm coracle load; echo over";
+    let mut terminal = world.shell(line).terminal();
+    // Not on a pipe, and not where quiet is asked for.
+    terminal.types("\r").shows("Loaded image");
+    terminal.types("\r").shows("Loaded image");
+    terminal
+        .shows("loading …")
+        .types("\r")
+        .shows("Loaded image");
+    let (code, screen) = terminal.wait();
+    assert_eq!(code, 0, "{screen}");
+    let before = screen.split("Loaded image").nth(1).unwrap_or_default();
+    assert!(!before.contains("loading"), "{screen}");
+    // And it goes again.
+    let last = screen.rsplit("Loaded image").next().unwrap_or_default();
+    assert!(!last.contains("loading"), "{screen}");
+}
