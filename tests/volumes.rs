@@ -1256,3 +1256,18 @@ fn a_create_that_fails_at_a_volume_leaves_nothing() {
     world.coracle("rm -v c").ok();
     world.coracle("volume rm -a").ok();
 }
+
+/// Podman says that the folder is missing; Docker makes it.
+#[test]
+fn called_as_docker_a_folder_that_is_missing_is_made() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    let line = "run --rm --network none -v ./made/here:/x IMAGE true";
+    world.coracle(line).fails(125);
+    std::os::unix::fs::symlink(crate::world::binary(), world.home().join("docker")).unwrap();
+    world
+        .shell("cd; ./docker run --rm --network none -v ./made/here:/x localhost/test true")
+        .ok();
+    let made = std::fs::metadata(world.home().join("made/here")).unwrap();
+    assert_eq!(made.uid(), std::fs::metadata(world.home()).unwrap().uid());
+}

@@ -96,6 +96,12 @@ impl Caller {
         })
     }
 
+    /// Whether the program was called by Docker's name.
+    pub fn is_docker(&self) -> bool {
+        let name = self.argv.first().map(Path::new).and_then(Path::file_name);
+        name.is_some_and(|name| name == "docker")
+    }
+
     /// What was read before.
     #[must_use]
     pub fn with(mut self, settings: &Settings) -> Self {

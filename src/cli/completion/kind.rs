@@ -110,7 +110,11 @@ pub fn of_option(command: &str, option: &str) -> Option<Kind> {
             ("nocopy", "Do not fill it from the image"),
             ("image=", "The image, of driver image"),
         ]),
-        ("secret create", "driver") => Words(&[("file", "In a file of yours")]),
+        ("secret create", "driver") => Words(&[
+            ("file", "In a file of yours"),
+            ("shell", "Where commands of yours keep it"),
+        ]),
+        ("system check", "max") => Text,
         ("inspect", "type") => Words(&[
             ("all", "Whatever has that name (the default)"),
             ("container", ""),
@@ -442,7 +446,8 @@ pub fn of_operand(command: &str, word: &str) -> Option<Kind> {
         (_, "SNAPSHOT") => Snapshot,
         (_, "SECRET") => Secret,
         (_, "NETWORK") => Network,
-        ("secret create", "FILE" | "PATH") | (_, "SOURCE" | "FILE" | "PATH" | "CONTEXT") => File,
+        ("secret create", "FILE" | "FILE|-" | "PATH")
+        | (_, "SOURCE" | "FILE" | "PATH" | "CONTEXT") => File,
         (_, "DESTINATION") => Words(&[
             ("docker://", "A registry"),
             ("dir:", "A folder"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::inspected::inspected;
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
-use crate::cli::args::host::{Caller, Lookup, Neighbour};
+use crate::cli::args::host::{Caller, Host, Lookup, Neighbour};
 use crate::cli::image::steps::{Steps, warn_of_platform};
 use crate::container::options::LogDriver;
 use crate::container::remove::{Removal, remove};
@@ -53,6 +53,9 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
     let caller = Caller::read()?.with(&settings);
     let asked = args.options(&defaults(&image), &caller, &Store(&engine.storage))?;
     let mut options = asked.options;
+    if caller.is_docker() {
+        make_sources(&args.mounts.volume, &caller)?;
+    }
     check_host(&mut options)?;
     if let Some(path) = &options.cidfile
         && !path.parent().is_none_or(Path::is_dir)
@@ -119,6 +122,23 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         held: Held(lock, chosen.lock),
         ports,
     })
+}
+
+/// Makes the folders that `--volume` names and that are not there, as Docker does; they
+/// are the caller's.
+fn make_sources(volumes: &[String], caller: &Caller) -> Result<()> {
+    for text in volumes {
+        if let Some((source, _)) = text.split_once(':')
+            && source.starts_with(['/', '.'])
+        {
+            let path = caller.absolute(source);
+            std::fs::create_dir_all(&path).or_else(|error| match path.exists() {
+                true => Ok(()),
+                false => Err(error).tried(|| format!("make {}", path.display())),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// The tag of a log, which is a template of what `inspect` shows.
