@@ -364,7 +364,7 @@ fn what_is_known_is_not_done_again() {
     let site = Site::new();
     site.file("f", "1\n");
     site.file("d/g", "1\n");
-    let text = "FROM localhost/test\nARG A=1\nENV E=1\nRUN echo $E > /e\nCOPY f d /x/\nLABEL a=b\nRUN cat /x/f /x/g\n";
+    let text = "FROM localhost/test\nARG A=1\nENV E=1\nRUN echo $E $A > /e\nCOPY f d /x/\nLABEL a=b\nRUN cat /x/f /x/g\n";
     assert_eq!(site.steps(text, ""), "rrrrrr");
     assert_eq!(site.steps(text, ""), "cccccc");
     // Another folder with the same files, touched, is the same.

@@ -145,7 +145,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
         // Names of things.
         "name" | "hostname" | "tag" | "hostuser" | "target" | "isolation" => Text,
         "volumes-from" | "requires" => Container(Which::All),
-        "cache-from" | "cache-to" | "manifest" => Image,
+        "cache-from" | "cache-to" | "from" | "manifest" => Image,
         "secret" => Secret,
         "user" => User,
         "group-add" => Words(&[("keep-groups", "Your own groups")]),
@@ -344,6 +344,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
         | "blkio-weight"
         | "build-arg"
         | "build-context"
+        | "cache-ttl"
         | "cgroup-parent"
         | "compression-level"
         | "cpp-flag"

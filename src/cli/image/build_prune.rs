@@ -107,10 +107,12 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         output.line(&image.id);
     }
     let freed = had.saturating_sub(taken(storage)?);
-    output.line(format_args!(
-        "Total reclaimed space: {}",
-        human::size(freed, 4)
-    ));
+    if freed > 0 {
+        output.line(format_args!(
+            "Total reclaimed space: {}",
+            human::size(freed, 4)
+        ));
+    }
     Ok(0)
 }
 
