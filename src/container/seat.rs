@@ -23,17 +23,26 @@ pub struct Seat {
 impl Seat {
     /// Takes the container `id`; `None` if another process has it.
     pub fn take(storage: &Storage, id: &ContainerId) -> Result<Option<Self>> {
+        Self::take_as(storage, id, false)
+    }
+
+    /// As [`Seat::take`], to read or write the container's files alone: nothing that
+    /// lives ends if we are killed.
+    pub fn take_for_files(storage: &Storage, id: &ContainerId) -> Result<Option<Self>> {
+        Self::take_as(storage, id, true)
+    }
+
+    fn take_as(storage: &Storage, id: &ContainerId, for_files: bool) -> Result<Option<Self>> {
         let path = storage.running().join(id);
+        let tried = || format!("lock container {}", id.short());
         loop {
-            let Some(held) = take_seat(&path).tried(|| format!("lock container {}", id.short()))?
-            else {
+            let Some(held) = take_seat(&path, for_files).tried(tried)? else {
                 return Ok(None);
             };
             if in_place(&path, &held) {
-                let tried = || format!("lock container {}", id.short());
                 let was_for_files = held.has_note().tried(tried)?;
-                if was_for_files {
-                    held.note(false).tried(tried)?;
+                if was_for_files != for_files {
+                    held.note(for_files).tried(tried)?;
                 }
                 return Ok(Some(Self {
                     path,
@@ -42,17 +51,6 @@ impl Seat {
                 }));
             }
         }
-    }
-
-    /// As [`Seat::take`], to read or write the container's files alone: nothing that
-    /// lives ends if we are killed.
-    pub fn take_for_files(storage: &Storage, id: &ContainerId) -> Result<Option<Self>> {
-        let seat = Self::take(storage, id)?;
-        if let Some(held) = seat.as_ref().and_then(|seat| seat.held.as_ref()) {
-            held.note(true)
-                .tried(|| format!("lock container {}", id.short()))?;
-        }
-        Ok(seat)
     }
 
     /// Whether who had it before, and was killed, had only the files in hand.

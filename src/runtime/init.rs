@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::sys::process::{Fork, alone};
     use std::io::{Read, Write};
+    use std::time::{Duration, Instant};
 
     /// An init around `script`, and a pipe its output comes from.
     fn start(proof: SoleThread, script: &str) -> (process::Process, std::io::PipeReader) {
@@ -172,30 +173,23 @@ mod tests {
         held.write_all(b"x").unwrap();
         let (init, mut reader) = start(proof, "echo ready; exec sleep 60");
         assert_eq!(line(&mut reader), "ready");
+        // The child may be ahead of init, which shows its name last.
+        let cmdline = format!("/proc/{}/cmdline", init.pid());
+        let shown = || String::from_utf8_lossy(&std::fs::read(&cmdline).unwrap()).into_owned();
+        let until = Instant::now() + Duration::from_secs(20);
+        while shown().trim_end_matches('\0') != NAME && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(shown().trim_end_matches('\0'), NAME);
         // Only a privileged reader sees what is open there; others see nothing.
         if let Ok(open) = std::fs::read_dir(format!("/proc/{}/fd", init.pid())) {
-            // The child may be ahead of init: wait until it has closed them.
             let mut numbers: Vec<String> = open
                 .flatten()
                 .map(|it| it.file_name().into_string().unwrap())
                 .collect();
-            for _ in 0..1000 {
-                if numbers.len() <= 4 {
-                    break;
-                }
-                std::thread::yield_now();
-                numbers = std::fs::read_dir(format!("/proc/{}/fd", init.pid()))
-                    .unwrap()
-                    .flatten()
-                    .map(|it| it.file_name().into_string().unwrap())
-                    .collect();
-            }
             numbers.sort();
             assert_eq!(numbers, ["0", "1", "2", "3"]);
         }
-        let shown = std::fs::read(format!("/proc/{}/cmdline", init.pid())).unwrap();
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        assert_eq!(shown.trim_end_matches('\0'), NAME);
         init.signal(libc::SIGTERM).unwrap();
         assert_eq!(init.reap().unwrap(), 143);
     }

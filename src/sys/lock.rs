@@ -6,9 +6,10 @@
 //! tells who holds it. That is what "the monitor runs" hangs on: no descriptor
 //! that strays into a container can keep it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Held by this process alone until it ends or drops it.
@@ -28,22 +29,31 @@ impl Seat {
 
     /// Leaves a note for who takes the seat next, or takes it away: [`Seat::has_note`].
     pub fn note(&self, on: bool) -> io::Result<()> {
-        self.file.set_len(u64::from(on))
+        self.file.set_permissions(Permissions::from_mode(mode(on)))
     }
 
     /// Whether there is a note.
     pub fn has_note(&self) -> io::Result<bool> {
-        Ok(self.metadata()?.len() > 0)
+        Ok(self.metadata()?.mode() & NOTE != 0)
     }
 }
 
-/// Takes the seat at `path` (made if missing); `None` if another process holds it.
-pub fn take_seat(path: &Path) -> io::Result<Option<Seat>> {
+/// A note is a bit of the file's mode: it is there as soon as the file is.
+const NOTE: u32 = 0o100;
+
+fn mode(note: bool) -> u32 {
+    if note { 0o600 | NOTE } else { 0o600 }
+}
+
+/// Takes the seat at `path`; `None` if another process holds it. One that is missing is
+/// made, with a note or without.
+pub fn take_seat(path: &Path, note: bool) -> io::Result<Option<Seat>> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(mode(note))
         .open(path)?;
     seat(file, libc::F_SETLK)
 }
