@@ -491,6 +491,31 @@ fn the_cache_survives_images_and_is_pruned_by_itself() {
 }
 
 #[test]
+fn a_cache_that_a_step_uses_is_not_pruned() {
+    let site = Site::new();
+    site.file(
+        "Containerfile",
+        "FROM localhost/test\nRUN --mount=type=cache,target=/c echo kept > /c/f; echo >/pipes/ready; cat /pipes/go; cat /c/f\n",
+    );
+    let world = &site.world;
+    world.shell("mkdir pipes; mkfifo pipes/ready pipes/go").ok();
+    let build = world
+        .shell("exec coracle build --no-cache -v ./pipes:/pipes c >said")
+        .spawn();
+    world.shell("cat pipes/ready").ok();
+    world.coracle("builder prune -af").ok();
+    world.shell("echo >pipes/go").ok();
+    assert_eq!(build.wait().code, 0);
+    let said = world.shell("cat said").stdout();
+    assert!(said.contains("\nkept\n"), "{said}");
+    // Nobody has it now.
+    world.coracle("builder prune -af").ok();
+    let mounts = world.data().join("build/mounts");
+    assert_eq!(crate::world::names(&mounts), Vec::<String>::new());
+    world.shell("rm -r pipes said").ok();
+}
+
+#[test]
 fn why_says_what_has_changed() {
     let site = Site::new();
     site.file("f", "1\n");

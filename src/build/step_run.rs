@@ -495,10 +495,17 @@ impl Work<'_> {
                 folder = cache::mount(storage, &format!("{id}\n{at}"));
             }
         } else {
-            self.make_cache(&folder, owner, &first)?;
-            if mount.sharing == Sharing::Locked {
-                lent.locks.push(lock_alone(&folder)?);
-            }
+            lent.locks.push(loop {
+                self.make_cache(&folder, owner, &first)?;
+                let lock = match mount.sharing {
+                    Sharing::Locked => lock_alone(&folder)?,
+                    _ => lock_shared(&folder)?,
+                };
+                // It may have been pruned while we waited.
+                if folder.exists() {
+                    break lock;
+                }
+            });
         }
         let used = std::time::SystemTime::now();
         let _ = std::fs::File::open(&folder).and_then(|it| it.set_modified(used));

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::id::DiffId;
 use crate::image;
 use crate::output::{Output, human};
-use crate::storage::Storage;
+use crate::storage::{Storage, try_lock_alone};
 
 /// Remove what builds have left
 ///
@@ -152,7 +152,9 @@ pub fn mounts(storage: &Storage, before: Option<SystemTime>) -> Result<Vec<PathB
 pub fn remove_mounts(engine: &Engine, mounts: &[PathBuf]) -> Result<()> {
     let mut retired = Vec::new();
     for mount in mounts {
-        retired.extend(engine.storage.retire(mount)?);
+        if let Ok(Some(_alone)) = try_lock_alone(mount) {
+            retired.extend(engine.storage.retire(mount)?);
+        }
     }
     let paths: Vec<_> = retired.iter().map(crate::storage::Staging::path).collect();
     engine.remove_trees(&paths)
