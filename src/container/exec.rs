@@ -41,6 +41,30 @@ pub struct Exec {
     pub size: Option<(u16, u16)>,
 }
 
+impl Exec {
+    /// A command without input or terminal, whose output is wanted.
+    pub fn heard(argv: Vec<String>, user: Option<&str>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            user: user.map(str::to_owned),
+            workdir: None,
+            privileged: false,
+            detach: false,
+            preserved: Vec::new(),
+            wanted: Wanted {
+                stdin: false,
+                stdout: true,
+                stderr: true,
+                tty: false,
+                detach_keys: Vec::new(),
+                sig_proxy: false,
+            },
+            size: None,
+        }
+    }
+}
+
 /// Runs it and gives its exit code; 0 at once if detached.
 pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Outcome> {
     if exec.detach {

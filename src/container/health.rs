@@ -18,7 +18,6 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use super::attach::Wanted;
 use super::exec::{self, Exec};
 use super::{Container, Record, State, events};
 use crate::engine::Engine;
@@ -342,24 +341,7 @@ fn carry_out(
         Some((line, [])) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
         _ => check.test.clone(),
     };
-    let exec = Exec {
-        argv,
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        privileged: false,
-        detach: false,
-        preserved: Vec::new(),
-        wanted: Wanted {
-            stdin: false,
-            stdout: true,
-            stderr: true,
-            tty: false,
-            detach_keys: Vec::new(),
-            sig_proxy: false,
-        },
-        size: None,
-    };
+    let exec = Exec::heard(argv, None);
     let deadline = Instant::now() + Duration::from_nanos(check.timeout.max(1).cast_unsigned());
     let (joined, pipes) = match exec::begin(engine, container, &exec) {
         Ok(begun) => begun,

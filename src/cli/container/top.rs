@@ -1,6 +1,6 @@
 use crate::cli::args::select::latest;
 use crate::cli::{Example, at_least};
-use crate::container::attach::{Outcome, Wanted};
+use crate::container::attach::Outcome;
 use crate::container::exec::{self, Exec};
 use crate::container::top::{self, DEFAULT, Descriptor};
 use crate::container::{self, Container, State};
@@ -97,24 +97,7 @@ fn ps(
         return Ok(0);
     }
     args.insert(0, "ps".to_owned());
-    let own = Exec {
-        argv: args,
-        env: Vec::new(),
-        user: Some("0".to_owned()),
-        workdir: None,
-        privileged: false,
-        detach: false,
-        preserved: Vec::new(),
-        wanted: Wanted {
-            stdin: false,
-            stdout: true,
-            stderr: true,
-            tty: false,
-            detach_keys: Vec::new(),
-            sig_proxy: false,
-        },
-        size: None,
-    };
+    let own = Exec::heard(args, Some("0"));
     Ok(match exec::exec(engine, container, &own)? {
         Outcome::Exited(code) => code as u8,
         Outcome::Unread => crate::sys::signal::end_by(libc::SIGPIPE),
