@@ -207,13 +207,19 @@ impl Events {
 
     /// Writes an event down.
     pub fn write(&self, event: &Event) {
+        self.write_all(std::slice::from_ref(event));
+    }
+
+    /// Writes events down, all at once.
+    pub fn write_all(&self, events: &[Event]) {
         let Ok(place) = self.place() else { return };
         match place.backend {
             EventsBackend::None => {}
-            EventsBackend::Journald => journal::send(event),
+            EventsBackend::Journald => events.iter().for_each(journal::send),
             EventsBackend::File => {
-                if let Some(line) = event.line() {
-                    file::append(&place.file, place.size, &line);
+                let lines: Vec<u8> = events.iter().filter_map(Event::line).flatten().collect();
+                if !lines.is_empty() {
+                    file::append(&place.file, place.size, &lines);
                 }
             }
         }

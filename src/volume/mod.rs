@@ -259,8 +259,14 @@ fn exchange(staging: &Staging, dir: &Path) -> Result<()> {
 
 /// Writes down that something became of the volume.
 pub fn note(storage: &Storage, name: &Name, status: &'static str) {
-    let event = Event::new(Type::Volume, status).name(name.as_str());
-    storage.events().write(&event);
+    note_all(storage, std::slice::from_ref(&name), status);
+}
+
+/// As [`note`], of each of several.
+pub fn note_all(storage: &Storage, names: &[&Name], status: &'static str) {
+    let event = |name: &&Name| Event::new(Type::Volume, status).name(name.as_str());
+    let events: Vec<Event> = names.iter().map(event).collect();
+    storage.events().write_all(&events);
 }
 
 /// Makes a volume; it must not exist.
@@ -419,25 +425,34 @@ pub fn remove(
     users: impl Fn(&Name) -> Result<Vec<ContainerId>>,
 ) -> Result<Vec<Removed>> {
     let staging = engine.storage.stage()?;
-    let mut results = Vec::with_capacity(names.len());
-    for name in names {
+    let one = |name: &Name| -> Result<Removed> {
         let dir = engine.storage.volume(name);
         // What another took away while we waited is not there any more.
         let held = storage::lock_alone(&dir).ok();
         let Some(_held) = held.filter(|held| is_same(held, &dir)) else {
-            results.push(Removed::Missing);
-            continue;
+            return Ok(Removed::Missing);
         };
         let users = users(name)?;
-        results.push(if users.is_empty() {
-            std::fs::rename(&dir, staging.path().join(name))
-                .tried(|| format!("remove volume {name}"))?;
-            note(&engine.storage, name, "remove");
-            Removed::Gone
-        } else {
-            Removed::InUse(users)
-        });
-    }
+        if !users.is_empty() {
+            return Ok(Removed::InUse(users));
+        }
+        std::fs::rename(&dir, staging.path().join(name))
+            .tried(|| format!("remove volume {name}"))?;
+        Ok(Removed::Gone)
+    };
+    let mut results = Vec::with_capacity(names.len());
+    let mut went = Vec::new();
+    let done: Result<()> = names.iter().try_for_each(|name| {
+        let removed = one(name)?;
+        if let Removed::Gone = removed {
+            went.push(name);
+        }
+        results.push(removed);
+        Ok(())
+    });
+    // Also of those that went before an error.
+    note_all(&engine.storage, &went, "remove");
+    done?;
     let gone = names.iter().map(|name| staging.path().join(name));
     let gone: Vec<PathBuf> = gone.filter(|path| path.exists()).collect();
     engine.remove_trees(&gone.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;

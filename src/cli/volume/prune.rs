@@ -68,12 +68,13 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let results = volume::remove(engine, &unused, |name| {
         container::users_of_volume(storage, name)
     })?;
-    for (name, result) in unused.iter().zip(results) {
-        // One that a container has begun to use since is not unused any more.
-        if let Removed::Gone = result {
-            volume::note(storage, name, "prune");
-            output.line(name);
-        }
+    // One that a container has begun to use since is not unused any more.
+    let gone = unused.iter().zip(results);
+    let gone = gone.filter(|(_, result)| matches!(result, Removed::Gone));
+    let gone: Vec<&Name> = gone.map(|(name, _)| name).collect();
+    volume::note_all(storage, &gone, "prune");
+    for name in gone {
+        output.line(name);
     }
     Ok(0)
 }
