@@ -44,6 +44,16 @@ impl Look {
         }
     }
 
+    /// Of one that may have changed since without a trace: like no file, so it is read
+    /// again, but what it held is known.
+    const UNSETTLED: Self = Self {
+        size: u64::MAX,
+        mtime: (0, 0),
+        ctime: (0, 0),
+        device: 0,
+        inode: 0,
+    };
+
     /// Whether it changed so long before `now` that another change would show in its
     /// times, which go in steps.
     fn is_settled(&self, now: jiff::Timestamp) -> bool {
@@ -119,12 +129,15 @@ impl Memory {
         }
         let now = jiff::Timestamp::now();
         let sum = read()?;
-        if !self.is_new && before.is_none_or(|(_, was)| was != sum) {
+        let is_told = self.seen.get(path).is_some_and(|(_, told)| *told == sum);
+        if !self.is_new && !is_told && before.is_none_or(|(_, was)| was != sum) {
             self.changed.push(path.to_vec());
         }
-        if look.is_settled(now) {
-            self.seen.insert(path.to_vec(), (look, sum));
-        }
+        let kept = match look.is_settled(now) {
+            true => look,
+            false => Look::UNSETTLED,
+        };
+        self.seen.insert(path.to_vec(), (kept, sum));
         Ok(sum)
     }
 
