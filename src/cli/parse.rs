@@ -1,6 +1,7 @@
 //! argv to a row of the table and its matches, as Go's pflag would read it.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -77,12 +78,17 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (Some('v'), "version", "", "Version for coracle"),
 ];
 
-/// The line `--version` prints; tools read its last word.
-pub fn version_line() -> String {
-    format!(
-        "coracle version {} podman version {PODMAN_VERSION}\n",
-        env!("CARGO_PKG_VERSION")
-    )
+/// The line `--version` prints. Tools read its last word, or what follows the first
+/// `version` in it: both are Podman's. Called by another name, all of it is Podman's.
+pub fn version_line(program: Option<&OsString>) -> String {
+    let name = program.map(Path::new).and_then(Path::file_name);
+    match name.and_then(OsStr::to_str) {
+        Some(name @ ("podman" | "docker")) => format!("{name} version {PODMAN_VERSION}\n"),
+        _ => format!(
+            "coracle {}, podman version {PODMAN_VERSION}\n",
+            env!("CARGO_PKG_VERSION")
+        ),
+    }
 }
 
 /// Reads argv.
@@ -90,7 +96,7 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     let rest = argv.get(1..).unwrap_or_default();
     let (globals, rest) = split_globals(rest)?;
     if globals.version {
-        return Ok(Parsed::Print(version_line()));
+        return Ok(Parsed::Print(version_line(argv.first())));
     }
     let words: Vec<&str> = rest
         .iter()
@@ -406,8 +412,41 @@ fn invalid(value: &str, flag: &str, why: &str) -> Error {
     ))
 }
 
+/// Commands and groups that Podman has and we have not. Told from what is no command,
+/// so that nobody looks for a slip of their own.
+const ABSENT: &[&str] = &[
+    "artifact",
+    "auto-update",
+    "farm",
+    "generate",
+    "image scp",
+    "image sign",
+    "image trust",
+    "kube",
+    "machine",
+    "network",
+    "play",
+    "pod",
+    "quadlet",
+    "system connection",
+    "system service",
+];
+
+fn absent(words: &[&str]) -> Option<&'static str> {
+    ABSENT.iter().copied().find(|name| {
+        let mut name = name.split(' ');
+        match (name.next(), name.next()) {
+            (Some(group), Some(word)) => words == [group, word],
+            (group, _) => words.first().copied() == group,
+        }
+    })
+}
+
 /// Podman's words for a command that is none.
 fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
+    if let Some(absent) = absent(words) {
+        return Err(Error::unsupported(format!("`{absent}`")));
+    }
     if let Some((group, _)) = GROUPS.iter().find(|(group, _)| *group == words[0]) {
         if words.len() == 1 {
             return Ok(missing(group));

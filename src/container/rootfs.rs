@@ -402,6 +402,10 @@ pub(super) fn mount_root(
     lower: &Lower,
     root: &Path,
 ) -> Result<()> {
+    if let Some(folder) = own_folder(record) {
+        let copy = copy_of(folder)?;
+        return mount::attach(&copy, root).tried(|| format!("mount {}", root.display()));
+    }
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
     if !upper.exists() {
@@ -418,6 +422,19 @@ pub(super) fn mount_root(
         record.options.remove,
         root,
     )
+}
+
+/// The folder of the host's that is a container's root, with nothing above it.
+pub(super) fn own_folder(record: &Record) -> Option<&Path> {
+    let rootfs = record.options.rootfs.as_ref()?;
+    (!rootfs.is_overlay).then_some(&*rootfs.path)
+}
+
+/// What is mounted at `folder` and beneath it, once more.
+pub(super) fn copy_of(folder: &Path) -> Result<mount::Detached> {
+    let tried = || format!("open {}", folder.display());
+    let opened = open_dir(folder).tried(tried)?;
+    mount::copy_of(&opened, true).tried(tried)
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.

@@ -75,6 +75,8 @@ pub fn options() -> Options {
         secrets: vec![],
         secret_variables: vec![],
         volumes_from: vec![],
+        rootfs: None,
+        systemd: None,
         step: None,
     }
 }

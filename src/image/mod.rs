@@ -50,7 +50,7 @@ pub use add::{Arriving, GivenManifest, Incoming, IncomingLayer, Origin, Step, ad
 pub use archive::Source;
 pub use built::{Description, Written, publish};
 pub use commit::{NewImage, commit};
-pub use config::{Healthcheck, ImageConfig};
+pub use config::{Healthcheck, ImageConfig, nanoseconds};
 pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
 pub use instruction::{apply as instruct, apply_one as instruct_one};
