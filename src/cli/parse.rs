@@ -1,7 +1,7 @@
 //! argv to a row of the table and its matches, as Go's pflag would read it.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -26,7 +26,6 @@ pub enum Parsed {
 
 /// Global options that take a value and whose part we have none of: accepted.
 const ACCEPTED: &[&str] = &[
-    "cdi-spec-dir",
     "config",
     "conmon",
     "connection",
@@ -48,9 +47,24 @@ const ACCEPTED: &[&str] = &[
     "volumepath",
 ];
 
+/// Those whose part we have.
+const VALUES: [&str; 5] = [
+    "cdi-spec-dir",
+    "cgroup-manager",
+    "events-backend",
+    "root",
+    "runroot",
+];
+
 /// The options before the command that help shows: those that do something.
 pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (None, "help", "", "Help for coracle"),
+    (
+        None,
+        "cdi-spec-dir",
+        "stringArray",
+        "Folder of files that describe devices (Container Device Interface)",
+    ),
     (
         None,
         "cgroup-manager",
@@ -133,6 +147,9 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
                 if let Ok(Some(value)) = matches.try_get_one::<OsString>(id) {
                     *slot = Some(value.into());
                 }
+            }
+            if let Ok(Some(folders)) = matches.try_get_many::<OsString>("cdi-spec-dir") {
+                overrides.cdi_folders.extend(folders.map(PathBuf::from));
             }
             Ok(Parsed::Run {
                 command,
@@ -280,12 +297,7 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(OsString))
     };
-    for name in
-        ACCEPTED
-            .iter()
-            .copied()
-            .chain(["cgroup-manager", "events-backend", "root", "runroot"])
-    {
+    for name in ACCEPTED.iter().copied().chain(VALUES) {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(value(name));
         }
@@ -323,11 +335,7 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long)
-        || matches!(
-            long,
-            "cgroup-manager" | "events-backend" | "root" | "runroot"
-        )
+    ACCEPTED.contains(&long) || VALUES.contains(&long)
 }
 
 #[derive(Default)]
@@ -387,6 +395,7 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                 };
                 match long {
                     "root" => globals.overrides.root = Some(value.into()),
+                    "cdi-spec-dir" => globals.overrides.cdi_folders.push(value.into()),
                     "cgroup-manager" => {
                         let value = value.to_string_lossy().into_owned();
                         globals.overrides.cgroup_manager = Some(value);

@@ -61,6 +61,9 @@ pub struct Options {
     pub cap_drop: Vec<String>,
     pub security: Security,
     pub devices: Vec<Device>,
+    /// `--device` and `--gpus`: `vendor.com/class=name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_devices: Vec<String>,
     pub ulimits: Vec<Ulimit>,
     /// `--ulimit=host`: the caller's limits as they are, `ulimits` being empty.
     #[serde(default)]

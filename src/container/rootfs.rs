@@ -11,6 +11,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
+use super::cdi::Edits;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::notify::Notify;
@@ -54,6 +55,7 @@ pub struct Ground<'a> {
     pub netns: Option<PathBuf>,
     pub shared: &'a Shared,
     pub secrets: &'a Secrets,
+    pub edits: &'a Edits,
     pub notify: Option<&'a Notify>,
 }
 
@@ -72,8 +74,13 @@ pub fn prepare(
         netns,
         shared,
         secrets,
+        edits,
         notify,
     } = ground;
+    let record = &Record {
+        options: edits.applied(&record.options),
+        ..record.clone()
+    };
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -127,6 +134,7 @@ pub fn prepare(
         spec::set_variable(&mut all, &Notify::variable());
         process.set_env(Some(all));
     }
+    edits.hook(&mut spec)?;
     let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;
@@ -895,6 +903,7 @@ mod tests {
             runtime: dir.join("run"),
             cgroup_manager: None,
             events_backend: None,
+            cdi_folders: Vec::new(),
             user_manager: None,
         })
         .unwrap();

@@ -77,6 +77,7 @@ pub fn options() -> Options {
         volumes_from: vec![],
         rootfs: None,
         systemd: None,
+        named_devices: Vec::new(),
         step: None,
     }
 }

@@ -26,9 +26,7 @@ pub fn field(of: &str, name: &str) -> Option<Unused> {
         ("define.InspectContainerConfig", "StartupHealthCheck") => Is(Value::Nil),
         ("define.InspectContainerConfig", "HealthMaxLogCount") => Called("HealthcheckMaxLogCount"),
         ("define.InspectContainerConfig", "HealthMaxLogSize") => Called("HealthcheckMaxLogSize"),
-        ("define.InspectContainerConfig", "V4PodmanCompatMarshal") => {
-            Is(Value::Bool(false))
-        }
+        ("define.InspectContainerConfig", "V4PodmanCompatMarshal") => Is(Value::Bool(false)),
         ("define.InspectContainerConfig", "Timezone" | "SdNotifySocket") => Is(Value::text("")),
         ("define.InspectContainerConfig", "ChrootDirs") => Is(Value::NilList),
         ("define.InspectContainerConfig", "SystemdMode") => Is(Value::Bool(false)),
@@ -44,10 +42,9 @@ pub fn field(of: &str, name: &str) -> Option<Unused> {
             "manifest.Schema2HealthConfig" | "define.StartupHealthCheck",
             "StartPeriod" | "StartInterval" | "Interval" | "Timeout",
         ) => Is(Value::Duration(0)),
-        (
-            "manifest.Schema2HealthConfig" | "define.StartupHealthCheck",
-            "Retries" | "Successes",
-        ) => Is(Value::Int(0)),
+        ("manifest.Schema2HealthConfig" | "define.StartupHealthCheck", "Retries" | "Successes") => {
+            Is(Value::Int(0))
+        }
         ("manifest.Schema2HealthConfig", "Test") => Is(Value::NilList),
         _ => return None,
     })

@@ -16,8 +16,8 @@ use crate::cli::args::{
 };
 use crate::cli::at_least;
 use crate::container::Options;
-use crate::container::options::Rootfs;
 use crate::container::health::HealthLog;
+use crate::container::options::Rootfs;
 use crate::error::{Error, Kind, Result};
 use crate::image::Healthcheck;
 use crate::network::NetworkMode;
@@ -234,7 +234,8 @@ impl CreateArgs {
             cap_add,
             cap_drop,
             security: self.security.security(host)?,
-            devices: self.security.devices(host)?,
+            devices: self.security.devices()?,
+            named_devices: self.security.named_devices()?,
             ulimits,
             host_ulimits,
             sysctls: self.security.sysctls(&network.mode, &modes.ipc)?,

@@ -251,7 +251,10 @@ impl Args {
 /// Whether a command is systemd, by one of the names it goes by.
 fn is_init(word: &str) -> bool {
     let inits = ["/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init"];
-    inits.contains(&word) || Path::new(word).file_name().is_some_and(|it| it == "systemd")
+    inits.contains(&word)
+        || Path::new(word)
+            .file_name()
+            .is_some_and(|it| it == "systemd")
 }
 
 /// `--entrypoint`: a JSON list of words, or one word. None: JSON's null, which is as

@@ -525,10 +525,7 @@ fn graph_driver(storage: &Storage, it: &Container) -> GraphDriver {
     if !lower.is_empty() {
         data.insert("LowerDir", lower.join(":"));
     }
-    data.extend([
-        ("UpperDir", place("upper")),
-        ("WorkDir", place("work")),
-    ]);
+    data.extend([("UpperDir", place("upper")), ("WorkDir", place("work"))]);
     if it.status.is_up() {
         data.insert("MergedDir", place("rootfs"));
     }

@@ -199,7 +199,11 @@ pub fn renamed(made: Made, attempt: u32) -> Made {
 
 /// The image that is named, from the store or from a registry, held so that it is
 /// not removed meanwhile.
-fn bring(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<(Image, Option<Locked>)> {
+fn bring(
+    engine: &Engine,
+    args: &CreateArgs,
+    output: &mut Output,
+) -> Result<(Image, Option<Locked>)> {
     if args.rootfs {
         container::sweep(engine)?;
         return Ok((no_image(), None));

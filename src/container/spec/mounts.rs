@@ -297,7 +297,11 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
 
     if host.cgroups != Hierarchy::Legacy {
         // systemd divides its own.
-        let access = if options.systemd.is_some() { "rw" } else { access };
+        let access = if options.systemd.is_some() {
+            "rw"
+        } else {
+            access
+        };
         let flags = ["rprivate", "nosuid", "noexec", "nodev", "relatime", access];
         add("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?;
     }
