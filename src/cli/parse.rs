@@ -412,7 +412,8 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     "runroot" => globals.overrides.runroot = Some(value.into()),
                     "out" => globals.overrides.out = Some(value.into()),
                     "log-level" => check_level(&value.to_string_lossy())?,
-                    "hooks-dir" if !value.is_empty() => {
+                    // One without hooks asks for nothing.
+                    "hooks-dir" if has_hooks(Path::new(&value)) => {
                         return Err(Error::unsupported("--hooks-dir"));
                     }
                     _ => {}
@@ -422,6 +423,12 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
     }
     use_modules(&modules)?;
     Ok((globals, rest))
+}
+
+/// Whether there are OCI hooks in `folder` (oci-hooks(5)).
+fn has_hooks(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|end| end == "json"))
 }
 
 /// What Podman writes down at these levels we have nothing of.
