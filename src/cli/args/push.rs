@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::refused::{self, Flag, flags, value};
 use super::registry;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Digest;
@@ -14,7 +15,10 @@ pub struct Args {
     #[command(flatten)]
     pub registry: registry::Args,
 
-    /// Compress layers by this: gzip or zstd
+    #[command(flatten)]
+    refused: Refused,
+
+    /// Compress layers by this: gzip, zstd or zstd:chunked
     #[arg(long, value_name = "FORMAT")]
     compression_format: Option<String>,
 
@@ -39,7 +43,26 @@ pub struct Args {
     remove_signatures: bool,
 }
 
+/// What there is nothing behind yet, in the order of podman-push(1).
+const FLAGS: &[Flag] = &[
+    value("encrypt-layer"),
+    value("encryption-key"),
+    value("sign-by"),
+    value("sign-by-sigstore"),
+    value("sign-by-sigstore-private-key"),
+    value("sign-by-sq-fingerprint"),
+    value("sign-passphrase-file"),
+    value("signature-policy"),
+];
+
+struct Refused(refused::Refused);
+flags!(Refused, FLAGS, Refused);
+
 impl Args {
+    pub fn check(&self) -> Result<()> {
+        self.refused.0.check()
+    }
+
     /// How layers are compressed that must be made.
     pub fn compression(&self) -> Result<Option<Compression>> {
         compression(
@@ -115,9 +138,9 @@ fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compr
         None => Ok(None),
         Some("gzip") => gzip(),
         Some("zstd") => Ok(Some(Compression::Zstd(level(1, 20)?))),
-        Some("zstd:chunked") => Err(Error::unsupported("--compression-format zstd:chunked")),
+        Some("zstd:chunked") => Ok(Some(Compression::Chunked(level(1, 20)?))),
         Some(other) => Err(Error::usage(format!(
-            "unknown compression format {other:?}"
+            "cannot find compressor for {other:?}"
         ))),
     }
 }

@@ -49,6 +49,7 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
+    args.push.check()?;
     let typed = to.unwrap_or(name);
     let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
@@ -119,7 +120,10 @@ fn write(
     (format, compression): (Option<Format>, Option<Compression>),
     steps: &mut Steps,
 ) -> Result<Digest> {
-    if matches!(compression, Some(Compression::Zstd(_))) {
+    if matches!(
+        compression,
+        Some(Compression::Zstd(_) | Compression::Chunked(_))
+    ) {
         return Err(Error::unsupported(format_args!(
             "--compression-format zstd with {}:",
             place.transport()

@@ -51,6 +51,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
+    args.push.check()?;
     if !args.add_compression.is_empty() {
         return Err(Error::unsupported("--add-compression"));
     }
