@@ -138,6 +138,8 @@ pub struct Pushed {
     pub digest: Digest,
     pub size: u64,
     pub media_type: String,
+    /// Whether all its layers are zstd.
+    pub is_zstd: bool,
 }
 
 /// Sends an image; gives the digest of its manifest there.
@@ -312,6 +314,7 @@ fn send(
         digest,
         size: bytes.len() as u64,
         media_type,
+        is_zstd: !layers.is_empty() && layers.iter().all(|it| it.media == Media::Zstd),
     })
 }
 

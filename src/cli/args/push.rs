@@ -6,7 +6,7 @@ use super::refused::{self, Flag, flags, value};
 use super::registry;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Digest;
-use crate::image::{self, Compression, Place, Reference};
+use crate::image::{self, Compression, Place, Reference, To};
 use crate::sys::file::{Durable, write_whole};
 
 #[derive(clap::Args)]
@@ -93,25 +93,29 @@ pub fn operands(names: &[String]) -> Result<(&str, Option<&str>)> {
     }
 }
 
-/// The registry that an image is sent to: as it is `given`, or under its own name.
-pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
+/// Where a list or an image is sent to.
+pub enum Destination {
+    Registry(Reference),
+    Place(Place),
+}
+
+/// The place or the registry that is `given`, or the registry of its own name.
+pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Destination> {
     let text = match given {
         Some(text) => text,
         None => {
-            return image.name.clone().ok_or_else(|| {
+            let own = image.name.clone();
+            return own.map(Destination::Registry).ok_or_else(|| {
                 Error::usage(format!("{} has no name to push to", image.id.short()))
             });
         }
     };
     let name = text.strip_prefix("docker://").unwrap_or(text);
     if let Some(place) = Place::parse(name, "pushing to")? {
-        let transport = place.transport();
-        return Err(Error::unsupported(format_args!(
-            "pushing a list to {transport}:"
-        )));
+        return Ok(Destination::Place(place));
     }
     match Reference::normalized(name) {
-        Ok(reference) => Ok(reference.or_latest()),
+        Ok(reference) => Ok(Destination::Registry(reference.or_latest())),
         Err(error) if error.kind() == Kind::Usage => {
             Err(error.tried(format_args!("invalid image reference {text:?}")))
         }
@@ -119,7 +123,17 @@ pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Referenc
     }
 }
 
-fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
+impl Destination {
+    pub fn of_list(&self) -> To<'_> {
+        match self {
+            Self::Registry(to) => To::Registry(to),
+            Self::Place(place) => To::Place(place),
+        }
+    }
+}
+
+/// `--compression-format` or the like.
+pub fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
     let given = level;
     let level = |least: i32, most: i32| -> Result<Option<i32>> {
         let Some(text) = given else {
