@@ -30,6 +30,7 @@
 //! `stop`; the order of two locks stands in `lock.rs`.
 
 mod acl;
+pub mod chunked;
 pub mod compression;
 pub mod diff;
 mod filesystem;
