@@ -88,6 +88,8 @@ fn a_word_that_is_near_is_offered() {
     let world = World::new();
     world.coracle("create --name web IMAGE").ok();
     world.coracle("volume create results").ok();
+    world.coracle("volume snapshot results before").ok();
+    world.coracle("secret create token -").stdin("x").ok();
     for (line, meant) in [
         // Commands.
         ("rnu IMAGE", "coracle run"),
@@ -119,6 +121,29 @@ fn a_word_that_is_near_is_offered() {
         ("run --pull never tets", "test"),
         ("rmi tets", "test"),
         ("image inspect tets", "test"),
+        ("diff wbe", "web"),
+        ("secret rm tkoen", "token"),
+        ("secret inspect tkoen", "token"),
+        ("run --secret tkoen IMAGE", "token"),
+        ("volume restore results befroe", "before"),
+        ("run --pull always tets", "test"),
+        ("run --pull never IMAge", "image"),
+        // What stands within a value.
+        ("ps --filter status=runing", "--filter status=running"),
+        (
+            "run --mount type=bnd,source=/tmp,target=/x IMAGE",
+            "--mount type=bind,source=/tmp,target=/x",
+        ),
+        (
+            "run --mount type=bind,sorce=/tmp,target=/x IMAGE",
+            "--mount type=bind,source=/tmp,target=/x",
+        ),
+        ("run -v /tmp:/x:nocpoy IMAGE", "--volume /tmp:/x:nocopy"),
+        ("ps -a --format {{.Stauts}}", "{{.Status}}"),
+        ("ps -a --format 'table {{.ID}} {{.names}}'", "{{.Names}}"),
+        ("inspect --format {{.State.Stats}} web", "{{.State.Status}}"),
+        ("volume ls --format {{.Nmae}}", "{{.Name}}"),
+        ("doctor --format {{.Verdit}}", "{{.Verdict}}"),
     ] {
         let meant = format!("did you mean `{meant}`?");
         assert_eq!(hint(&world, line), meant, "{line}");
@@ -130,20 +155,42 @@ fn a_word_that_is_near_is_offered() {
         "start other",
         "rmi other",
         "run --restart x IMAGE",
+        "ps -a --format {{.Nonsense}}",
+        "secret rm other",
     ] {
         assert_eq!(hint(&world, line), "", "{line}");
     }
+    // What Podman has is no slip.
+    for line in [
+        "pod ps",
+        "network create x",
+        "kube play x",
+        "image trust show",
+        "mount",
+    ] {
+        world
+            .coracle(line)
+            .fails(125)
+            .says("is not supported by coracle yet");
+    }
     world.coracle("rm web").ok();
+    world.coracle("secret rm token").ok();
 }
 
 #[test]
 fn what_can_be_done_is_said() {
     let world = World::new();
     world.coracle("create --name web IMAGE").ok();
+    world.coracle("volume create results").ok();
+    world.file("token.txt", "x");
+    world.coracle("secret create token token.txt").ok();
     world.folder("shut/folder");
     world.shell("chmod 0 shut").ok();
     for (line, words) in [
         ("create --name web IMAGE", "--replace"),
+        ("attach web", "coracle start --attach"),
+        ("volume create results", "--ignore"),
+        ("secret create token token.txt", "--replace"),
         ("exec web ls", "coracle start"),
         ("run -v /nowhere:/x IMAGE", "mkdir -p /nowhere"),
         ("run -v ./shut/folder:/x IMAGE", "namei -l"),
@@ -159,6 +206,7 @@ fn what_can_be_done_is_said() {
     }
     world.shell("chmod 700 shut").ok();
     world.coracle("rm web").ok();
+    world.coracle("secret rm token").ok();
 }
 
 #[test]

@@ -66,7 +66,9 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
                     Kind::CommandNotFound,
                     format!("exec: {:?}: executable file not found in $PATH", command[0]),
                 ),
-                _ => Error::from(error).kind_is(Kind::CannotInvoke),
+                _ => Error::from(error)
+                    .tried(format_args!("exec {:?}", command[0]))
+                    .kind_is(Kind::CannotInvoke),
             })?;
         process::ignore_interrupts();
         Ok(process::code_of(child.wait()?))
