@@ -38,6 +38,14 @@ const HINTS: &[(&str, &str)] = &[
         "the name may be wrong, or it is private: `coracle login REGISTRY`, then again",
     ),
     (
+        "pasta failed with exit code",
+        "`coracle doctor` tries it by itself; `--network=host` and `--network=none` do without",
+    ),
+    (
+        "operation not permitted",
+        "`coracle doctor` looks at what this machine allows",
+    ),
+    (
         "only create exec sessions on running containers",
         "`coracle start` it first, or look with `coracle logs` why it ended",
     ),
