@@ -2,6 +2,7 @@
 //! their files go (XDG Base Directory Specification 0.8).
 
 pub mod containers;
+pub mod yaml;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub cgroup_manager: Option<CgroupManager>,
     /// `--events-backend`
     pub events_backend: Option<EventsBackend>,
+    /// `--cdi-spec-dir`
+    pub cdi_folders: Vec<PathBuf>,
 }
 
 /// Where events are written down.
@@ -98,6 +101,7 @@ pub struct Overrides {
     pub runroot: Option<PathBuf>,
     pub cgroup_manager: Option<String>,
     pub events_backend: Option<String>,
+    pub cdi_folders: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -151,7 +155,24 @@ impl Settings {
                     ))
                 })?),
             },
+            cdi_folders: overrides.cdi_folders.clone(),
         })
+    }
+
+    /// Where files lie that describe devices, the most important last.
+    pub fn cdi_folders(&self) -> Result<Vec<PathBuf>> {
+        if !self.cdi_folders.is_empty() {
+            return Ok(self.cdi_folders.clone());
+        }
+        if let Some(folders) = Configuration::read()?.defaults.engine.cdi_spec_dirs {
+            return Ok(folders);
+        }
+        // Podman's two; the caller's own beside them, as not everybody may write there.
+        let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| self.home.join(".config"));
+        let mut folders = vec![PathBuf::from("/etc/cdi"), config.join("cdi")];
+        folders.push("/var/run/cdi".into());
+        folders.extend(absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("cdi")));
+        Ok(folders)
     }
 
     /// Makes the runtime folder, 0700, and refuses one that is another's.

@@ -55,6 +55,7 @@ fn chosen(engine: &Engine, image: &Image, options: &mut Options) -> Result<Chose
         return joined(engine, options, neighbour);
     }
     match &options.user_namespace {
+        Mode::Unsaid if options.rootfs.is_some() => Ok(Chosen::default()),
         Mode::Unsaid => by_ownership(engine, image, options),
         Mode::Host => Ok(Chosen::default()),
         Mode::KeepId { uid, gid, size } => {

@@ -82,6 +82,9 @@ pub struct Options {
     pub security: Security,
     #[serde(default, skip_serializing_if = "is_default")]
     pub devices: Vec<Device>,
+    /// `--device` and `--gpus`: `vendor.com/class=name`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub named_devices: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub ulimits: Vec<Ulimit>,
     /// `--ulimit=host`: the caller's limits as they are, `ulimits` being empty.
@@ -167,6 +170,12 @@ pub struct Options {
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub volumes_from: Vec<String>,
+    /// `--rootfs`: what it has in place of an image.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rootfs: Option<Rootfs>,
+    /// It is made ready for a systemd in it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub systemd: Option<Systemd>,
     /// It is a step of a build.
     #[serde(default, skip_serializing_if = "is_default")]
     pub step: Option<Step>,
@@ -175,6 +184,22 @@ pub struct Options {
 /// Whether a field is as it is read where it is missing.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// A folder of the host's as a container's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    pub path: PathBuf,
+    /// What the container writes stays in its own layer above.
+    pub is_overlay: bool,
+}
+
+/// What `--systemd` asks for: folders of its own that systemd writes to, a control
+/// group that it may divide, and its name in `container_uuid`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Systemd {
+    /// `--shm-size-systemd`: bytes of each of the folders; 0 is the kernel's choice.
+    pub size: u64,
 }
 
 /// What is another with the container of a build's step.

@@ -35,6 +35,25 @@ pub struct ImageUse {
     pub layers: Vec<DiffId>,
 }
 
+impl ImageUse {
+    /// That of a container whose root is a folder of the host's.
+    pub fn none() -> Self {
+        Self {
+            id: ImageId::none(),
+            name: String::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    /// The image's id, as it is shown: empty where there is no image.
+    pub fn shown_id(&self) -> &str {
+        match self.id.is_none() {
+            true => "",
+            false => self.id.as_str(),
+        }
+    }
+}
+
 impl Record {
     /// The volumes it mounts.
     pub fn volumes(&self) -> impl Iterator<Item = &Name> {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::adopt::{Adoption, adopt};
+use super::cdi::Edits;
 use super::cgroup::{self, Settled};
 use super::exit;
 use super::health::Checks;
@@ -64,6 +65,8 @@ pub struct Launch {
     pub progress: Option<Progress>,
     /// Of the container: [`start`] looks them up, for the monitor could not.
     pub secrets: Secrets,
+    /// What devices bring, likewise.
+    pub edits: Edits,
     /// What its files become once it has ended well (`build`).
     pub adoption: Option<Adoption>,
 }
@@ -106,6 +109,10 @@ pub fn start(
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
     launch.secrets = Secrets::find(engine, record, launch.fresh)?;
+    let named = &record.options.named_devices;
+    if !named.is_empty() {
+        launch.edits = Edits::find(named, &engine.settings.cdi_folders()?)?;
+    }
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
     launch.stdio = callers_stdio(&record.options);
@@ -566,6 +573,7 @@ impl<'a> Monitor<'a> {
                 netns,
                 shared: self.shared,
                 secrets: &launch.secrets,
+                edits: &launch.edits,
                 notify: notify.as_ref(),
             },
         )?;
