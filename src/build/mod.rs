@@ -34,6 +34,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use language::stages::{Stage, Stages};
 
 use crate::container::Options as ContainerOptions;
@@ -88,13 +90,16 @@ pub struct Build {
     /// `--from`
     pub base: Option<String>,
     pub skips_unused: bool,
+    /// `--jobs`: how many stages are built at the same time; 0: as many as can be.
+    pub jobs: usize,
+    /// [`Said::Time`] is to be told now and then.
+    pub beats: bool,
     pub secrets: Vec<Secret>,
     pub agents: Vec<Agent>,
     /// What flags say of the containers of RUN.
     pub template: ContainerOptions,
     /// Proxies of the caller's, for RUN alone.
     pub proxies: Vec<String>,
-    pub quiet: bool,
     /// Before each line of a step, where there are several builds.
     pub prefix: String,
     /// Say of each step why it ran.
@@ -122,6 +127,7 @@ pub enum Squash {
 }
 
 /// What is told on the way.
+#[derive(Serialize, Deserialize)]
 pub enum Said {
     /// Of the build, where nobody asked for quiet.
     Line(String),
@@ -129,6 +135,24 @@ pub enum Said {
     Note(String),
     /// Of an image that is fetched.
     Image(image::Step),
+    /// A step of the stage begins.
+    Step { stage: usize, line: String },
+    /// Printed by its command.
+    Printed {
+        stage: usize,
+        is_error: bool,
+        bytes: Vec<u8>,
+    },
+    /// It is done; `lines` say what came of it.
+    Done {
+        stage: usize,
+        was_known: bool,
+        lines: Vec<String>,
+    },
+    /// It has failed.
+    Failed { stage: usize },
+    /// Nothing, but time has passed.
+    Time,
     /// The lines so far are to be seen now.
     Flush,
 }
@@ -139,7 +163,7 @@ pub struct Built {
 }
 
 /// A step's command that failed: its code is the build's.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Failure {
     /// The command of a step ended so.
     Command {

@@ -9,7 +9,7 @@ use crate::build::NamedContext;
 use crate::build::language::{self, Containerfile};
 use crate::build::steps::put;
 use crate::error::{Context, Error, Result};
-use crate::storage::Staging;
+use crate::storage::{Staging, compression};
 
 /// As it was asked for.
 pub struct Asked<'a> {
@@ -234,9 +234,8 @@ fn is_archive(file: &mut File) -> Result<bool> {
     }
     file.rewind()?;
     let head = &head[..count];
-    let compressed: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
-    Ok(compressed.iter().any(|magic| head.starts_with(magic))
-        || head.get(257..262) == Some(b"ustar"))
+    let is_compressed = compression::kind(head) != compression::Kind::Plain;
+    Ok(is_compressed || head.get(257..262) == Some(b"ustar"))
 }
 
 /// The folder of a context: one that is there, or one that an archive is unpacked into.

@@ -1,8 +1,10 @@
 //! Stages, step by step.
 //!
 //! [`Work`] is a build at work, [`State`] what steps so far have come to, [`Here`] where in
-//! the build we are; [`origin`] says what is taken from where.
+//! the build we are; [`origin`] says what is taken from where, `beside` does several stages
+//! at a time.
 
+mod beside;
 pub mod origin;
 mod state;
 
@@ -31,6 +33,11 @@ use crate::image::{Format, Image, ImageConfig};
 use crate::storage::layer::Layer;
 use crate::storage::{Locked, Staging};
 use crate::sys::file::open_dir;
+use crate::sys::signal;
+use crate::userns;
+
+/// Signals that end a build, once its step is ended and what was done is kept.
+pub const WATCHED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// A build at work.
 pub struct Work<'a> {
@@ -47,8 +54,11 @@ pub struct Work<'a> {
     /// The context's root and what is remembered of its files.
     context: Option<(OwnedFd, Memory)>,
     pub consumed: BTreeSet<String>,
-    /// Counts folders in staging.
-    pub made: usize,
+    /// Counts folders in staging, which are named by the stage too.
+    made: usize,
+    at: usize,
+    /// While a stage is at work: where [`WATCHED`] are read.
+    pub signals: Option<OwnedFd>,
     pub warned: BTreeSet<String>,
 }
 
@@ -140,6 +150,8 @@ impl<'a> Work<'a> {
             context: None,
             consumed: BTreeSet::new(),
             made: 0,
+            at: 0,
+            signals: None,
             warned: BTreeSet::new(),
         }
     }
@@ -155,9 +167,14 @@ impl<'a> Work<'a> {
     pub fn all(&mut self, tell: &mut dyn FnMut(Said)) -> Result<State, Failure> {
         let stages = self.stages;
         let last = *stages.order.last().expect("a file has a stage");
-        for &number in &stages.order {
-            let state = self.stage(&stages.all[number], number == last, tell)?;
-            self.done.insert(number, state);
+        if self.build.jobs != 1 || self.build.beats {
+            self.beside(tell)?;
+        } else {
+            for &number in &stages.order {
+                self.at = number;
+                let state = self.stage(&stages.all[number], number == last, tell)?;
+                self.done.insert(number, state);
+            }
         }
         let unused: Vec<&str> = (self.build.args.keys())
             .filter(|name| !self.consumed.contains(*name))
@@ -195,11 +212,12 @@ impl<'a> Work<'a> {
             }
             _ => stage.shown.clone(),
         };
-        tell(Said::Line(format!(
-            "{prefix}STEP 1/{}: {shown}",
-            steps.len() + 1
-        )));
+        tell(Said::Step {
+            stage: stage.number,
+            line: format!("{prefix}STEP 1/{}: {shown}", steps.len() + 1),
+        });
         let state = self.begin(stage, tell)?;
+        self.watch()?;
         let mut here = Here {
             stage,
             state,
@@ -213,6 +231,11 @@ impl<'a> Work<'a> {
                 here.args.insert(name.to_owned(), value.clone());
             }
         }
+        tell(Said::Done {
+            stage: stage.number,
+            was_known: false,
+            lines: Vec::new(),
+        });
         // What the base wants done in images made of it.
         let triggers = std::mem::take(&mut here.state.config.on_build);
         for (at, line) in triggers.iter().enumerate() {
@@ -224,28 +247,47 @@ impl<'a> Work<'a> {
         for (at, step) in steps.iter().enumerate() {
             here.step = at + 1;
             here.is_last = is_last && at + 1 == count;
-            tell(Said::Line(format!(
-                "{prefix}STEP {}/{}: {}",
-                at + 2,
-                count + 1,
-                shown_step(step)
-            )));
+            self.interrupted()?;
+            tell(Said::Step {
+                stage: stage.number,
+                line: format!(
+                    "{prefix}STEP {}/{}: {}",
+                    at + 2,
+                    count + 1,
+                    shown_step(step)
+                ),
+            });
             tell(Said::Flush);
-            let was_known = self.one(&mut here, step, tell)?;
+            let was_known = self.one(&mut here, step, tell);
+            if was_known.is_err() {
+                tell(Said::Failed {
+                    stage: stage.number,
+                });
+            }
+            // An error may be the signal's doing.
+            self.interrupted()?;
+            let was_known = was_known?;
+            let mut lines = Vec::new();
             if self.build.squash == Squash::Layers {
                 let id = here.state.id(self.build)?;
                 if was_known {
-                    tell(Said::Line(format!("--> Using cache {id}")));
+                    lines.push(format!("--> Using cache {id}"));
                 }
                 if at + 1 < count || !is_last {
-                    tell(Said::Line(format!("--> {}", id.short())));
+                    lines.push(format!("--> {}", id.short()));
                 }
             }
+            tell(Said::Done {
+                stage: stage.number,
+                was_known,
+                lines,
+            });
         }
         if count == 0 && !is_last && self.build.squash == Squash::Layers {
             let id = here.state.id(self.build)?;
             tell(Said::Line(format!("--> {}", id.short())));
         }
+        self.unwatch();
         if is_last {
             tell(Said::Line(match &self.build.typed {
                 Some(name) => format!("{prefix}COMMIT {name}"),
@@ -253,6 +295,44 @@ impl<'a> Work<'a> {
             }));
         }
         Ok(here.state)
+    }
+
+    /// From now on [`WATCHED`] do nothing but be read.
+    pub fn watch(&mut self) -> Result<()> {
+        self.signals = Some(signal::descriptor(&WATCHED).tried(|| "watch signals")?);
+        Ok(())
+    }
+
+    /// From now on they end us, those too that have come meanwhile.
+    pub fn unwatch(&mut self) {
+        if self.signals.take().is_some() {
+            signal::unblock(&WATCHED);
+        }
+    }
+
+    /// An error if a signal has come. They stay shut out then: what was done is kept
+    /// before we go.
+    fn interrupted(&self) -> Result<(), Failure> {
+        match self.signals.as_ref().and_then(signal::next) {
+            Some(number) => Err(Failure::Interrupted(number)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Engine::in_namespace`]; a signal ends it.
+    pub fn in_namespace<T, F>(&self, work: F) -> Result<T, Failure>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        F: FnOnce() -> Result<T>,
+    {
+        let engine = self.engine;
+        let pending = userns::begin_in_child(engine.thread, engine.default_map(), work)?;
+        if let Some(signals) = &self.signals
+            && pending.is_overtaken_by(signals)?
+        {
+            self.interrupted()?;
+        }
+        Ok(pending.finish()?)
     }
 
     /// Where a stage begins.
@@ -298,7 +378,10 @@ impl<'a> Work<'a> {
             "RUN" => self.run(here, step, tell)?,
             "COPY" | "ADD" => {
                 let done = self.copy(here, step, tell);
-                done.map_err(|error| self.failed(step, error))?
+                done.map_err(|failure| match failure {
+                    Failure::Other(error) => Failure::Other(self.failed(step, error)),
+                    failure => failure,
+                })?
             }
             _ => {
                 // One that changes the config alone is kept by all that stands before.
@@ -441,7 +524,8 @@ impl<'a> Work<'a> {
     /// A folder of staging that nobody else uses.
     pub fn folder(&mut self) -> PathBuf {
         self.made += 1;
-        self.staging.path().join(format!("step{}", self.made))
+        let name = format!("step{}-{}", self.at, self.made);
+        self.staging.path().join(name)
     }
 
     /// Names a layer's folder by the layer, beside the others that are to be published.
@@ -451,7 +535,11 @@ impl<'a> Work<'a> {
             return self.engine.remove_tree(folder);
         }
         let place = self.staging.path().join(layer.id.hex());
-        std::fs::rename(folder, &place).tried(|| "store the layer")
+        match std::fs::rename(folder, &place) {
+            // Another stage has made the same at the same time.
+            Err(_) if place.exists() => self.engine.remove_tree(folder),
+            done => done.tried(|| "store the layer"),
+        }
     }
 
     /// The search for files of the context.

@@ -93,7 +93,14 @@ impl Work<'_> {
             options: &self.build.registry,
         };
         tell(Said::Flush);
-        let image = image::pull(self.engine, &pull, &mut |step| tell(Said::Image(step)))?;
+        // It may take long, and may be broken off anywhere.
+        let is_watched = self.signals.is_some();
+        self.unwatch();
+        let image = image::pull(self.engine, &pull, &mut |step| tell(Said::Image(step)));
+        if is_watched {
+            self.watch()?;
+        }
+        let image = image?;
         let lock = image.lock(&self.engine.storage)?;
         self.images.insert(key, (image.clone(), lock));
         Ok(image)

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::build::Said;
 use crate::build::cache::Entry;
 use crate::build::context::ignore::Ignore;
 use crate::build::context::memory::Memory;
@@ -17,6 +16,7 @@ use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined};
 use crate::build::steps::chmod::Chmod;
 use crate::build::steps::put::{How, Tree};
+use crate::build::{Failure, Said};
 use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
 use crate::container::{dress_like, overlay, read_only};
 use crate::error::{Context, Error, Result};
@@ -78,7 +78,7 @@ impl Work<'_> {
         here: &mut Here<'_>,
         step: &Instruction,
         tell: &mut dyn FnMut(Said),
-    ) -> Result<(Effect, String)> {
+    ) -> Result<(Effect, String), Failure> {
         let copy = Copy::read(here, step, self.build.file.escape)?;
         let origin = match &copy.from {
             Some(from) => Some(
@@ -184,7 +184,7 @@ impl Work<'_> {
                 adoption: &adoption,
                 to: &to,
             };
-            self.engine.in_namespace(|| {
+            self.in_namespace(|| {
                 let mut found = found;
                 // Held while its files are read.
                 let _mounted = match &from {
@@ -244,7 +244,7 @@ impl Work<'_> {
                 };
                 self.remember(here, step, key.clone(), made)
             }
-            (None, None) => return Err(Error::other("nothing was copied")),
+            (None, None) => return Err(Error::other("nothing was copied").into()),
         };
         if known_content.is_none() {
             self.tell_why((here.stage.number, here.step), &key, effect.was_known, tell);

@@ -370,18 +370,6 @@ impl Tree {
 fn archive(from: &OwnedFd, path: &Path) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = File::from(open_in_root(from, path, flags)?);
-    let mut head = [0; 6];
-    let count = file.read(&mut head)?;
-    file.rewind()?;
-    let compressed: &[(&[u8], &str)] = &[(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz")];
-    for (magic, name) in compressed {
-        if head[..count].starts_with(magic) {
-            return Err(
-                Error::unsupported(format_args!("an archive compressed by {name}"))
-                    .hint("compress it by gzip or zstd, or COPY it"),
-            );
-        }
-    }
     let Ok(stream) = compression::decompressed(file.try_clone()?) else {
         file.rewind()?;
         return Ok(None);

@@ -12,7 +12,7 @@ use crate::build::context::search::search;
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined, shell};
-use crate::build::steps::container::{Command, End, bind, run};
+use crate::build::steps::container::{Command, End, Print, bind, run};
 use crate::build::steps::mounts::{Kind, RunMount, Sharing};
 use crate::build::{Failure, Said};
 use crate::container::adopt::Adoption;
@@ -113,7 +113,6 @@ impl Work<'_> {
             mounts: lent.mounts.clone(),
             folders: volumes(&here.state.config.volumes),
             image: (here.state.base_id.as_ref(), name),
-            shows_output: !self.build.quiet,
             adoption: Adoption {
                 into: folder.clone(),
                 times: self.build.times,
@@ -126,7 +125,18 @@ impl Work<'_> {
             },
             layers,
         };
-        let ended = run(self.engine, &template, command).map_err(|error| match error.kind() {
+        let stage = here.stage.number;
+        let mut print = |print: Print<'_>| match print {
+            Print::Warning(warning) => tell(Said::Note(warning.to_owned())),
+            Print::Bytes { is_error, bytes } => tell(Said::Printed {
+                stage,
+                is_error,
+                bytes: bytes.to_owned(),
+            }),
+        };
+        let signals = self.signals.as_ref().expect("a stage watches signals");
+        let ended = run(self.engine, &template, command, signals, &mut print);
+        let ended = ended.map_err(|error| match error.kind() {
             // As the shell has it of a line of its own.
             ErrorKind::CommandNotFound => Failure::Command {
                 code: 127,

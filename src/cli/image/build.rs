@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::FromArgMatches;
 
 use super::build_refused::Refused;
-use super::steps::Steps;
+use super::build_told::Told;
 use crate::build::context::given::{self, Asked, Given};
 use crate::build::export::Destination;
 use crate::build::language::variables;
 use crate::build::steps::secret::{Agent, Secret};
-use crate::build::{self, Build, Failure, Said, Squash};
+use crate::build::{self, Build, Failure, Squash};
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
 use crate::cli::args::host::{Caller, Host};
 use crate::cli::args::{filter, image as which, number, registry};
@@ -208,7 +208,7 @@ pub struct Args {
     #[arg(long, value_name = "TYPE")]
     isolation: Option<String>,
 
-    /// How many stages may be built at the same time
+    /// How many stages may be built at the same time; 0: as many as can be
     #[arg(long, value_name = "NUMBER", default_value = "1", hide_default_value = true,
           value_parser = number::signed)]
     jobs: i64,
@@ -393,11 +393,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     container::sweep(engine)?;
     let mut images = Vec::new();
     for platform in &platforms {
-        let mut build = args.build(engine, given.clone(), platform.as_ref(), quiet)?;
+        let mut build = args.build(engine, given.clone(), platform.as_ref())?;
         if let (Some(platform), true) = (platform, platforms.len() > 1) {
             build.prefix = format!("[{platform}] ");
         }
-        match one(engine, &build, output) {
+        match one(engine, &mut build, quiet, output) {
             Ok(image) => images.push(image),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Command { code, error }) => {
@@ -433,18 +433,16 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 }
 
 /// Builds for one platform.
-fn one(engine: &Engine, build: &Build, output: &mut Output) -> Result<Image, Failure> {
-    let built = build::build(engine, build, &mut |said| match said {
-        Said::Line(line) if !build.quiet => output.line(line),
-        Said::Line(_) => {}
-        Said::Note(line) => output.notice(format_args!("Warning: {line}")),
-        Said::Image(step) => {
-            output.flush();
-            Steps::new(output, build.quiet).tell(step);
-        }
-        Said::Flush => output.flush(),
-    });
-    output.flush();
+fn one(
+    engine: &Engine,
+    build: &mut Build,
+    quiet: bool,
+    output: &mut Output,
+) -> Result<Image, Failure> {
+    let mut told = Told::new(output, quiet, build.jobs != 1);
+    build.beats = told.beats();
+    let built = build::build(engine, build, &mut |said| told.tell(said));
+    told.finish();
     Ok(built?.image)
 }
 
@@ -475,13 +473,7 @@ impl Args {
         if all.is_empty() { vec![None] } else { all }
     }
 
-    fn build(
-        &self,
-        engine: &Engine,
-        given: Given,
-        platform: Option<&String>,
-        quiet: bool,
-    ) -> Result<Build> {
+    fn build(&self, engine: &Engine, given: Given, platform: Option<&String>) -> Result<Build> {
         let caller = Caller::read()?.with(&engine.settings);
         let wanted = which::platform(&platform.cloned(), &self.os, &self.arch, &self.variant)?;
         let variable = |name: &str| {
@@ -516,9 +508,9 @@ impl Args {
                 )));
             }
         }
-        if self.jobs != 1 {
-            return Err(Error::unsupported("--jobs other than 1"));
-        }
+        let jobs = usize::try_from(self.jobs).map_err(|_| {
+            Error::usage("building: invalid value for jobs.  It must be a positive integer")
+        })?;
         if self.squash && self.squash_all {
             return Err(Error::usage("cannot specify --squash-all with --squash"));
         }
@@ -609,6 +601,8 @@ impl Args {
             times,
             base,
             skips_unused: self.skip_unused_stages,
+            jobs,
+            beats: false,
             secrets: self
                 .secret
                 .iter()
@@ -624,7 +618,6 @@ impl Args {
                 true => proxies(&caller),
                 false => Vec::new(),
             },
-            quiet,
             prefix: String::new(),
             why: self.why,
         })
