@@ -683,10 +683,7 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
     match GROUPS.iter().find(|(group, _)| *group == words[0]) {
         Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),
         None if words == ["help"] => Ok(Parsed::Print(help::of_group(""))),
-        None => {
-            let unknown = format!("Unknown help topic [`{}`]\n", words.join("` `"));
-            Ok(Parsed::Print(unknown + &help::of_group("")))
-        }
+        None => Err(near("", words[0])),
     }
 }
 

@@ -47,7 +47,10 @@ pub struct Args {
     operands: Vec<String>,
 }
 
-pub const EXAMPLES: &[Example] = &[];
+pub const EXAMPLES: &[Example] = &[Example {
+    line: "coracle container runlabel --display run app",
+    does: "Show what the image app says of how to run it.",
+}];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     at_least(2, args.operands.len())?;
