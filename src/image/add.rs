@@ -109,7 +109,7 @@ pub enum GivenManifest {
 }
 
 /// What is done just now, for whoever waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Step {
     Begun,
     /// A short name was resolved, in Podman's words.
@@ -129,7 +129,7 @@ pub enum Step {
 }
 
 /// How far a layer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Arriving {
     pub digest: String,
     pub arrived: u64,
@@ -463,6 +463,7 @@ mod tests {
                 user_manager: None,
                 cgroup_manager: None,
                 events_backend: None,
+                cdi_folders: Vec::new(),
             };
             Self(Storage::open(&settings).unwrap())
         }

@@ -53,7 +53,7 @@ pub use archive::Source;
 pub use artifact::Artifact;
 pub use built::{Description, Written, publish};
 pub use commit::{NewImage, commit};
-pub use config::{Healthcheck, ImageConfig};
+pub use config::{Healthcheck, ImageConfig, nanoseconds};
 pub use family::Family;
 pub use find::{by_id, by_name, find, list, names};
 pub use import::{Import, change, import};
