@@ -110,7 +110,7 @@ fn bytes_are_told_of_layers_that_come_and_go() {
     for line in [
         "coracle save --format oci-archive -o new.tar test",
         "coracle save --format docker-dir -o new test",
-        "coracle rmi -f test; coracle load -i image.tar",
+        "coracle rmi -fa; coracle load -i image.tar",
     ] {
         let screen = shown(&world, &format!("TERM=xterm; {line}"));
         let at = |words: &str| {

@@ -111,7 +111,7 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
     for saved in save.images {
         held.push(saved.image.lock(&engine.storage)?);
     }
-    let configs = |tell: &mut dyn FnMut(Step), saved: &Saved| {
+    let config = |tell: &mut dyn FnMut(Step), saved: &Saved| {
         tell(Step::Config(saved.image.id.clone()));
     };
     for saved in save.images {
@@ -120,7 +120,7 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
         }
         // Of one image it is told when its layers are there, as Podman does.
         if save.images.len() > 1 {
-            configs(tell, saved);
+            config(tell, saved);
         }
     }
     let progress = Progress::of(&engine.storage, &distinct(save.images))?;
@@ -159,7 +159,7 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
         }
     };
     if let [saved] = save.images {
-        configs(tell, saved);
+        config(tell, saved);
     }
     tell(Step::Manifest);
     Ok(digests)
@@ -229,8 +229,8 @@ fn archive(
     })
 }
 
-/// Does `work` in the user namespace, with a `tick` now and then; when the command is interrupted, `clean`s up
-/// what would stay behind.
+/// Does `work` in the user namespace, with a `tick` now and then; when the command is
+/// interrupted, `clean`s up what would stay behind.
 fn watched<F>(
     engine: &Engine,
     clean: impl Fn(),
