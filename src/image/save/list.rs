@@ -40,7 +40,7 @@ pub struct SaveList<'a> {
 /// What an entry of a list is.
 pub enum Instance {
     /// Packed from the store.
-    Image(Saved),
+    Image(Box<Saved>),
     /// As it is elsewhere.
     Ready {
         manifest: Vec<u8>,
