@@ -237,6 +237,22 @@ pub fn files(world: &World, image: &str) -> BTreeMap<String, String> {
     flattened(&save(world, image))
 }
 
+/// The extended attributes of an entry, file capabilities among them.
+fn attributes(entry: &mut tar::Entry<'_, &[u8]>) -> String {
+    let Ok(Some(records)) = entry.pax_extensions() else {
+        return String::new();
+    };
+    let mut all: Vec<String> = records
+        .filter_map(|record| {
+            let record = record.ok()?;
+            let name = record.key().ok()?.strip_prefix("SCHILY.xattr.")?;
+            Some(format!(" {name}={}", record.value_bytes().escape_ascii()))
+        })
+        .collect();
+    all.sort();
+    all.concat()
+}
+
 /// Every path of an image, and what it is there: layers one over the other.
 fn flattened(archive: &HashMap<String, Vec<u8>>) -> BTreeMap<String, String> {
     let manifest: Value = serde_json::from_slice(&archive["manifest.json"]).unwrap();
@@ -271,6 +287,7 @@ fn flattened(archive: &HashMap<String, Vec<u8>>) -> BTreeMap<String, String> {
                 .link_name()
                 .unwrap()
                 .map(|it| it.to_str().unwrap().to_owned());
+            let attributes = attributes(&mut entry);
             let what = match header.entry_type() {
                 tar::EntryType::Directory => format!("folder {mode:o} {owner}"),
                 tar::EntryType::Symlink => format!("-> {} {owner}", target.unwrap()),
@@ -283,7 +300,7 @@ fn flattened(archive: &HashMap<String, Vec<u8>>) -> BTreeMap<String, String> {
                     format!("file {mode:o} {owner} {}", &sum.hex()[..12])
                 }
             };
-            own.insert(path, what);
+            own.insert(path, what + &attributes);
         }
         all.extend(own);
     }
@@ -612,12 +629,6 @@ fn what_cannot_be_built_is_said_and_leaves_nothing() {
             "checksum flag is not supported for local sources",
         ),
         (
-            "ADD https://localhost/x /x\n",
-            "",
-            125,
-            "is not supported by coracle yet",
-        ),
-        (
             "RUN exit 9\n",
             "",
             9,
@@ -706,15 +717,9 @@ fn what_cannot_be_built_is_said_and_leaves_nothing() {
         ("", "--secret x", 125, "incorrect secret flag format"),
         (
             "",
-            "--userns=host",
+            "--userns=auto",
             125,
             "--userns is not supported by coracle yet",
-        ),
-        (
-            "",
-            "--cache-from x",
-            125,
-            "--cache-from is not supported by coracle yet",
         ),
         (
             "",

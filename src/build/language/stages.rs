@@ -304,6 +304,13 @@ fn from(
                 Error::unsupported(format_args!("FROM of the folder {}", folder.display())),
             ));
         }
+        Some(NamedContext::Url(url)) => {
+            return Err(at(
+                build,
+                instruction,
+                Error::unsupported(format_args!("FROM of the folder {url}")),
+            ));
+        }
         None => match find_named(before, &base) {
             Some(number) => From::Stage(number),
             None if base == "scratch" => From::Scratch,
