@@ -105,6 +105,15 @@ impl ContainerId {
 }
 
 impl ImageId {
+    /// Nobody's id, in the place of one.
+    pub fn none() -> Self {
+        Self("0".repeat(64))
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.0.bytes().all(|digit| digit == b'0')
+    }
+
     /// The first 12 digits, as tables show it.
     pub fn short(&self) -> &str {
         &self.0[..12]

@@ -2,7 +2,9 @@
 //! their files go (XDG Base Directory Specification 0.8).
 
 pub mod containers;
+pub mod yaml;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub cgroup_manager: Option<CgroupManager>,
     /// `--events-backend`
     pub events_backend: Option<EventsBackend>,
+    /// `--cdi-spec-dir`
+    pub cdi_folders: Vec<PathBuf>,
 }
 
 /// Where events are written down.
@@ -97,6 +101,7 @@ pub struct Overrides {
     pub runroot: Option<PathBuf>,
     pub cgroup_manager: Option<String>,
     pub events_backend: Option<String>,
+    pub cdi_folders: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -150,7 +155,24 @@ impl Settings {
                     ))
                 })?),
             },
+            cdi_folders: overrides.cdi_folders.clone(),
         })
+    }
+
+    /// Where files lie that describe devices, the most important last.
+    pub fn cdi_folders(&self) -> Result<Vec<PathBuf>> {
+        if !self.cdi_folders.is_empty() {
+            return Ok(self.cdi_folders.clone());
+        }
+        if let Some(folders) = Configuration::read()?.defaults.engine.cdi_spec_dirs {
+            return Ok(folders);
+        }
+        // Podman's two; the caller's own beside them, as not everybody may write there.
+        let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| self.home.join(".config"));
+        let mut folders = vec![PathBuf::from("/etc/cdi"), config.join("cdi")];
+        folders.push("/var/run/cdi".into());
+        folders.extend(absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("cdi")));
+        Ok(folders)
     }
 
     /// Makes the runtime folder, 0700, and refuses one that is another's.
@@ -330,6 +352,21 @@ struct CoracleSection {
     ownership: Option<String>,
 }
 
+/// The lines of a TOML file that are no comments: the file that distributions install has
+/// 800 of those, and to parse them takes as long as all else that `run` does with its line.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    // In a string of several lines none of them is a comment.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.split_inclusive('\n');
+    Cow::Owned(
+        lines
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .collect(),
+    )
+}
+
 impl Configuration {
     /// Reads the files, once: `$CONTAINERS_CONF` alone, or the usual ones with the
     /// `*.conf` of the folders beside them; `$CONTAINERS_CONF_OVERRIDE` last.
@@ -366,7 +403,7 @@ impl Configuration {
 
     fn add(&mut self, text: &str) -> Result<()> {
         let wrong = |error: toml::de::Error| Error::other(error.message().to_owned());
-        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let table: toml::Table = toml::from_str(&without_comments(text)).map_err(wrong)?;
         let file: ConfigurationFile = table.clone().try_into().map_err(wrong)?;
         if let Some(userns) = file.containers.userns {
             self.userns = Some(userns);
@@ -499,6 +536,17 @@ fn passwd_line(uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_not_parsed() {
+        let text = "# a\n[b]\n  # c = [\nd = [ # e\n  \"#\",\n]\n#";
+        let kept = without_comments(text);
+        assert_eq!(kept, "[b]\nd = [ # e\n  \"#\",\n]\n");
+        let parse = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        assert_eq!(parse(&kept), parse(text));
+        let text = "a = '''\n# b\n'''\n";
+        assert_eq!(parse(&without_comments(text)), parse(text));
+    }
 
     #[test]
     fn later_files_win_and_what_is_not_ours_is_passed_over() {

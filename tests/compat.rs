@@ -138,6 +138,7 @@ sessions! {
     keys
     lifecycle
     listing
+    machine
     naming
     options
     secrets

@@ -413,7 +413,9 @@ fn a_tree_shows_what_stands_on_what() {
 #[test]
 fn an_image_is_mounted_in_a_shell_of_unshare() {
     let world = World::new();
-    for command in ["mount IMAGE", "mount", "unmount IMAGE"] {
+    // There is nothing to unmount, as with Podman.
+    assert_eq!(world.coracle("image unmount IMAGE").stdout(), "");
+    for command in ["mount IMAGE", "mount"] {
         world
             .coracle(&format!("image {command}"))
             .fails(125)
@@ -453,4 +455,62 @@ fn an_image_is_mounted_in_a_shell_of_unshare() {
     );
     // Nothing of it is outside.
     assert_eq!(names(&place), Vec::<String>::new());
+}
+
+/// libimage's rules: an image that others were made of is not deleted but untagged, and
+/// goes with the last of them if it has no name.
+#[test]
+fn what_others_were_made_of_stays_out_of_sight() {
+    let world = World::new();
+    needs!(world, Subuids);
+    let child = |of: &str, name: &str| {
+        let run = format!("run --name made --network=none {of} touch /{name}");
+        world.coracle(&run).ok();
+        world.coracle(&format!("commit -q made {name}")).ok();
+        world.coracle("rm made").ok();
+    };
+    let ids = |line: &str| -> Vec<String> {
+        let shown = world
+            .coracle(&format!("images -q --no-trunc {line}"))
+            .stdout();
+        shown.lines().map(|it| it.replace("sha256:", "")).collect()
+    };
+    let id = |name: &str| {
+        world
+            .coracle(&format!("image inspect -f {{{{.Id}}}} {name}"))
+            .stdout()
+    };
+    child("IMAGE", "base");
+    child("base", "top");
+    let (base, top) = (id("base"), id("top"));
+    world.coracle("untag base").ok();
+    assert!(!ids("").contains(&base));
+    assert!(ids("-a").contains(&base));
+    assert_eq!(ids("-a --filter intermediate=true"), [base.as_str()]);
+    assert!(ids("-a --filter dangling=true").is_empty());
+    assert_eq!(world.coracle("image prune -f").stdout(), "");
+    assert_eq!(
+        world.coracle("rmi top").stdout(),
+        format!("Untagged: localhost/top:latest\nDeleted: {top}\nDeleted: {base}")
+    );
+    child("IMAGE", "base");
+    child("base", "top");
+    let (base, top) = (id("base"), id("top"));
+    world.coracle("untag base").ok();
+    assert_eq!(
+        world.coracle("rmi --no-prune top").stdout(),
+        format!("Untagged: localhost/top:latest\nDeleted: {top}")
+    );
+    assert_eq!(ids("--filter dangling=true"), [base.as_str()]);
+    assert_eq!(world.coracle("image prune -f").stdout(), base);
+    child("IMAGE", "base");
+    child("base", "top");
+    assert_eq!(
+        world.coracle("rmi base").stdout(),
+        "Untagged: localhost/base:latest"
+    );
+    world.coracle("rmi base").fails(1);
+    world
+        .coracle("run --rm --network=none top ls /base /top")
+        .ok();
 }

@@ -183,8 +183,12 @@ fn what_a_list_cannot_be_is_said() {
         ("manifest add none IMAGE", "none: image not known"),
         ("manifest add IMAGE IMAGE", "image is not a manifest list"),
         (
-            "manifest add --artifact two x",
-            "--artifact is not supported by coracle yet",
+            "manifest add --artifact two nosuch",
+            "reading \"nosuch\" to determine its digest: open ",
+        ),
+        (
+            "manifest add --artifact-type x/y two nosuch",
+            "--artifact-type requires --artifact",
         ),
         (
             "manifest add two docker-archive:x.tar",
@@ -213,8 +217,20 @@ fn what_a_list_cannot_be_is_said() {
         ),
         (&none, "no instance matching digest"),
         (
-            "manifest push --add-compression zstd two x/y",
-            "--add-compression is not supported",
+            "manifest push --add-compression nonsense two x/y",
+            "requested algorithm nonsense is not supported for replication: cannot find compressor for \"nonsense\"",
+        ),
+        (
+            "manifest push --add-compression zstd --all=false two x/y",
+            "EnsureCompressionVariantsExist is not implemented for CopySpecificImages",
+        ),
+        (
+            "manifest push --add-compression zstd two oci:x",
+            "another compression of a list with oci: is not supported by coracle yet",
+        ),
+        (
+            "manifest push two docker-archive:x",
+            "destination transport \"docker-archive\" does not support copying multiple images as a group",
         ),
         ("manifest push -f v1 two x/y", "unknown format \"v1\""),
     ] {
@@ -342,4 +358,164 @@ fn lists_go_to_a_registry_and_come_back() {
     )
     .fails(125)
     .says("uploading manifest 1");
+}
+
+/// Manifests and digests are recorded from podman 5.8.
+#[test]
+fn files_are_artifacts_of_a_list() {
+    let world = World::new();
+    world.file("f1", "hi\n");
+    world.file("f2.json", "{\"a\":1}\n");
+    world.coracle("manifest create list").ok();
+    world
+        .coracle("manifest add --artifact list f1 f2.json")
+        .ok();
+    let line = "manifest add --artifact --artifact-type x/y --artifact-config f2.json \
+                --artifact-config-type a/b --artifact-layer-type l/t --artifact-exclude-titles \
+                --annotation k=v --arch arm64 --os linux list f1";
+    world.coracle(line).ok();
+    let shown = inspect(&world, "list");
+    let at = |name: &str| world.home().join(name).to_str().unwrap().to_owned();
+    let oci = "application/vnd.oci.image.manifest.v1+json";
+    let wanted = json!([
+        {"mediaType": oci, "size": 662,
+         "digest": "sha256:3056b1a85532f2274405ee8fe612daab98027ee3cd6ddcb8d50d7df6ce046d4e",
+         "platform": {"architecture": "", "os": ""},
+         "artifactType": "application/vnd.unknown.artifact.v1",
+         "files": [at("f1"), at("f2.json")]},
+        {"mediaType": oci, "size": 363,
+         "digest": "sha256:00ff5d1a788a1c0f723b062be50621c3d9f44b1572cca8cf07066357415334db",
+         "platform": {"architecture": "arm64", "os": "linux"}, "annotations": {"k": "v"},
+         "artifactType": "x/y", "files": [at("f1")]},
+    ]);
+    assert_eq!(shown["manifests"], wanted);
+    world
+        .coracle("manifest annotate --index --subject IMAGE list")
+        .ok();
+    let subject = &inspect(&world, "list")["subject"];
+    assert_eq!(subject["digest"], get(&world, "Digest", "IMAGE"));
+    world.coracle("manifest push -q list oci:layout:1").ok();
+    let blobs = world.home().join("layout/blobs/sha256");
+    let manifest = "00ff5d1a788a1c0f723b062be50621c3d9f44b1572cca8cf07066357415334db";
+    assert_eq!(
+        std::fs::read_to_string(blobs.join(manifest)).unwrap(),
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"x/y","config":{"mediaType":"a/b","digest":"sha256:e346432021b04179518d9614f3560ccd71354a4ee101ddcb893d6959a9d6301c","size":8,"data":"eyJhIjoxfQo="},"layers":[{"mediaType":"l/t","digest":"sha256:98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4","size":3}]}"#
+    );
+    // Two manifests, three blobs, the list.
+    assert_eq!(names(&blobs).len(), 6);
+    world.coracle("manifest push -f v2s2 list dir:no").fails(125).says(
+        "unsupported image-specific operation on artifact with type \"application/vnd.unknown.artifact.v1\"",
+    );
+    assert!(!world.home().join("no").exists());
+    // What is no more what it was is not sent.
+    world.file("f1", "ho\n");
+    world
+        .coracle("manifest push list dir:no")
+        .fails(125)
+        .says("its digest is");
+    assert!(!world.home().join("no").exists());
+    needs!(world, Registry);
+    world.file("f1", "hi\n");
+    let registry = Registry::start(&world);
+    let to = format!("{}/art:1", registry.host);
+    plain(&world, &format!("manifest push | -q list {to}")).ok();
+    let index: Value = serde_json::from_slice(&raw(&to)).unwrap();
+    assert_eq!(
+        index["manifests"][0]["artifactType"],
+        wanted[0]["artifactType"]
+    );
+    assert!(index["manifests"][0].get("platform").is_none());
+    // Who pulls it is told that there is no image for this machine.
+    plain(&world, &format!("pull | {to}")).fails(125);
+    plain(&world, &format!("manifest add | --all list docker://{to}")).ok();
+    assert_eq!(
+        inspect(&world, "list")["manifests"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn lists_go_to_files_and_folders() {
+    let world = World::new();
+    two(&world);
+    let other_id = get(&world, "Id", "USER_IMAGE");
+    let own_id = get(&world, "Id", "IMAGE");
+    for to in ["dir:d", "oci:o:1", "oci:o:2", "oci-archive:a.tar:1"] {
+        let digest = format!("manifest push --digestfile digest two {to}");
+        let said = world.coracle(&digest).ok().stderr();
+        assert!(
+            said.contains("(2/2)\n") && said.ends_with("Storing list signatures\n"),
+            "{said}"
+        );
+        let digest = world.shell("cat digest").stdout();
+        let list = match to {
+            "dir:d" => world.shell("cat d/manifest.json").ok().out,
+            "oci-archive:a.tar:1" => {
+                let script = "tar -xOf a.tar blobs/sha256/${0#*:}";
+                world.shell(script).arg(&digest).ok().out
+            }
+            _ => {
+                world
+                    .shell("cat o/blobs/sha256/${0#*:}")
+                    .arg(&digest)
+                    .ok()
+                    .out
+            }
+        };
+        assert_eq!(Digest::of(&list).as_str(), digest);
+        let list: Value = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+        // Each machine takes its own from there.
+        let fresh = World::empty();
+        fresh.shell("cp -r \"$0\"/* .").arg(world.home()).ok();
+        assert_eq!(
+            fresh.coracle(&format!("pull -q {to}")).stdout(),
+            own_id,
+            "{to}"
+        );
+    }
+    // Two names in one layout; the images are there once.
+    let index = world.shell("cat o/index.json").stdout();
+    let index: Value = serde_json::from_str(&index).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+    // The list alone, and what was there of another is gone.
+    world.coracle("manifest push -q --all=false two dir:d").ok();
+    assert_eq!(names(&world.home().join("d")), ["manifest.json", "version"]);
+    // A list of what a registry has goes as it is.
+    needs!(world, Registry);
+    let registry = Registry::start(&world);
+    let at = format!("{}/team/two:1", registry.host);
+    plain(&world, &format!("manifest push | -q two {at}")).ok();
+    let fresh = World::empty();
+    plain(
+        &fresh,
+        &format!("manifest create | --all copy docker://{at}"),
+    )
+    .ok();
+    plain(&fresh, "manifest push | -q copy dir:d").ok();
+    assert_eq!(fresh.shell("cat d/manifest.json").ok().out, raw(&at));
+    assert!(names(&fresh.data().join("layers")).is_empty());
+    // Each image once more, compressed otherwise.
+    for (flags, count) in [
+        ("--add-compression gzip", 2),
+        ("--add-compression zstd", 4),
+        (
+            "--add-compression zstd,gzip --add-compression zstd:chunked",
+            6,
+        ),
+    ] {
+        plain(&world, &format!("manifest push | -q {flags} two {at}")).ok();
+        let index: Value = serde_json::from_slice(&raw(&at)).unwrap();
+        let entries = index["manifests"].as_array().unwrap();
+        assert_eq!(entries.len(), count, "{flags}");
+        let is_zstd =
+            |it: &&Value| it["annotations"]["io.github.containers.compression.zstd"] == "true";
+        assert_eq!(entries.iter().filter(is_zstd).count(), count - 2, "{flags}");
+    }
+    let line = format!("pull | -q --platform linux/{}/v8 {at}", other());
+    fresh.coracle("manifest rm copy").ok();
+    assert_eq!(plain(&fresh, &line).stdout(), other_id);
 }

@@ -44,6 +44,36 @@ fn one_line_and_podmans_words() {
         ),
         ("run --rm --pull nonsense IMAGE true", 125, "nonsense"),
         (
+            "pull --decryption-key k IMAGE",
+            125,
+            "--decryption-key is not supported by coracle yet",
+        ),
+        (
+            "push --sign-by me IMAGE",
+            125,
+            "--sign-by is not supported by coracle yet",
+        ),
+        (
+            "manifest push --sign-by-sigstore x l",
+            125,
+            "--sign-by-sigstore is not supported by coracle yet",
+        ),
+        (
+            "image trust show",
+            125,
+            "image trust is not supported by coracle yet",
+        ),
+        (
+            "push --compression-format nonsense IMAGE",
+            125,
+            "cannot find compressor for \"nonsense\"",
+        ),
+        (
+            "pull --creds me IMAGE",
+            125,
+            "could not read password from terminal: inappropriate ioctl for device",
+        ),
+        (
             "run --rm --user 99999999999 IMAGE true",
             126,
             "uids and gids must be in range 0-2147483647",

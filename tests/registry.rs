@@ -80,7 +80,25 @@ fn an_image_goes_to_a_registry_and_comes_back_to_the_byte() {
         "{}",
         gone.stderr().trim_end().to_owned()
     );
-    // zstd makes an OCI image.
+    // zstd makes an OCI image; one whose files can be fetched one by one says where.
+    let line = "push -q --tls-verify=false --compression-format zstd:chunked";
+    let chunked = format!("{line} --digestfile d3 {host}/a/it:1 {host}/c/it:1");
+    world.coracle(&chunked).ok();
+    for part in ["manifest-checksum", "manifest-position"] {
+        let annotation = format!("io.github.containers.zstd-chunked.{part}");
+        world.shell("grep -rq \"$0\" registry").arg(annotation).ok();
+    }
+    // Pulled and pushed on, it stays that to the byte.
+    let digest = world.shell("cat d3").stdout();
+    world.coracle("rmi -fa").ok();
+    for line in [
+        format!("pull -q --tls-verify=false {host}/c/it:1"),
+        format!("push -q --tls-verify=false --digestfile d4 {host}/c/it:1 {host}/d/it:1"),
+        format!("pull -q --tls-verify=false {host}/a/it:1"),
+    ] {
+        world.coracle(&line).ok();
+    }
+    assert_eq!(world.shell("cat d4").stdout(), digest);
     world
         .coracle(&format!(
             "push -q --tls-verify=false --compression-format zstd {host}/a/it:1 {host}/z/it:1"

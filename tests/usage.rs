@@ -1,15 +1,21 @@
 //! Command lines that cannot be, and those that only ask.
 
-use crate::assert_snapshot;
-use crate::world::World;
+use crate::world::registry::Registry;
+use crate::world::{Done, World};
+use crate::{assert_snapshot, needs};
 
 #[test]
 fn the_version_is_one_line_that_ends_in_podmans() {
     let world = World::empty();
     let line = world.coracle("--version").stdout();
     assert_eq!(line.lines().count(), 1);
-    assert!(line.starts_with("coracle version "), "{line}");
-    assert!(line.ends_with(" podman version 5.8.6"), "{line}");
+    assert!(line.starts_with("coracle "), "{line}");
+    assert!(line.ends_with(", podman version 5.8.6"), "{line}");
+    // Ansible takes what follows the first `version`.
+    assert_eq!(line.split("version").nth(1), Some(" 5.8.6"));
+    let link = world.home().join("docker");
+    std::os::unix::fs::symlink(crate::world::binary(), &link).unwrap();
+    assert_eq!(world.shell("./docker -v").stdout(), "docker version 5.8.6");
     // podman-compose sends an empty word.
     assert_eq!(world.coracle("--version ''").stdout(), line);
 }
@@ -88,6 +94,8 @@ fn a_word_that_is_near_is_offered() {
     let world = World::new();
     world.coracle("create --name web IMAGE").ok();
     world.coracle("volume create results").ok();
+    world.coracle("volume snapshot results before").ok();
+    world.coracle("secret create token -").stdin("x").ok();
     for (line, meant) in [
         // Commands.
         ("rnu IMAGE", "coracle run"),
@@ -119,6 +127,29 @@ fn a_word_that_is_near_is_offered() {
         ("run --pull never tets", "test"),
         ("rmi tets", "test"),
         ("image inspect tets", "test"),
+        ("diff wbe", "web"),
+        ("secret rm tkoen", "token"),
+        ("secret inspect tkoen", "token"),
+        ("run --secret tkoen IMAGE", "token"),
+        ("volume restore results befroe", "before"),
+        ("run --pull always tets", "test"),
+        ("run --pull never IMAge", "image"),
+        // What stands within a value.
+        ("ps --filter status=runing", "--filter status=running"),
+        (
+            "run --mount type=bnd,source=/tmp,target=/x IMAGE",
+            "--mount type=bind,source=/tmp,target=/x",
+        ),
+        (
+            "run --mount type=bind,sorce=/tmp,target=/x IMAGE",
+            "--mount type=bind,source=/tmp,target=/x",
+        ),
+        ("run -v /tmp:/x:nocpoy IMAGE", "--volume /tmp:/x:nocopy"),
+        ("ps -a --format {{.Stauts}}", "{{.Status}}"),
+        ("ps -a --format 'table {{.ID}} {{.names}}'", "{{.Names}}"),
+        ("inspect --format {{.State.Stats}} web", "{{.State.Status}}"),
+        ("volume ls --format {{.Nmae}}", "{{.Name}}"),
+        ("doctor --format {{.Verdit}}", "{{.Verdict}}"),
     ] {
         let meant = format!("did you mean `{meant}`?");
         assert_eq!(hint(&world, line), meant, "{line}");
@@ -130,20 +161,42 @@ fn a_word_that_is_near_is_offered() {
         "start other",
         "rmi other",
         "run --restart x IMAGE",
+        "ps -a --format {{.Nonsense}}",
+        "secret rm other",
     ] {
         assert_eq!(hint(&world, line), "", "{line}");
     }
+    // What Podman has is no slip.
+    for line in [
+        "pod ps",
+        "network create x",
+        "kube play x",
+        "image trust show",
+        "mount",
+    ] {
+        world
+            .coracle(line)
+            .fails(125)
+            .says("is not supported by coracle yet");
+    }
     world.coracle("rm web").ok();
+    world.coracle("secret rm token").ok();
 }
 
 #[test]
 fn what_can_be_done_is_said() {
     let world = World::new();
     world.coracle("create --name web IMAGE").ok();
+    world.coracle("volume create results").ok();
+    world.file("token.txt", "x");
+    world.coracle("secret create token token.txt").ok();
     world.folder("shut/folder");
     world.shell("chmod 0 shut").ok();
     for (line, words) in [
         ("create --name web IMAGE", "--replace"),
+        ("attach web", "coracle start --attach"),
+        ("volume create results", "--ignore"),
+        ("secret create token token.txt", "--replace"),
         ("exec web ls", "coracle start"),
         ("run -v /nowhere:/x IMAGE", "mkdir -p /nowhere"),
         ("run -v ./shut/folder:/x IMAGE", "namei -l"),
@@ -159,6 +212,61 @@ fn what_can_be_done_is_said() {
     }
     world.shell("chmod 700 shut").ok();
     world.coracle("rm web").ok();
+    world.coracle("secret rm token").ok();
+}
+
+/// The first errors of a newcomer.
+#[test]
+fn what_a_newcomer_meets_says_what_to_do() {
+    let world = World::new();
+    needs!(world, Subuids, Pasta, Registry);
+    let says = |done: &Done, words: &str| {
+        let said = done.stderr();
+        let hint = said.lines().find(|line| line.starts_with("Hint: "));
+        assert!(hint.is_some_and(|it| it.contains(words)), "{words}: {said}");
+    };
+    // Nobody may make what another folder is to be mounted on.
+    world.folder("mine");
+    let line = "run --rm --network none -v /usr:/d -v ./mine:/d/coracle-test IMAGE true";
+    let denied = world.coracle(line).fails(126);
+    denied.says("creating `/d/coracle-test`: Permission denied: OCI permission denied");
+    says(&denied, "make it yourself, or mount ");
+    // A port that is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let line = format!("run --rm -p 127.0.0.1:{port}:80 IMAGE true");
+    let busy = world.coracle(&line).fails(126);
+    busy.says("address already in use");
+    says(&busy, &format!("`ss -ltnp sport = :{port}`"));
+    // A disk that is full.
+    let full = world
+        .shell("exec unshare --user --map-current-user --mount --keep-caps bash -ec \"$0\"")
+        .arg(format!(
+            "mkdir full; mount -t tmpfs -o size=1m tmpfs full; coracle --root ~/full load -i {}",
+            crate::world::archive().display()
+        ))
+        .fails(125);
+    full.says("no space left on device");
+    says(&full, "coracle system prune");
+    // Names that say no registry.
+    let registry = Registry::start(&world);
+    let host = &registry.host;
+    let searched = |registries: &str| {
+        let insecure = format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n");
+        let text = format!("unqualified-search-registries = [{registries}]\n{insecure}");
+        world.file(".config/containers/registries.conf", text);
+    };
+    searched(&format!("\"{host}\""));
+    let unknown = world.coracle("run --rm nowhere").fails(125);
+    says(&unknown, &format!("nowhere was taken for {host}/nowhere"));
+    says(&world.coracle("run --rm tset").fails(125), "`test`");
+    searched("");
+    let unnamed = world.coracle("pull nowhere").fails(125);
+    says(&unnamed, "name it in full, as docker.io/library/nowhere");
+    // More ids than there are.
+    let line = "run --rm --network none --user 4000000000 IMAGE true";
+    let ids = world.coracle(line).fails(126);
+    says(&ids, "usermod --add-subuids");
 }
 
 #[test]

@@ -240,8 +240,8 @@ fn a_plain_registry_may_send_us_to_a_secure_one() {
 }
 
 /// A proxy that knows one place, by whatever name it is asked for.
-struct Proxy {
-    address: String,
+pub struct Proxy {
+    pub address: String,
     /// Heads of the requests made of it.
     asked: Arc<Mutex<Vec<String>>>,
     /// What went through it, towards the registry.
@@ -251,7 +251,7 @@ struct Proxy {
 impl Proxy {
     /// A `CONNECT` proxy to `place`; each connection breaks after `most` bytes from
     /// there. `open`: it asks for nothing, and is taken for the registry itself.
-    fn to(place: &str, most: u64, open: bool) -> Self {
+    pub fn to(place: &str, most: u64, open: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (asked, sent) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());

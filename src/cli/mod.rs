@@ -164,10 +164,14 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
 
 /// A command line that cannot be, with the word that may have been meant in it.
 fn with_meant(error: Error, argv: &[OsString]) -> Error {
-    if error.kind() != Kind::Usage || error.hint_line().is_some() {
+    if error.hint_line().is_some() {
         return error;
     }
-    let meant = completion::meant(argv);
+    let field = completion::field_meant(argv, &error.to_string());
+    let meant = match error.kind() {
+        Kind::Usage => field.or_else(|| completion::meant(argv)),
+        _ => field,
+    };
     error.meant(meant)
 }
 

@@ -1,6 +1,7 @@
 //! argv to a row of the table and its matches, as Go's pflag would read it.
 
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -25,7 +26,6 @@ pub enum Parsed {
 
 /// Global options that take a value and whose part we have none of: accepted.
 const ACCEPTED: &[&str] = &[
-    "cdi-spec-dir",
     "config",
     "conmon",
     "connection",
@@ -47,9 +47,24 @@ const ACCEPTED: &[&str] = &[
     "volumepath",
 ];
 
+/// Those whose part we have.
+const VALUES: [&str; 5] = [
+    "cdi-spec-dir",
+    "cgroup-manager",
+    "events-backend",
+    "root",
+    "runroot",
+];
+
 /// The options before the command that help shows: those that do something.
 pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (None, "help", "", "Help for coracle"),
+    (
+        None,
+        "cdi-spec-dir",
+        "stringArray",
+        "Folder of files that describe devices (Container Device Interface)",
+    ),
     (
         None,
         "cgroup-manager",
@@ -77,12 +92,17 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (Some('v'), "version", "", "Version for coracle"),
 ];
 
-/// The line `--version` prints; tools read its last word.
-pub fn version_line() -> String {
-    format!(
-        "coracle version {} podman version {PODMAN_VERSION}\n",
-        env!("CARGO_PKG_VERSION")
-    )
+/// The line `--version` prints. Tools read its last word, or what follows the first
+/// `version` in it: both are Podman's. Called by another name, all of it is Podman's.
+pub fn version_line(program: Option<&OsString>) -> String {
+    let name = program.map(Path::new).and_then(Path::file_name);
+    match name.and_then(OsStr::to_str) {
+        Some(name @ ("podman" | "docker")) => format!("{name} version {PODMAN_VERSION}\n"),
+        _ => format!(
+            "coracle {}, podman version {PODMAN_VERSION}\n",
+            env!("CARGO_PKG_VERSION")
+        ),
+    }
 }
 
 /// Reads argv.
@@ -90,7 +110,7 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     let rest = argv.get(1..).unwrap_or_default();
     let (globals, rest) = split_globals(rest)?;
     if globals.version {
-        return Ok(Parsed::Print(version_line()));
+        return Ok(Parsed::Print(version_line(argv.first())));
     }
     let words: Vec<&str> = rest
         .iter()
@@ -127,6 +147,9 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
                 if let Ok(Some(value)) = matches.try_get_one::<OsString>(id) {
                     *slot = Some(value.into());
                 }
+            }
+            if let Ok(Some(folders)) = matches.try_get_many::<OsString>("cdi-spec-dir") {
+                overrides.cdi_folders.extend(folders.map(PathBuf::from));
             }
             Ok(Parsed::Run {
                 command,
@@ -274,12 +297,7 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(OsString))
     };
-    for name in
-        ACCEPTED
-            .iter()
-            .copied()
-            .chain(["cgroup-manager", "events-backend", "root", "runroot"])
-    {
+    for name in ACCEPTED.iter().copied().chain(VALUES) {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(value(name));
         }
@@ -317,11 +335,7 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long)
-        || matches!(
-            long,
-            "cgroup-manager" | "events-backend" | "root" | "runroot"
-        )
+    ACCEPTED.contains(&long) || VALUES.contains(&long)
 }
 
 #[derive(Default)]
@@ -381,6 +395,7 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                 };
                 match long {
                     "root" => globals.overrides.root = Some(value.into()),
+                    "cdi-spec-dir" => globals.overrides.cdi_folders.push(value.into()),
                     "cgroup-manager" => {
                         let value = value.to_string_lossy().into_owned();
                         globals.overrides.cgroup_manager = Some(value);
@@ -406,8 +421,41 @@ fn invalid(value: &str, flag: &str, why: &str) -> Error {
     ))
 }
 
+/// Commands and groups that Podman has and we have not. Told from what is no command,
+/// so that nobody looks for a slip of their own.
+const ABSENT: &[&str] = &[
+    "artifact",
+    "auto-update",
+    "farm",
+    "generate",
+    "image scp",
+    "image sign",
+    "image trust",
+    "kube",
+    "machine",
+    "network",
+    "play",
+    "pod",
+    "quadlet",
+    "system connection",
+    "system service",
+];
+
+fn absent(words: &[&str]) -> Option<&'static str> {
+    ABSENT.iter().copied().find(|name| {
+        let mut name = name.split(' ');
+        match (name.next(), name.next()) {
+            (Some(group), Some(word)) => words == [group, word],
+            (group, _) => words.first().copied() == group,
+        }
+    })
+}
+
 /// Podman's words for a command that is none.
 fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
+    if let Some(absent) = absent(words) {
+        return Err(Error::unsupported(format!("`{absent}`")));
+    }
     if let Some((group, _)) = GROUPS.iter().find(|(group, _)| *group == words[0]) {
         if words.len() == 1 {
             return Ok(missing(group));
@@ -416,10 +464,48 @@ fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
             return help_of(&[group]);
         }
         let what = rest[1].to_string_lossy();
-        return Err(near(group, &format!("{group} {what}")));
+        let typed = format!("{group} {what}");
+        return Err(match NOT_YET.contains(&typed.as_str()) {
+            true => Error::unsupported(format_args!("`coracle {typed}`")),
+            false => near(group, &typed),
+        });
     }
-    Err(near("", words[0]))
+    Err(match NOT_YET.contains(&words[0]) {
+        true => {
+            let own = words.get(1).filter(|word| !word.starts_with('-'));
+            let typed = own.map_or(words[0].to_owned(), |own| format!("{} {own}", words[0]));
+            Error::unsupported(format_args!("`coracle {typed}`"))
+        }
+        false => near("", words[0]),
+    })
 }
+
+/// Commands and groups that Podman has.
+const NOT_YET: &[&str] = &[
+    "artifact",
+    "auto-update",
+    "compose",
+    "container cleanup",
+    "container mount",
+    "container umount",
+    "container unmount",
+    "farm",
+    "generate",
+    "image scp",
+    "image sign",
+    "image trust",
+    "kube",
+    "machine",
+    "mount",
+    "network",
+    "play",
+    "pod",
+    "quadlet",
+    "system connection",
+    "system service",
+    "umount",
+    "unmount",
+];
 
 /// Podman's error for a command of `group` that is none, with the one that may have
 /// been meant.

@@ -82,6 +82,11 @@ pub fn commit(
             "messages are only compatible with the docker image format (-f docker)",
         ));
     }
+    if record.options.rootfs.is_some() {
+        return Err(Error::usage(
+            "cannot commit a container that uses an exploded rootfs",
+        ));
+    }
     let base = image::by_id(&engine.storage, &record.image.id)?
         .ok_or_else(|| image::no_such(record.image.id.as_str()))?;
     let mut config = config(container, &base, how.include_volumes);

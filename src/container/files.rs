@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{Container, rootfs};
+use super::{Container, layers, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
-use crate::image::{self, Progress};
+use crate::image::Progress;
 use crate::storage::layer::{OWNER, clean};
 use crate::storage::shifted::Lower;
 use crate::storage::tar::{Entry, Kind};
@@ -33,6 +33,8 @@ pub(super) struct Files {
     live: Option<OwnedFd>,
     lower: Lower,
     upper: PathBuf,
+    /// The folder of the host's that is its root, itself.
+    folder: Option<PathBuf>,
     /// That of the namespace to read them in.
     pub map: IdMap,
     pub ids: Ids,
@@ -57,11 +59,12 @@ impl Files {
         let base = engine.default_map();
         let own = record.map.as_ref().unwrap_or(base);
         let image = &record.image;
-        let lower = image::ensure_shifted(engine, &image.id, &image.layers, own, progress)?;
+        let lower = layers::root(engine, record, own, progress)?;
         let map = own.and_rest(base);
         Ok(Self {
             live: None,
             lower,
+            folder: rootfs::own_folder(record).map(Path::to_owned),
             upper: engine.storage.container(&record.id).join("upper"),
             ids: Ids {
                 base: base.clone(),
@@ -94,6 +97,9 @@ impl Files {
     /// An overlay of what a container that does not run has, mounted nowhere. In the
     /// namespace.
     pub fn overlay(&self, storage: &Storage) -> Result<mount::Detached> {
+        if let Some(folder) = &self.folder {
+            return rootfs::copy_of(folder);
+        }
         let mut lower = self.lower.clone();
         if let Some(upper) = self.upper() {
             lower.folders.insert(0, upper.to_owned());

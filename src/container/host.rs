@@ -192,7 +192,10 @@ pub fn make_files(
     // Podman says more in it only for the privileged.
     let about = format!(
         "engine=\"podman-5.8.6\"\nname=\"{}\"\nid=\"{}\"\nimage=\"{}\"\nimageid=\"{}\"\nrootless=1\n",
-        record.name, record.id, record.image.name, record.image.id
+        record.name,
+        record.id,
+        record.image.name,
+        record.image.shown_id()
     );
     files.containerenv = make("containerenv", if options.privileged { &about } else { "" })?;
     files.localtime = options.timezone.as_deref().and_then(zone_file);

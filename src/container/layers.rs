@@ -11,6 +11,25 @@ use crate::storage::shifted::Lower;
 use crate::userns::IdMap;
 use crate::volume;
 
+/// What the root of the container `record` is mounted of, beneath its own layer.
+pub fn root(
+    engine: &Engine,
+    record: &Record,
+    map: &IdMap,
+    progress: Option<Progress>,
+) -> Result<Lower> {
+    match &record.options.rootfs {
+        Some(rootfs) => Ok(Lower {
+            folders: vec![rootfs.path.clone()],
+            data: Vec::new(),
+        }),
+        None => {
+            let image = &record.image;
+            image::ensure_shifted(engine, &image.id, &image.layers, map, progress)
+        }
+    }
+}
+
 /// The container's image, and the images that it mounts or that its volumes show.
 pub struct Lowers {
     pub image: Lower,
@@ -26,9 +45,8 @@ impl Lowers {
         map: &IdMap,
         progress: Option<Progress>,
     ) -> Result<Self> {
-        let own = &record.image;
         let mut lowers = Self {
-            image: image::ensure_shifted(engine, &own.id, &own.layers, map, progress)?,
+            image: root(engine, record, map, progress)?,
             mounted: Vec::new(),
         };
         for mount in spec::mounts(&record.options) {

@@ -55,6 +55,7 @@ fn chosen(engine: &Engine, image: &Image, options: &mut Options) -> Result<Chose
         return joined(engine, options, neighbour);
     }
     match &options.user_namespace {
+        Mode::Unsaid if options.rootfs.is_some() => Ok(Chosen::default()),
         Mode::Unsaid => by_ownership(engine, image, options),
         Mode::Host => Ok(Chosen::default()),
         Mode::KeepId { uid, gid, size } => {
@@ -240,10 +241,14 @@ fn automatic(engine: &Engine, image: &Image, options: &Options) -> Result<Chosen
     };
     let base = engine.default_map();
     if base.is_single() {
-        return Err(Error::new(
+        let error = Error::new(
             Kind::Usage,
             "--userns=auto needs subordinate ids, and only your own id can be mapped",
-        ));
+        );
+        return Err(match engine.why_single() {
+            Some(why) => error.hint(why.with_hint()),
+            None => error,
+        });
     }
     let lock = lock_alone(&engine.storage.containers())?;
     let taken = list(&engine.storage)?

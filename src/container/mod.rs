@@ -23,6 +23,7 @@
 
 pub mod adopt;
 pub mod attach;
+pub mod cdi;
 mod cgroup;
 pub mod commit;
 pub mod copy;

@@ -15,70 +15,102 @@ use crate::id::{DiffId, ImageId, Name};
 use crate::network::{Hosts, NetworkMode, PortMapping};
 use crate::userns;
 
-/// Everything about a container that `run` and `create` decide.
+/// Everything about a container that `run` and `create` decide. What was not asked for is
+/// not written: every command that lists containers reads all of every record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     /// What is executed: entrypoint and command, one after the other.
     pub argv: Vec<String>,
     /// The entrypoint alone (`inspect`: Config.Entrypoint).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub entrypoint: Vec<String>,
     /// The command alone (`inspect`: Config.Cmd).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub command: Vec<String>,
     /// `KEY=value`, in the order the process sees them; no key twice.
     pub env: Vec<String>,
     /// Absolute; made if missing.
     pub workdir: String,
     /// It comes from the image, so it is made where it is missing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub is_image_workdir: bool,
     /// As given or as the image says: `USER`, `UID`, `USER:GROUP`…; empty is root.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub user: String,
     /// `--hostname`; none: the short id (or the host's own with `--uts=host`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub interactive: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tty: bool,
     /// `--rm`
+    #[serde(default, skip_serializing_if = "is_default")]
     pub remove: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub read_only: bool,
     /// `--read-only-tmpfs`: with `read_only`, tmpfs at /dev/shm, /run, /tmp, /var/tmp.
     pub read_only_tmpfs: bool,
     /// In the order they are made: shorter destinations first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mounts: Vec<Mount>,
     pub network: NetworkMode,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ports: Vec<PortMapping>,
     /// `--expose` and the image's EXPOSE: `80/tcp`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub exposed: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub hosts: Hosts,
     /// `--init`
+    #[serde(default, skip_serializing_if = "is_default")]
     pub init: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub privileged: bool,
     /// What there is before them, if it is not the usual.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cap_base: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cap_add: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cap_drop: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub security: Security,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub devices: Vec<Device>,
+    /// `--device` and `--gpus`: `vendor.com/class=name`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub named_devices: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ulimits: Vec<Ulimit>,
     /// `--ulimit=host`: the caller's limits as they are, `ulimits` being empty.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub host_ulimits: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of /dev/shm.
     pub shm_size: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pid: NamespaceMode,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ipc: NamespaceMode,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub uts: NamespaceMode,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cgroupns: NamespaceMode,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub user_namespace: userns::Mode,
     /// The text that `user_namespace` comes from, for `inspect`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub userns: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub accounts: AccountOptions,
     /// `--group-add`: names, ids, or `keep-groups`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub groups: Vec<String>,
     /// Octal; 0o022 unless said.
     pub umask: u32,
@@ -86,53 +118,88 @@ pub struct Options {
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: u32,
     /// Seconds the container may run; 0: as long as it likes.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeout: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub restart: RestartPolicy,
     pub log: Log,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub resources: Resources,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cgroup: Cgroup,
     /// `--cidfile`, for `inspect`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cidfile: Option<PathBuf>,
     /// `--pidfile`: the monitor writes the init's pid there.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pidfile: Option<PathBuf>,
     /// `--conmon-pidfile`: the monitor writes its own pid there.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub monitor_pidfile: Option<PathBuf>,
     /// The command line that made it, for `inspect`'s Config.CreateCommand.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub create_command: Vec<String>,
     /// `--oom-score-adj`
+    #[serde(default, skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i32>,
     /// `--tz`: `local` or a name below the host's zoneinfo folder.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timezone: Option<String>,
     /// `--health-*`, over the image's HEALTHCHECK.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub health: Option<Health>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub health_log: HealthLog,
     /// `--personality`
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub personality: Option<String>,
     /// `--requires`: ids of containers that are started first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub requires: Vec<String>,
     /// `--rmi`, for `inspect`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub remove_image: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sdnotify: SdNotify,
     /// `--secret`, of type mount.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub secrets: Vec<SecretMount>,
     /// `--secret`, of type env.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub secret_variables: Vec<SecretVariable>,
     /// `--volumes-from`, for `inspect`; what they gave is among `mounts`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub volumes_from: Vec<String>,
+    /// `--rootfs`: what it has in place of an image.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rootfs: Option<Rootfs>,
+    /// It is made ready for a systemd in it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub systemd: Option<Systemd>,
     /// It is a step of a build.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub step: Option<Step>,
+}
+
+/// Whether a field is as it is read where it is missing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A folder of the host's as a container's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    pub path: PathBuf,
+    /// What the container writes stays in its own layer above.
+    pub is_overlay: bool,
+}
+
+/// What `--systemd` asks for: folders of its own that systemd writes to, a control
+/// group that it may divide, and its name in `container_uuid`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Systemd {
+    /// `--shm-size-systemd`: bytes of each of the folders; 0 is the kernel's choice.
+    pub size: u64,
 }
 
 /// What is another with the container of a build's step.
@@ -406,12 +473,15 @@ pub enum RestartPolicy {
 pub struct Log {
     pub driver: LogDriver,
     /// `path=`; else `log/ctr.log` beside the record.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub path: Option<PathBuf>,
     /// `max-size=` in bytes: the log is rotated when it would grow beyond.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub max_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tag: Option<String>,
     /// `tag=` with its template filled in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub filled_tag: Option<String>,
 }
 

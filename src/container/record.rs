@@ -35,6 +35,25 @@ pub struct ImageUse {
     pub layers: Vec<DiffId>,
 }
 
+impl ImageUse {
+    /// That of a container whose root is a folder of the host's.
+    pub fn none() -> Self {
+        Self {
+            id: ImageId::none(),
+            name: String::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    /// The image's id, as it is shown: empty where there is no image.
+    pub fn shown_id(&self) -> &str {
+        match self.id.is_none() {
+            true => "",
+            false => self.id.as_str(),
+        }
+    }
+}
+
 impl Record {
     /// The volumes it mounts.
     pub fn volumes(&self) -> impl Iterator<Item = &Name> {
@@ -45,5 +64,37 @@ impl Record {
                 MountKind::Volume { name, .. } => Some(name),
                 _ => None,
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_is_not_written() {
+        let text = r#"{"id":"004adcbf1d122202e1f1b863d263f091465e5b724ad5723a7f72eeb332a57855",
+            "name":"able_cartier","created":"2026-11-22T11:54:13.512148418Z",
+            "image":{"id":"cb2a0192a7a7a538de925d27a9cd8fe94fc8688fb7bfd338296c9f96f0b81912",
+                "name":"localhost/busybox:latest","layers":[]},
+            "options":{"argv":["true"],"env":[],"workdir":"/","read_only_tmpfs":true,
+                "network":"pasta_default","shm_size":65536000,"umask":18,"stop_signal":15,
+                "stop_timeout":10,"log":{"driver":"k8s-file"}}}"#;
+        let record: Record = serde_json::from_str(text).unwrap();
+        let written = serde_json::to_value(&record).unwrap();
+        let mut asked: serde_json::Value = serde_json::from_str(text).unwrap();
+        asked["map"] = serde_json::Value::Null;
+        asked["map_reason"] = serde_json::Value::Null;
+        assert_eq!(written, asked);
+        // What was is told.
+        let mut record = record;
+        record.options.hostname = Some("h".into());
+        record.options.resources.memory = Some(1);
+        record.options.pid = super::super::options::NamespaceMode::Host;
+        let written = serde_json::to_value(&record).unwrap();
+        let read: Record = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(read.options.hostname.as_deref(), Some("h"));
+        assert_eq!(read.options.resources.memory, Some(1));
+        assert_eq!(serde_json::to_value(&read).unwrap(), written);
     }
 }

@@ -11,6 +11,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 use rustix::mount::MountAttrFlags;
 
+use super::cdi::Edits;
 use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::notify::Notify;
@@ -54,6 +55,7 @@ pub struct Ground<'a> {
     pub netns: Option<PathBuf>,
     pub shared: &'a Shared,
     pub secrets: &'a Secrets,
+    pub edits: &'a Edits,
     pub notify: Option<&'a Notify>,
 }
 
@@ -72,8 +74,13 @@ pub fn prepare(
         netns,
         shared,
         secrets,
+        edits,
         notify,
     } = ground;
+    let record = &Record {
+        options: edits.applied(&record.options),
+        ..record.clone()
+    };
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");
@@ -127,6 +134,7 @@ pub fn prepare(
         spec::set_variable(&mut all, &Notify::variable());
         process.set_env(Some(all));
     }
+    edits.hook(&mut spec)?;
     let moves = spec::moves(options, &host)?;
     if joins.namespaces.user.is_some() {
         stage::set(&mut spec)?;
@@ -402,6 +410,10 @@ pub(super) fn mount_root(
     lower: &Lower,
     root: &Path,
 ) -> Result<()> {
+    if let Some(folder) = own_folder(record) {
+        let copy = copy_of(folder)?;
+        return mount::attach(&copy, root).tried(|| format!("mount {}", root.display()));
+    }
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
     if !upper.exists() {
@@ -418,6 +430,19 @@ pub(super) fn mount_root(
         record.options.remove,
         root,
     )
+}
+
+/// The folder of the host's that is a container's root, with nothing above it.
+pub(super) fn own_folder(record: &Record) -> Option<&Path> {
+    let rootfs = record.options.rootfs.as_ref()?;
+    (!rootfs.is_overlay).then_some(&*rootfs.path)
+}
+
+/// What is mounted at `folder` and beneath it, once more.
+pub(super) fn copy_of(folder: &Path) -> Result<mount::Detached> {
+    let tried = || format!("open {}", folder.display());
+    let opened = open_dir(folder).tried(tried)?;
+    mount::copy_of(&opened, true).tried(tried)
 }
 
 /// Mounts an overlay at `target`; read-only without `upper` and `work`.
@@ -878,6 +903,7 @@ mod tests {
             runtime: dir.join("run"),
             cgroup_manager: None,
             events_backend: None,
+            cdi_folders: Vec::new(),
             user_manager: None,
         })
         .unwrap();

@@ -75,6 +75,9 @@ pub fn options() -> Options {
         secrets: vec![],
         secret_variables: vec![],
         volumes_from: vec![],
+        rootfs: None,
+        systemd: None,
+        named_devices: Vec::new(),
         step: None,
     }
 }

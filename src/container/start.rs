@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::adopt::{Adoption, adopt};
+use super::cdi::Edits;
 use super::cgroup::{self, Settled};
 use super::exit;
 use super::health::Checks;
@@ -64,6 +65,8 @@ pub struct Launch {
     pub progress: Option<Progress>,
     /// Of the container: [`start`] looks them up, for the monitor could not.
     pub secrets: Secrets,
+    /// What devices bring, likewise.
+    pub edits: Edits,
     /// What its files become once it has ended well (`build`).
     pub adoption: Option<Adoption>,
 }
@@ -106,6 +109,10 @@ pub fn start(
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
     launch.secrets = Secrets::find(engine, record, launch.fresh)?;
+    let named = &record.options.named_devices;
+    if !named.is_empty() {
+        launch.edits = Edits::find(named, &engine.settings.cdi_folders()?)?;
+    }
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
     launch.stdio = callers_stdio(&record.options);
@@ -238,6 +245,8 @@ struct Monitor<'a> {
     runtime: PathBuf,
     dir: PathBuf,
     cgroup: Settled,
+    /// Begun for the first life as soon as it can be: nothing takes as long.
+    network: Option<Result<Option<Network>>>,
 }
 
 impl<'a> Monitor<'a> {
@@ -260,6 +269,7 @@ impl<'a> Monitor<'a> {
             runtime: engine.storage.container_runtime(&record.id),
             dir: engine.storage.container(&record.id),
             cgroup: Settled::default(),
+            network: None,
         }
     }
 
@@ -373,10 +383,11 @@ impl<'a> Monitor<'a> {
         // The map is written, so nobody has to look into us any more: with
         // `--pid=host` or in another's namespace the container could try.
         process::hide().tried(|| "hide from the container")?;
-        create::use_neighbours(self.storage(), self.record, self.durable())?;
         if !self.record.options.keeps_groups() {
             userns::leave_groups(self.map)?;
         }
+        self.network = Some(self.start_network());
+        create::use_neighbours(self.storage(), self.record, self.durable())?;
         userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
         crate::cgroup::show_unified_only()
@@ -545,7 +556,10 @@ impl<'a> Monitor<'a> {
             exit::reserve(&self.dir)?;
         }
         let group = self.cgroup.make(&self.dir)?;
-        let mut network = self.start_network()?;
+        let mut network = match self.network.take() {
+            Some(begun) => begun?,
+            None => self.start_network()?,
+        };
         let netns = network.as_ref().map(|network| network.netns.path());
         let notify = process::with_file_ids(0, 0, || Notify::find(options, &self.runtime))?;
         let mut prepared = rootfs::prepare(
@@ -559,6 +573,7 @@ impl<'a> Monitor<'a> {
                 netns,
                 shared: self.shared,
                 secrets: &launch.secrets,
+                edits: &launch.edits,
                 notify: notify.as_ref(),
             },
         )?;
@@ -664,7 +679,6 @@ impl<'a> Monitor<'a> {
         if let (Some(notify), false) = (&notify, launch.hold) {
             notify.started();
         }
-        crate::sys::memory::give_back();
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;

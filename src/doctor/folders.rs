@@ -215,6 +215,7 @@ mod tests {
             runtime: "/run/user/1000/coracle".into(),
             cgroup_manager: None,
             events_backend: None,
+            cdi_folders: Vec::new(),
             user_manager: None,
         }
     }

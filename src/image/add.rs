@@ -442,6 +442,7 @@ mod tests {
                 user_manager: None,
                 cgroup_manager: None,
                 events_backend: None,
+                cdi_folders: Vec::new(),
             };
             Self(Storage::open(&settings).unwrap())
         }

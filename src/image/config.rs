@@ -39,18 +39,22 @@ pub struct ImageConfig {
 
 /// Docker's `HEALTHCHECK`; times in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "*manifest.Schema2HealthConfig",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", arg…]` or `["CMD-SHELL", line]`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "nanoseconds")]
     pub start_period: i64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "nanoseconds")]
     pub start_interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "nanoseconds")]
     pub interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "nanoseconds")]
     pub timeout: i64,
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
@@ -58,6 +62,11 @@ pub struct Healthcheck {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+/// A time that templates print as Go does (`30s`), and that is a number in JSON.
+pub fn nanoseconds<S: serde::Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_newtype_struct("time.Duration", number)
 }
 
 /// Go writes an empty list or map as `null`.

@@ -13,11 +13,13 @@
 //! is that index to the byte.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::artifact::Artifact;
 use super::manifest::{
     DOCKER_LIST, Descriptor, Index, Manifest, OCI_INDEX, Platform, is_index, media_type,
     read_config,
@@ -38,12 +40,24 @@ pub struct List {
     pub entries: Vec<Entry>,
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// The manifest that it is about.
+    #[serde(default)]
+    pub subject: Option<Subject>,
     /// The index it was made from, as long as nothing has changed.
     #[serde(default)]
     exact: Option<String>,
     /// The name it was found by.
     #[serde(skip)]
     pub name: Option<Reference>,
+}
+
+/// A manifest that a list is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
 }
 
 /// One image of a list.
@@ -55,6 +69,9 @@ pub struct Entry {
     pub platform: Place,
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// What it is if it is no image.
+    #[serde(default)]
+    pub artifact_type: Option<String>,
     pub source: Source,
 }
 
@@ -76,6 +93,13 @@ pub enum Source {
     Store(ImageId),
     /// In this repository.
     Registry(String),
+    /// Made of files (artifact.rs).
+    Files {
+        manifest: String,
+        /// In base64.
+        config: String,
+        files: Vec<PathBuf>,
+    },
 }
 
 /// What is said of an entry beside what its image says.
@@ -135,7 +159,8 @@ impl List {
                 return Ok((exact.clone().into_bytes(), media_type));
             }
         }
-        let is_empty = self.entries.is_empty() && self.annotations.is_empty();
+        let is_empty =
+            self.entries.is_empty() && self.annotations.is_empty() && self.subject.is_none();
         let format = format.unwrap_or(match is_empty {
             true => ListFormat::Docker,
             false => ListFormat::Oci,
@@ -150,15 +175,23 @@ impl List {
             "mediaType": media_type,
             "manifests": if entries.is_empty() { Value::Null } else { Value::from(entries) },
         });
+        if let (ListFormat::Oci, Some(subject)) = (format, &self.subject) {
+            // In OCI's order, which the struct's is.
+            list["subject"] = serde_json::to_value(subject)?;
+        }
         if format == ListFormat::Oci && !self.annotations.is_empty() {
             list["annotations"] = json!(self.annotations);
         }
         Ok((serde_json::to_vec(&list)?, media_type.to_owned()))
     }
 
-    /// Whether it is an index as it came.
-    pub fn is_exact(&self) -> bool {
-        self.exact.is_some()
+    /// As it is sent to where lists are: OCI's, unless it came otherwise.
+    pub fn bytes_for(&self, format: Option<ListFormat>) -> Result<(Vec<u8>, String)> {
+        match format {
+            None if self.exact.is_some() => self.bytes(None),
+            None => self.bytes(Some(ListFormat::Oci)),
+            some => self.bytes(some),
+        }
     }
 
     /// Its bytes are no more what they were.
@@ -252,7 +285,12 @@ impl Entry {
         if format == ListFormat::Oci && !self.annotations.is_empty() {
             line["annotations"] = json!(self.annotations);
         }
-        line["platform"] = self.platform.line(format);
+        if format == ListFormat::Docker || self.platform != Place::default() {
+            line["platform"] = self.platform.line(format);
+        }
+        if let (ListFormat::Oci, Some(kind)) = (format, &self.artifact_type) {
+            line["artifactType"] = json!(kind);
+        }
         line
     }
 }
@@ -367,6 +405,7 @@ pub fn create(
         created: Timestamp::now(),
         entries: Vec::new(),
         annotations,
+        subject: None,
         exact: None,
         name: Some(reference.clone()),
     };
@@ -487,6 +526,7 @@ pub fn look(engine: &Engine, add: &Add) -> Result<Added> {
             size: line["size"].as_u64().unwrap_or_default(),
             platform: place,
             annotations: texts(&line["annotations"]),
+            artifact_type: line["artifactType"].as_str().map(str::to_owned),
             source: Source::Registry(repository.clone()),
         })
     });
@@ -528,6 +568,7 @@ fn stored(storage: &Storage, text: &str, all: bool) -> Result<Added> {
                 ..Place::default()
             },
             annotations: BTreeMap::new(),
+            artifact_type: None,
             source: Source::Store(image.id),
         }],
         index: None,
@@ -660,6 +701,46 @@ pub fn add(list: &mut List, added: Added) {
     }
 }
 
+/// Adds an artifact.
+pub fn add_artifact(list: &mut List, artifact: &Artifact, said: &Said) -> Result<()> {
+    let mut entry = artifact.entry()?;
+    said.apply(&mut entry);
+    let added = Added {
+        entries: vec![entry],
+        index: None,
+        annotations: BTreeMap::new(),
+    };
+    add(list, added);
+    Ok(())
+}
+
+/// What `text` names, for a list to be about it.
+pub fn subject(engine: &Engine, text: &str, options: &registry::Options) -> Result<Subject> {
+    if let Ok(image) = find_either(&engine.storage, text) {
+        return Ok(match by_id(&engine.storage, &image.id)? {
+            Some(list) => {
+                let (bytes, media_type) = list.bytes(None)?;
+                Subject {
+                    media_type,
+                    digest: Digest::of(&bytes),
+                    size: bytes.len() as u64,
+                }
+            }
+            None => Subject {
+                media_type: image.manifest_type.clone(),
+                digest: image.digest.clone(),
+                size: image.manifest_bytes(&engine.storage)?.len() as u64,
+            },
+        });
+    }
+    let remote = fetch(engine, text, options)?;
+    Ok(Subject {
+        media_type: remote.media_type,
+        digest: Digest::of(remote.text.as_bytes()),
+        size: remote.text.len() as u64,
+    })
+}
+
 /// Says more of the entry at `at`.
 pub fn annotate(list: &mut List, at: usize, said: &Said) {
     if let Some(entry) = list.entries.get_mut(at) {
@@ -686,6 +767,7 @@ mod tests {
                 ..Place::default()
             },
             annotations: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+            artifact_type: None,
             source: Source::Registry("example.com/x".into()),
         };
         let mut list = List {
@@ -693,6 +775,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             entries: Vec::new(),
             annotations: BTreeMap::new(),
+            subject: None,
             exact: None,
             name: None,
         };

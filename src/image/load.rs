@@ -363,6 +363,18 @@ fn oci_name(descriptor: &Descriptor) -> Result<Option<Reference>> {
 
 /// An image of a folder that `dir:` wrote: blobs by their bare digests.
 fn from_folder(archive: &Archive, bytes: Vec<u8>) -> Result<Incoming> {
+    // Of a list the image for our platform.
+    let bytes = match is_index(&media_type(&bytes, OCI_MANIFEST)) {
+        false => bytes,
+        true => {
+            let index: Index = serde_json::from_slice(&bytes)
+                .map_err(|error| unknown(&format!("manifest.json: {error}")))?;
+            let digest = &Wanted::default().choose(&index)?.digest;
+            let bytes = archive.require(&format!("{}.manifest.json", digest.hex()))?;
+            check(&bytes, digest)?;
+            bytes
+        }
+    };
     let manifest: Manifest = serde_json::from_slice(&bytes)
         .map_err(|error| unknown(&format!("manifest.json: {error}")))?;
     let config = archive.require(manifest.config.digest.hex())?;

@@ -53,6 +53,12 @@ pub struct DescriptorLine<'a> {
     media_type: &'a str,
     digest: String,
     size: u64,
+    #[serde(skip_serializing_if = "is_empty")]
+    annotations: Option<&'a BTreeMap<String, String>>,
+}
+
+fn is_empty(annotations: &Option<&BTreeMap<String, String>>) -> bool {
+    annotations.is_none_or(BTreeMap::is_empty)
 }
 
 impl<'a> DescriptorLine<'a> {
@@ -61,6 +67,14 @@ impl<'a> DescriptorLine<'a> {
             media_type,
             digest: digest.to_string(),
             size,
+            annotations: None,
+        }
+    }
+
+    pub fn with(self, annotations: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            annotations: Some(annotations),
+            ..self
         }
     }
 }

@@ -24,6 +24,15 @@ pub struct Merged {
     folders: Vec<OwnedFd>,
 }
 
+/// What stands in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    File,
+    Folder,
+    /// Where it leads is not looked at.
+    Link,
+}
+
 enum Found {
     Nothing,
     Folder(Merged),
@@ -56,8 +65,12 @@ impl Merged {
         }
     }
 
-    /// The names in the folder at `path`, and whether each leads to a folder.
-    pub fn list(&self, path: &Path) -> io::Result<BTreeMap<OsString, bool>> {
+    /// The names in the folder at `path` that are `wanted`.
+    pub fn list(
+        &self,
+        path: &Path,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> io::Result<BTreeMap<OsString, Entry>> {
         let folder = match self.walk(path)? {
             End::Folder(folder) => folder,
             End::File(_) | End::Nothing => return Ok(BTreeMap::new()),
@@ -67,37 +80,39 @@ impl Merged {
             true => &self.folders,
             false => &folder.folders,
         };
-        let mut found: BTreeMap<OsString, Option<bool>> = BTreeMap::new();
+        let mut found: BTreeMap<OsString, Option<Entry>> = BTreeMap::new();
         for layer in folders {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let listed = rustix::fs::openat(layer, ".", flags, Mode::empty())?;
             for entry in Dir::new(listed)? {
                 let entry = entry?;
                 let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                if name == "." || name == ".." || found.contains_key(name) {
+                if name == "." || name == ".." || !wanted(name) || found.contains_key(name) {
                     continue;
                 }
-                let is_folder = match entry.file_type() {
-                    FileType::Directory => Some(true),
+                let kind = match entry.file_type() {
+                    FileType::Directory => Some(Entry::Folder),
                     // It may be a whiteout.
                     FileType::CharacterDevice => {
                         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
                         let it = rustix::fs::statat(layer, entry.file_name(), flags)?;
-                        (it.st_rdev != 0).then_some(false)
+                        (it.st_rdev != 0).then_some(Entry::File)
                     }
-                    FileType::Symlink => {
-                        let target = self.walk(&path.join(name));
-                        Some(matches!(target, Ok(End::Folder(_))))
-                    }
-                    _ => Some(false),
+                    FileType::Symlink => Some(Entry::Link),
+                    _ => Some(Entry::File),
                 };
-                found.insert(name.to_owned(), is_folder);
+                found.insert(name.to_owned(), kind);
             }
         }
         let shown = found
             .into_iter()
-            .filter_map(|(name, is_folder)| Some((name, is_folder?)));
+            .filter_map(|(name, kind)| Some((name, kind?)));
         Ok(shown.collect())
+    }
+
+    /// Whether the path leads to a folder.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        matches!(self.walk(path), Ok(End::Folder(_)))
     }
 
     fn walk(&self, path: &Path) -> io::Result<End> {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::add::{GivenManifest, Incoming, IncomingLayer, Origin, Step, add};
 use super::load::load_from;
 use super::manifest::{Descriptor, Index, Manifest, is_index, media_type, read_config};
+use super::reference::{DOCKER, is_short};
 use super::transport::Place;
 use super::{Image, Reference, Wanted, find, name};
 use crate::engine::Engine;
@@ -127,18 +128,40 @@ fn from_registries(
             Err(error) => errors.push(error),
         }
     }
+    let explained = |error: Error| match meant.alias {
+        None if is_short(text) => explained(engine, text, &meant.names, error),
+        _ => error,
+    };
     match errors.len() {
         0 => Err(Error::other(format!(
             "short-name {text:?} did not resolve to an alias and no unqualified-search registries are defined"
+        ))
+        .hint(format!(
+            "name it in full, as {DOCKER}/library/{text}, or say in ~/.config/containers/registries.conf: unqualified-search-registries = [\"{DOCKER}\"]"
         ))),
-        1 => Err(errors.remove(0)),
+        1 => Err(explained(errors.remove(0))),
         count => {
             let lines = errors.iter().map(|error| format!("\n * {error}"));
-            Err(Error::other(format!(
+            Err(explained(Error::other(format!(
                 "{count} errors occurred while pulling:{}",
                 lines.collect::<String>()
-            )))
+            ))))
         }
+    }
+}
+
+/// Nobody had what a short name was taken for: an image that is here may have been
+/// meant, or one of another registry.
+fn explained(engine: &Engine, text: &str, names: &[String], error: Error) -> Error {
+    let said = error.to_string();
+    let is_answer = ["manifest unknown", "unauthorized", "denied", "not found"];
+    match super::near(&engine.storage, text) {
+        Some(near) => error.meant(Some(near)),
+        None if is_answer.iter().any(|words| said.contains(words)) => error.hint(format!(
+            "{text} was taken for {}: an image of another registry is named in full (registry.example.com/team/{text}), one that is private needs `coracle login`",
+            names.join(" and ")
+        )),
+        None => error,
     }
 }
 

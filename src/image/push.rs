@@ -6,8 +6,9 @@
 //! is the manifest. What was made is noted beside the layer (`blobs.json`), so that
 //! the next push asks for it first.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
 use crate::registry::{self, Access, Client, Endpoint};
+use crate::storage::chunked;
 use crate::storage::layer::write_tar;
 use crate::storage::{Storage, read_json, write_json};
 use crate::sys::file::Durable;
@@ -37,6 +39,8 @@ use crate::sys::file::Durable;
 pub enum Compression {
     Gzip(Option<u32>),
     Zstd(Option<i32>),
+    /// Of which each file can be fetched by itself ([`chunked`]).
+    Chunked(Option<i32>),
 }
 
 /// The kind of manifest.
@@ -65,6 +69,9 @@ struct Made {
     digest: Digest,
     size: u64,
     compression: Compression,
+    /// That the layer has in a manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
 }
 
 /// A layer as the registry has or gets it.
@@ -73,6 +80,26 @@ struct Sent {
     media: Media,
     digest: Digest,
     size: u64,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Sent {
+    fn is(&self, compression: Compression) -> bool {
+        let is_chunked = self.annotations.contains_key(chunked::CHECKSUM);
+        self.media == media(compression)
+            && (is_chunked || !matches!(compression, Compression::Chunked(_)))
+    }
+}
+
+impl From<Made> for Sent {
+    fn from(made: Made) -> Self {
+        Self {
+            media: media(made.compression),
+            digest: made.digest,
+            size: made.size,
+            annotations: made.annotations,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +138,8 @@ pub struct Pushed {
     pub digest: Digest,
     pub size: u64,
     pub media_type: String,
+    /// Whether all its layers are zstd.
+    pub is_zstd: bool,
 }
 
 /// Sends an image; gives the digest of its manifest there.
@@ -226,32 +255,23 @@ fn candidates(
             media,
             digest: descriptor.digest.clone(),
             size: descriptor.size,
+            annotations: descriptor.annotations.clone(),
         });
     }
     let made = read_json::<Vec<Made>>(&engine.storage.layer(id).join("blobs.json"))?;
-    all.extend(made.unwrap_or_default().into_iter().map(|it| Sent {
-        media: media(it.compression),
-        digest: it.digest,
-        size: it.size,
-    }));
-    let wanted = push.compression.map(media);
+    all.extend(made.unwrap_or_default().into_iter().map(Sent::from));
     let fits = |it: &Sent| {
         let zstd_in_docker = push.format == Some(Format::Docker) && it.media == Media::Zstd;
-        !zstd_in_docker && (wanted.is_none_or(|wanted| wanted == it.media) || !must_be(push))
+        !zstd_in_docker && push.compression.is_none_or(|wanted| it.is(wanted))
     };
     all.retain(fits);
     Ok(all)
 }
 
-/// Whether a compression that is asked for holds for blobs that are there, too.
-fn must_be(push: &Push) -> bool {
-    push.force_compression || push.compression.is_some()
-}
-
 fn media(compression: Compression) -> Media {
     match compression {
         Compression::Gzip(_) => Media::Gzip,
-        Compression::Zstd(_) => Media::Zstd,
+        Compression::Zstd(_) | Compression::Chunked(_) => Media::Zstd,
     }
 }
 
@@ -294,6 +314,7 @@ fn send(
         digest,
         size: bytes.len() as u64,
         media_type,
+        is_zstd: !layers.is_empty() && layers.iter().all(|it| it.media == Media::Zstd),
     })
 }
 
@@ -374,7 +395,7 @@ fn line(it: &Sent) -> DescriptorLine<'_> {
         Media::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
         Media::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
     };
-    DescriptorLine::new(media_type, &it.digest, it.size)
+    DescriptorLine::new(media_type, &it.digest, it.size).with(&it.annotations)
 }
 
 /// How many layers are made and sent at once.
@@ -455,14 +476,13 @@ fn send_layers(
     });
     for (at, done) in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
         let made = done?;
-        layers[at] = Some(Sent {
-            media: media(made.compression),
-            digest: made.digest,
-            size: made.size,
-        });
+        layers[at] = Some(made.into());
     }
     Ok(layers.into_iter().flatten().collect())
 }
+
+/// Podman's (podman-push(1)).
+const ZSTD_LEVEL: i32 = 3;
 
 /// Packs the layer into a file without a name.
 fn make(
@@ -480,23 +500,44 @@ fn make(
         size: 0,
     };
     let layer = storage.layer(id);
+    let mut annotations = BTreeMap::new();
+    let tried = || format!("pack layer {}", &id.hex()[..12]);
+    if let Compression::Chunked(level) = compression {
+        let written = chunked::write(&layer, &mut out, level.unwrap_or(ZSTD_LEVEL));
+        match written.tried(tried)? {
+            Some(found) => annotations = found,
+            // As plain zstd it can be sent all the same.
+            None => {
+                out.out.set_len(0)?;
+                out.out.rewind()?;
+                out = Hashed {
+                    out: out.out,
+                    hasher: sha2::Sha256::default(),
+                    size: 0,
+                };
+            }
+        }
+    }
     let packed = match compression {
         Compression::Gzip(level) => {
             let level = level.map_or(flate2::Compression::default(), flate2::Compression::new);
             let mut encoder = flate2::write::GzEncoder::new(&mut out, level);
             write_tar(&layer, &mut encoder).and_then(|()| Ok(encoder.finish().map(drop)?))
         }
-        Compression::Zstd(level) => {
-            let mut encoder = zstd::stream::Encoder::new(&mut out, level.unwrap_or(3))?;
+        Compression::Chunked(_) if !annotations.is_empty() => Ok(()),
+        Compression::Zstd(level) | Compression::Chunked(level) => {
+            let level = level.unwrap_or(ZSTD_LEVEL);
+            let mut encoder = zstd::stream::Encoder::new(&mut out, level)?;
             write_tar(&layer, &mut encoder).and_then(|()| Ok(encoder.finish().map(drop)?))
         }
     };
-    packed.tried(|| format!("pack layer {}", &id.hex()[..12]))?;
+    packed.tried(tried)?;
     let digest = format!("sha256:{}", crate::id::hex(&out.hasher.finalize())).parse()?;
     let made = Made {
         digest,
         size: out.size,
         compression,
+        annotations,
     };
     Ok((out.out, made))
 }

@@ -46,9 +46,10 @@ impl Reference {
         let (path, suffix) = rest.split_at(name_end);
         let has_upper_case = path.bytes().any(|byte| byte.is_ascii_uppercase());
         if has_upper_case && is_path(&path.to_ascii_lowercase()) {
-            return Err(Error::usage(format!(
-                "invalid reference format: {UPPER_CASE}"
-            )));
+            return Err(
+                Error::usage(format!("invalid reference format: {UPPER_CASE}"))
+                    .meant(Some(text.replacen(path, &path.to_ascii_lowercase(), 1))),
+            );
         }
         if !is_domain(domain) || !is_path(path) {
             return Err(invalid());
@@ -167,7 +168,9 @@ pub fn check(text: &str) -> Result<()> {
         text.to_owned()
     };
     match Reference::normalized(&full) {
-        Err(error) if error.to_string().ends_with(UPPER_CASE) => Err(Error::usage(UPPER_CASE)),
+        Err(error) if error.to_string().ends_with(UPPER_CASE) => {
+            Err(Error::usage(UPPER_CASE).meant(Some(text.to_ascii_lowercase())))
+        }
         result => result.map(drop),
     }
 }

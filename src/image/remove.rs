@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Image, find, name, note};
+use super::{Family, Image, find, name, note};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, DiffId, ImageId};
@@ -44,6 +44,33 @@ pub fn remove(engine: &Engine, image: &Image, users: &Users) -> Result<Vec<Done>
     delete(engine, &retired)?;
     done.push(Done::Deleted(image.id.clone()));
     Ok(done)
+}
+
+/// Takes away those of `ancestors` that have no name, no child any more and no user, as
+/// Podman does with what an image was made of; gives those that went.
+pub fn remove_ancestors(
+    engine: &Engine,
+    family: &mut Family,
+    ancestors: Vec<Image>,
+    users: &Users,
+) -> Result<Vec<Image>> {
+    let mut gone = Vec::new();
+    for image in ancestors {
+        let is_kept = !image.names(&engine.storage)?.is_empty() || family.has_children(&image);
+        if is_kept {
+            continue;
+        }
+        match remove(engine, &image, users) {
+            Ok(_) => {
+                family.forget(&image.id);
+                gone.push(image);
+            }
+            // Used, or taken away meanwhile.
+            Err(error) if matches!(error.kind(), Kind::InUse | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(gone)
 }
 
 /// Podman's words for an image that a container has.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::netlink;
 use crate::error::{Context, Error, Result};
-use crate::sys::process::{self, Fork, UnshareFlags};
-use crate::sys::{SoleThread, socket};
+use crate::sys::SoleThread;
+use crate::sys::process::{self, UnshareFlags};
 
 /// A network namespace of the user namespace we are root of, made before the
 /// container that will live in it; it is there as long as this value or a
@@ -25,34 +25,11 @@ impl Netns {
     /// A child does it and ends, as we could not come back: to join our own
     /// namespace again asks for rights in the user namespace that owns it.
     pub fn make(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<Self> {
-        let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
-        match process::fork(proof)? {
-            Fork::Child => {
-                match make_here(proof, owner) {
-                    Ok((namespace, netlink)) => {
-                        let fds = [namespace.as_fd(), netlink.as_fd()];
-                        let _ = socket::send(theirs.as_fd(), b"made", &fds);
-                    }
-                    Err(error) => {
-                        let _ = socket::send(theirs.as_fd(), error.to_string().as_bytes(), &[]);
-                    }
-                }
-                process::exit_now(0)
-            }
-            Fork::Parent(child) => {
-                drop(theirs);
-                let answer = socket::receive(&ours);
-                let _ = child.reap();
-                let (words, fds) = answer.tried(|| "make a network namespace")?;
-                match <[OwnedFd; 2]>::try_from(fds) {
-                    Ok([namespace, netlink]) => Ok(Self { namespace, netlink }),
-                    Err(_) => Err(Error::other(match words.is_empty() {
-                        true => "the child that makes the network namespace died".into(),
-                        false => String::from_utf8_lossy(&words).into_owned(),
-                    })),
-                }
-            }
-        }
+        let made = process::aside(proof, || make_here(proof, owner))
+            .tried(|| "make a network namespace")?;
+        let (namespace, netlink) =
+            made.ok_or_else(|| Error::other("the child that makes the network namespace died"))??;
+        Ok(Self { namespace, netlink })
     }
 
     /// Where a process that inherits our descriptors finds it (`path` in the

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::port::{cannot_publish, check_free, runs};
 use super::{Netns, PortMapping, netlink};
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::process::{self, Fork};
+use crate::sys::process;
 use crate::sys::{Process, SoleThread, signal};
 use crate::userns;
 
@@ -92,7 +92,7 @@ impl Pasta {
             false => Guest::Mapped,
         };
         let command = arguments(settings.options, settings.ports, guest)?;
-        let (process, words) = spawn(proof, netns, &program.path, &command.args)?;
+        let (process, words) = spawn(proof, netns, program.file(), &command.args)?;
         Ok(Self {
             process,
             is_published: !settings.ports.is_empty(),
@@ -118,7 +118,7 @@ impl Pasta {
             }
             self.program.remember_lack(settings.cache);
             self.command = arguments(settings.options, settings.ports, Guest::apart())?;
-            let (process, words) = spawn(proof, netns, &self.program.path, &self.command.args)?;
+            let (process, words) = spawn(proof, netns, self.program.file(), &self.command.args)?;
             (self.process, self.words, self.ended) = (process, Some(words), false);
             if let Err((code, text)) = self.wait()? {
                 return Err(explain(code, &text, settings.ports));
@@ -260,6 +260,8 @@ fn no_tun(why: &str) -> Error {
 #[derive(Debug)]
 struct Program {
     path: PathBuf,
+    /// What it becomes first thing on this processor.
+    becomes: Option<PathBuf>,
     file: Option<Metadata>,
 }
 
@@ -273,7 +275,30 @@ impl Program {
             .hint("as root, `apt install passt`; or run with --network=host or --network=none")
         })?;
         let file = path.metadata().ok();
-        Ok(Self { path, file })
+        let becomes = Self::for_this_processor(&path);
+        Ok(Self {
+            path,
+            becomes,
+            file,
+        })
+    }
+
+    /// The program beside it for processors with AVX2, which it looks for and becomes
+    /// itself (passt's arch.c): two programs to load are one then.
+    fn for_this_processor(path: &Path) -> Option<PathBuf> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            let mut beside = path.canonicalize().ok()?.into_os_string();
+            beside.push(".avx2");
+            return Some(PathBuf::from(beside)).filter(|it| it.is_file());
+        }
+        let _ = path;
+        None
+    }
+
+    /// The file to run.
+    fn file(&self) -> &Path {
+        self.becomes.as_deref().unwrap_or(&self.path)
     }
 
     /// Whether this very file was seen not to know `--map-guest-addr`.
@@ -311,23 +336,32 @@ fn spawn(
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
     });
     let (ours, theirs) = pipe.tried(|| "make a pipe")?;
+    let args: Vec<OsString> = std::iter::once("pasta".into())
+        .chain(args.iter().map(OsString::from))
+        .collect();
+    let env: Vec<OsString> = std::env::vars_os()
+        .map(|(key, value)| {
+            let mut pair = key;
+            pair.push("=");
+            pair.push(value);
+            pair
+        })
+        .collect();
+    let ready = process::Program::new(program.as_os_str(), &args, &env)?;
     let parent = rustix::process::getpid();
-    match process::fork(proof)? {
-        Fork::Parent(child) => Ok((child, ours)),
-        Fork::Child => {
-            let error = run(netns, program, args, &theirs, parent);
-            let words = format!("{}: {error}\n", program.display());
-            let _ = rustix::io::write(&theirs, words.as_bytes());
-            process::exit_now(127)
-        }
+    let become_pasta = || run(netns, &ready, &theirs, parent);
+    let (child, error) = process::spawn(proof, become_pasta)?;
+    if let Some(error) = error {
+        let words = format!("{}: {error}\n", program.display());
+        let _ = rustix::io::write(&theirs, words.as_bytes());
     }
+    Ok((child, ours))
 }
 
 /// Becomes pasta. Returns only on error.
 fn run(
     netns: &Netns,
-    program: &Path,
-    args: &[String],
+    program: &process::Program,
     words: &OwnedFd,
     parent: rustix::process::Pid,
 ) -> io::Error {
@@ -350,18 +384,7 @@ fn run(
     }
     process::close_from(3, true);
     signal::reset();
-    let args: Vec<OsString> = std::iter::once("pasta".into())
-        .chain(args.iter().map(OsString::from))
-        .collect();
-    let env: Vec<OsString> = std::env::vars_os()
-        .map(|(key, value)| {
-            let mut pair = key;
-            pair.push("=");
-            pair.push(value);
-            pair
-        })
-        .collect();
-    process::exec(program.as_os_str(), &args, &env)
+    program.exec()
 }
 
 /// Whether `text` holds the line with its pid, which it writes when all is done.
@@ -600,6 +623,7 @@ fn explain(code: i32, text: &str, ports: &[PortMapping]) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use crate::sys::process::Fork;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::time::{Duration, Instant};
@@ -743,6 +767,7 @@ mod tests {
         let cache = std::env::temp_dir().join(crate::id::random_hex::<8>());
         let mut program = Program {
             path: "/proc/self/exe".into(),
+            becomes: None,
             file: Path::new("/proc/self/exe").metadata().ok(),
         };
         assert!(!program.lacks_map_guest_addr(&cache));

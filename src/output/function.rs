@@ -145,7 +145,7 @@ fn text_and_numbers(
 
 fn number(value: &Value) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(*number),
+        Value::Int(number) | Value::Duration(number) => Some(*number),
         Value::Uint(number) => i64::try_from(*number).ok(),
         _ => None,
     }
@@ -307,7 +307,11 @@ fn compared(name: &str, args: &[Value], holds: fn(Ordering) -> bool) -> Called {
 }
 
 fn order(a: &Value, b: &Value) -> Result<Ordering, Problem> {
-    let order = match (a, b) {
+    let as_number = |value: &Value| match value {
+        Value::Duration(nanoseconds) => Value::Int(*nanoseconds),
+        other => other.clone(),
+    };
+    let order = match (&as_number(a), &as_number(b)) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
         (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
@@ -379,6 +383,7 @@ fn plain(value: &Value) -> gotmpl::Value {
                 .map(|(key, value)| (key.clone(), plain(value)))
                 .collect::<std::collections::BTreeMap<_, _>>(),
         ),
+        Value::Duration(_) => gotmpl::Value::from(value.to_string()),
         Value::Object(row) => gotmpl::Value::from(row.print()),
     }
 }

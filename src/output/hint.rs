@@ -38,8 +38,20 @@ const HINTS: &[(&str, &str)] = &[
         "the name may be wrong, or it is private: `coracle login REGISTRY`, then again",
     ),
     (
+        "pasta failed with exit code",
+        "`coracle doctor` tries it by itself; `--network=host` and `--network=none` do without",
+    ),
+    (
+        "operation not permitted",
+        "`coracle doctor` looks at what this machine allows",
+    ),
+    (
         "only create exec sessions on running containers",
         "`coracle start` it first, or look with `coracle logs` why it ended",
+    ),
+    (
+        "you can only attach to running containers",
+        "`coracle start --attach` starts it, `coracle logs` shows what it printed",
     ),
     (
         "cannot be removed without force",
@@ -48,6 +60,22 @@ const HINTS: &[(&str, &str)] = &[
     (
         "that name is already in use",
         "`coracle rm` it, take another --name, or let --replace remove it",
+    ),
+    (
+        "secret name in use",
+        "`--replace` puts the new one in its place",
+    ),
+    (
+        "volume already exists",
+        "`--ignore` takes the one that is there",
+    ),
+    (
+        "manifest unknown",
+        "it has no such tag: `coracle search --list-tags NAME` shows those it has",
+    ),
+    (
+        "unresolvable CDI devices",
+        "as root, `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` describes NVIDIA's; other makers have their own",
     ),
     (
         "image is in use by a container",

@@ -517,8 +517,26 @@ fn field(value: &Value, name: &str, args: &[Value]) -> Done<Value> {
                 None => Err(unknown_field(name, row.type_name())),
             }
         }
+        Value::Duration(nanoseconds) if args.is_empty() => {
+            of_duration(*nanoseconds, name).ok_or_else(|| unknown_field(name, value.type_name()))
+        }
         other => Err(unknown_field(name, other.type_name())),
     }
+}
+
+/// A method of Go's time.Duration.
+fn of_duration(nanoseconds: i64, name: &str) -> Option<Value> {
+    let seconds = nanoseconds as f64 / 1e9;
+    Some(match name {
+        "Hours" => Value::Float(seconds / 3600.0),
+        "Minutes" => Value::Float(seconds / 60.0),
+        "Seconds" => Value::Float(seconds),
+        "Milliseconds" => Value::Int(nanoseconds / 1_000_000),
+        "Microseconds" => Value::Int(nanoseconds / 1_000),
+        "Nanoseconds" => Value::Int(nanoseconds),
+        "String" => Value::text(Value::Duration(nanoseconds).to_string()),
+        _ => return None,
+    })
 }
 
 fn unknown_field(name: &str, type_name: &str) -> String {

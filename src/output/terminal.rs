@@ -1,6 +1,6 @@
 //! What a terminal is told that a pipe is not.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 /// Whether `stream` is a terminal that moves its cursor.
@@ -42,4 +42,21 @@ pub fn painted(text: &str, colour: Colour) -> String {
         Colour::Bold => 1,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
+}
+/// Asks for a password, which is not shown; of a stdin that is no terminal none is read.
+pub fn password() -> Result<String, String> {
+    let stdin = std::io::stdin();
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(b"Password: ");
+    let _ = stdout.flush();
+    if !stdin.is_terminal() {
+        return Err("inappropriate ioctl for device".to_owned());
+    }
+    let silent = crate::sys::pty::silent(stdin.as_fd()).map_err(|error| error.to_string())?;
+    let mut line = String::new();
+    let read = stdin.lock().read_line(&mut line);
+    drop(silent);
+    let _ = stdout.write_all(b"\n");
+    read.map_err(|error| error.to_string())?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }

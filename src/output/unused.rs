@@ -26,11 +26,10 @@ pub fn field(of: &str, name: &str) -> Option<Unused> {
         ("define.InspectContainerConfig", "StartupHealthCheck") => Is(Value::Nil),
         ("define.InspectContainerConfig", "HealthMaxLogCount") => Called("HealthcheckMaxLogCount"),
         ("define.InspectContainerConfig", "HealthMaxLogSize") => Called("HealthcheckMaxLogSize"),
-        ("define.InspectContainerConfig", "SystemdMode" | "V4PodmanCompatMarshal") => {
-            Is(Value::Bool(false))
-        }
+        ("define.InspectContainerConfig", "V4PodmanCompatMarshal") => Is(Value::Bool(false)),
         ("define.InspectContainerConfig", "Timezone" | "SdNotifySocket") => Is(Value::text("")),
         ("define.InspectContainerConfig", "ChrootDirs") => Is(Value::NilList),
+        ("define.InspectContainerConfig", "SystemdMode") => Is(Value::Bool(false)),
         ("types.ImageSummary", "ReadOnly") => Is(Value::Bool(false)),
         ("types.ImageSummary", "Arch" | "Os") => Is(Value::text("")),
         ("types.ImageSummary", "IsManifestList") => Is(Value::Nil),
@@ -39,6 +38,14 @@ pub fn field(of: &str, name: &str) -> Option<Unused> {
         ("define.HostInfo", "EmulatedArchitectures") => Is(Value::NilList),
         ("define.SecurityInfo", "DefaultCapabilities") => Called("capabilities"),
         ("define.InspectContainerHostConfig", "IntelRdtClosID") => Is(Value::text("")),
+        (
+            "manifest.Schema2HealthConfig" | "define.StartupHealthCheck",
+            "StartPeriod" | "StartInterval" | "Interval" | "Timeout",
+        ) => Is(Value::Duration(0)),
+        ("manifest.Schema2HealthConfig" | "define.StartupHealthCheck", "Retries" | "Successes") => {
+            Is(Value::Int(0))
+        }
+        ("manifest.Schema2HealthConfig", "Test") => Is(Value::NilList),
         _ => return None,
     })
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use serde::ser::{self, Serialize};
 
+use super::human;
 use super::unused::{self, Unused};
 use crate::error::Error;
 
@@ -30,6 +31,8 @@ pub enum Value {
     Int(i64),
     Uint(u64),
     Float(f64),
+    /// Go's time.Duration, in nanoseconds: a number, which prints as `1m30s`.
+    Duration(i64),
     String(Rc<str>),
     List(Rc<[Value]>),
     Map(Rc<BTreeMap<String, Value>>),
@@ -92,7 +95,7 @@ impl Value {
         match self {
             Self::Missing | Self::Nil | Self::NilList | Self::NilMap => false,
             Self::Bool(value) => *value,
-            Self::Int(value) => *value != 0,
+            Self::Int(value) | Self::Duration(value) => *value != 0,
             Self::Uint(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
             Self::String(text) => !text.is_empty(),
@@ -112,6 +115,7 @@ impl Value {
             Self::Int(_) => "int",
             Self::Uint(_) => "uint",
             Self::Float(_) => "float64",
+            Self::Duration(_) => "time.Duration",
             Self::String(_) => "string",
             Self::Object(row) => row.type_name(),
         }
@@ -122,7 +126,7 @@ impl Value {
         match self {
             Self::Missing | Self::Nil | Self::NilList | Self::NilMap => serde_json::Value::Null,
             Self::Bool(value) => (*value).into(),
-            Self::Int(value) => (*value).into(),
+            Self::Int(value) | Self::Duration(value) => (*value).into(),
             Self::Uint(value) => (*value).into(),
             Self::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => {
                 (*value as i64).into()
@@ -152,6 +156,7 @@ impl fmt::Display for Value {
             Self::Int(value) => write!(f, "{value}"),
             Self::Uint(value) => write!(f, "{value}"),
             Self::Float(value) => write!(f, "{value}"),
+            Self::Duration(value) => f.write_str(&human::go_duration(*value)),
             Self::String(text) => f.write_str(text),
             Self::List(values) => {
                 f.write_str("[")?;
@@ -442,6 +447,7 @@ where
 
 const TIME: &str = "time.Time";
 const NIL: &str = "nil";
+const DURATION: &str = "time.Duration";
 
 /// A struct made by serde: its name and fields are those the derive gives, so
 /// `#[serde(rename = "define.Driver", rename_all = "PascalCase")]` names them.
@@ -470,7 +476,10 @@ impl Row for Struct {
         let exact = self.fields.iter().find(|field| field.name == name);
         exact
             .or_else(|| fields.find(|field| field.name.eq_ignore_ascii_case(name)))
-            .map(|field| field.value.clone())
+            .map(|field| match unused::field(self.name, field.name) {
+                Some(Unused::Is(zero)) if field.hidden => zero,
+                _ => field.value.clone(),
+            })
             .or_else(|| match unused::field(self.name, name)? {
                 Unused::Is(value) => Some(value),
                 Unused::Called(name) => self.field(name),
@@ -636,6 +645,7 @@ impl ser::Serializer for Maker {
         Ok(match (name, inner) {
             (NIL, Value::Map(_)) => Value::NilMap,
             (NIL, _) => Value::NilList,
+            (DURATION, Value::Int(nanoseconds)) => Value::Duration(nanoseconds),
             (TIME, Value::List(parts)) => match parts.as_ref() {
                 [Value::Int(ZERO_SECONDS), _] => Value::object(Time(None)),
                 [Value::Int(seconds), Value::Int(nanoseconds)] => Value::object(Time(

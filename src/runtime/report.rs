@@ -81,13 +81,14 @@ pub(super) fn hear(socket: &OwnedFd) -> Result<Option<(Report, Option<OwnedFd>)>
 /// has one. The reason why there is no init is the init's own if it gave one, else the
 /// first event, which is nearest to the cause.
 pub(super) fn made(socket: &OwnedFd) -> Result<(i32, Option<OwnedFd>)> {
-    let (mut master, mut failed, mut cause) = (None, None, None);
+    let (mut master, mut failed) = (None, None);
+    let mut events: Vec<String> = Vec::new();
     let said = loop {
         let (message, fds) = socket::receive(socket)?;
         match message.split_first() {
             None => break "its maker was killed".to_owned(),
             Some((&EVENT, event)) => {
-                cause.get_or_insert_with(|| String::from_utf8_lossy(event).into_owned());
+                events.push(String::from_utf8_lossy(event).into_owned());
             }
             Some(_) => match serde_json::from_slice(&message)? {
                 Report::Pty => master = fds.into_iter().next(),
@@ -99,8 +100,39 @@ pub(super) fn made(socket: &OwnedFd) -> Result<(i32, Option<OwnedFd>)> {
     };
     Err(match failed {
         Some(failed) => failed.into_error(),
-        None => Error::other(format!("make the container: {}", cause.unwrap_or(said))),
+        None => not_mounted(&events).unwrap_or_else(|| {
+            let cause = events.first().unwrap_or(&said);
+            Error::other(format!("make the container: {cause}"))
+                .hint("`coracle doctor` looks at what this machine allows")
+        }),
     })
+}
+
+/// A mount that failed: the first event says which, a later one has the kernel's words.
+fn not_mounted(events: &[String]) -> Option<Error> {
+    let mount = events.first()?.strip_prefix("failed to mount Mount {")?;
+    let quoted = |name: &str| {
+        let (_, rest) = mount.split_once(name)?;
+        Some(rest.split_once('"')?.0)
+    };
+    let target = quoted("destination: \"")?;
+    let source = quoted("source: Some(\"").unwrap_or("it");
+    let words = events.iter().find_map(|event| {
+        let (_, rest) = event.split_once("message: \"")?;
+        Some(rest.split_once('"')?.0)
+    });
+    let error = match words {
+        Some(words @ "Permission denied") => {
+            Error::other(format!("creating `{target}`: {words}: OCI permission denied")).hint(
+                format!(
+                    "{target} is not there, and what is mounted above it lets nobody make it: make it yourself, or mount {source} elsewhere"
+                ),
+            )
+        }
+        Some(words) => Error::other(format!("mount `{source}` to `{target}`: {words}")),
+        None => return None,
+    };
+    Some(error.kind_is(Kind::CannotInvoke))
 }
 
 /// From now on ERROR events go to `socket`, from this process and its children.
@@ -159,5 +191,35 @@ impl tracing::field::Visit for Text {
             }
             name => write!(text, ", {name} {value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_failed_is_said_in_a_line() {
+        let first = r#"failed to mount Mount { destination: "/d/new", typ: Some("bind"), source: Some("/home/me"), options: None }: create next directory component failed"#;
+        let because = |words: &str| {
+            format!(
+                r#"failed to prepare rootfs, err Mkdirat {{ path: "new", source: Os {{ code: 1, message: "{words}" }} }}"#
+            )
+        };
+        for (words, said) in [
+            (
+                "Permission denied",
+                "creating `/d/new`: Permission denied: OCI permission denied",
+            ),
+            (
+                "Not a directory",
+                "mount `/home/me` to `/d/new`: Not a directory",
+            ),
+        ] {
+            let error = not_mounted(&[first.to_owned(), because(words)]).unwrap();
+            assert_eq!(error.to_string(), said);
+            assert_eq!(error.exit_code(), 126);
+        }
+        assert_eq!(not_mounted(&["something else".to_owned()]), None);
     }
 }

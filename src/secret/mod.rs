@@ -199,6 +199,13 @@ pub fn no_such(text: &str) -> Error {
     ))
 }
 
+/// The secret that may have been meant by `text`.
+pub fn near(storage: &Storage, text: &str) -> Option<String> {
+    let all = list(storage).unwrap_or_default();
+    let names = all.iter().map(|secret| secret.name.as_str());
+    crate::id::near(text, names).map(str::to_owned)
+}
+
 /// The file of the secret `name`. The colon makes a file name of every name.
 fn place(storage: &Storage, name: &str) -> PathBuf {
     storage.secrets().join(format!(":{name}"))
@@ -249,7 +256,7 @@ pub fn find(storage: &Storage, text: &str) -> Result<Secret> {
     match (exact, found.len()) {
         (Some(at), _) => Ok(found.swap_remove(at)),
         (None, 1) => Ok(found.swap_remove(0)),
-        (None, 0) => Err(no_such(text)),
+        (None, 0) => Err(no_such(text).meant(near(storage, text))),
         _ => Err(Error::usage(format!(
             "more than one result secret with prefix {text}: secret is ambiguous"
         ))),

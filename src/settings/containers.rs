@@ -61,6 +61,7 @@ pub struct Network {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Engine {
+    pub cdi_spec_dirs: Option<Vec<std::path::PathBuf>>,
     pub cgroup_manager: Option<String>,
     pub detach_keys: Option<String>,
     pub image_volume_mode: Option<String>,

@@ -30,6 +30,7 @@
 //! `stop`; the order of two locks stands in `lock.rs`.
 
 mod acl;
+pub mod chunked;
 pub mod compression;
 pub mod diff;
 mod filesystem;
@@ -44,7 +45,7 @@ pub mod tar;
 mod tree;
 pub mod walk;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -349,11 +350,13 @@ fn is_lost(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Reads the JSON file `file` of each folder in `dir` that has one, as
-/// [`read_unsynced`]: in as few system calls as it takes, for there may be thousands.
+/// Reads the JSON file `file` of each folder in `dir` that has one and a name that is
+/// `wanted`, as [`read_unsynced`]: in as few system calls as it takes, for there may be
+/// thousands.
 pub fn read_each<T: serde::de::DeserializeOwned>(
     dir: &Path,
     file: &str,
+    wanted: impl Fn(&OsStr) -> bool,
 ) -> Result<Vec<(OsString, Option<T>)>> {
     use rustix::fs::{Mode, OFlags, openat};
     use rustix::io::Errno;
@@ -366,6 +369,9 @@ pub fn read_each<T: serde::de::DeserializeOwned>(
     let mut buffer = vec![0; 1 << 12];
     for entry in std::fs::read_dir(dir).tried(tried)? {
         let name = entry.tried(tried)?.file_name();
+        if !wanted(&name) {
+            continue;
+        }
         let path = Path::new(&name).join(file);
         let tried = || format!("read {}", dir.join(&path).display());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;

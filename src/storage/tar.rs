@@ -60,6 +60,19 @@ pub struct Sparse {
     pub map: Option<Pieces>,
 }
 
+/// What a header says beside its entry, as Go's archive/tar reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// All its bits, those of the type too if it has them.
+    pub mode: u64,
+    /// Seconds and nanoseconds after 1970.
+    pub accessed: Option<(i64, u32)>,
+    pub changed: Option<(i64, u32)>,
+    /// Whether the entry and this are all that Go sees: nothing before 1970, no size
+    /// and no number of a device where there is none, no global header before it.
+    pub is_all: bool,
+}
+
 /// Offset and length of what is no hole.
 pub type Pieces = Vec<(u64, u64)>;
 
@@ -73,6 +86,7 @@ pub struct Reader<R, W> {
     /// Bytes read.
     offset: u64,
     comment: Option<Vec<u8>>,
+    beside: Beside,
 }
 
 impl<R: BufRead> Reader<R, io::Sink> {
@@ -91,7 +105,24 @@ impl<R: BufRead, W: Write> Reader<R, W> {
             padding: 0,
             offset: 0,
             comment: None,
+            beside: Beside::default(),
         }
+    }
+
+    /// What has been recorded and not been taken away.
+    pub fn record_mut(&mut self) -> &mut W {
+        &mut self.raw
+    }
+
+    /// What else the current entry's header says.
+    pub fn beside(&self) -> &Beside {
+        &self.beside
+    }
+
+    /// Passes over the current entry's content, which the archive has left out; gives
+    /// how long it is.
+    pub fn left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.content)
     }
 
     /// What the archive says of itself: the `comment` of a global PAX header so far.
@@ -115,6 +146,7 @@ impl<R: BufRead, W: Write> Reader<R, W> {
         let mut long_path = None;
         let mut long_link = None;
         let mut records = Vec::new();
+        let mut has_global = false;
         loop {
             let mut block = [0; BLOCK];
             self.take_padding()?;
@@ -136,17 +168,29 @@ impl<R: BufRead, W: Write> Reader<R, W> {
                 b'x' => records = parse_records(&self.extension(size)?)?,
                 // Global records: nobody applies them (Go's archive/tar, podman).
                 b'g' => {
+                    has_global = true;
                     let records = parse_records(&self.extension(size)?).unwrap_or_default();
                     let comment = records.into_iter().find(|(key, _)| key == "comment");
                     self.comment = comment.map(|(_, value)| value).or(self.comment.take());
                 }
                 flag => {
+                    let seen = beside(&block, &records);
                     let mut entry = entry(&block, flag, long_path, long_link, records)?;
                     if flag == b'S' {
                         entry.sparse = Some(self.old_sparse(&block)?);
                     }
                     self.content = entry.size;
                     self.padding = entry.size.wrapping_neg() % BLOCK as u64;
+                    let devices = (number(&block[329..337]), number(&block[337..345]));
+                    let is_device = matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice);
+                    let is_plain = is_device || matches!(devices, (Ok(0), Ok(0)));
+                    self.beside = Beside {
+                        is_all: seen.is_all
+                            && !has_global
+                            && is_plain
+                            && (entry.kind == Kind::File || size == 0),
+                        ..seen
+                    };
                     if let Some(sparse) = &entry.sparse {
                         sparse.check(entry.size)?;
                     }
@@ -584,6 +628,51 @@ fn entry(
         sparse: sparse.filter(|_| kind == Kind::File),
         path,
     })
+}
+
+/// Of Go's four formats three say more times than one (archive/tar, readHeader).
+fn beside(block: &[u8; BLOCK], records: &Records) -> Beside {
+    let is_early = |field: &[u8]| field[0] & 0xc0 == 0xc0;
+    let seconds = |field: &[u8]| (!is_early(field)).then(|| number(field).ok()).flatten();
+    let moment = |field: &[u8]| seconds(field).map(|it| (it.min(i64::MAX as u64) as i64, 0));
+    let mut is_all = !is_early(&block[136..148]);
+    let is_gnu = &block[257..265] == b"ustar  \0";
+    let is_star = &block[257..263] == b"ustar\0" && &block[508..512] == b"tar\0";
+    let mut header = |field: &[u8]| {
+        let read = moment(field);
+        is_all &= read.is_some();
+        read
+    };
+    let (mut accessed, mut changed) = (None, None);
+    if is_star {
+        (accessed, changed) = (header(&block[476..488]), header(&block[488..500]));
+    } else if is_gnu {
+        let mut given = |field: &[u8]| (field[0] != 0).then(|| header(field)).flatten();
+        (accessed, changed) = (given(&block[345..357]), given(&block[357..369]));
+    }
+    for (key, value) in records {
+        let field = match key.as_str() {
+            "atime" => &mut accessed,
+            "ctime" => &mut changed,
+            "mtime" => {
+                is_all &= !value.starts_with(b"-");
+                continue;
+            }
+            _ => continue,
+        };
+        if !value.is_empty() {
+            is_all &= !value.starts_with(b"-");
+            *field = time(value).ok();
+            is_all &= field.is_some();
+        }
+    }
+    let mode = number(&block[100..108]);
+    Beside {
+        is_all: is_all && mode.is_ok(),
+        mode: mode.unwrap_or_default(),
+        accessed,
+        changed,
+    }
 }
 
 /// What PAX records say of a file's holes: GNU tar's versions 0.0, 0.1 and 1.0.

@@ -89,6 +89,73 @@ pub fn fork(_proof: SoleThread) -> Result<Fork> {
     }
 }
 
+/// The stack of a child that shares our memory.
+const BESIDE_STACK: usize = 256 * 1024;
+
+/// What such a child does, and whether it has come to an end.
+struct Beside<F, T> {
+    work: Option<F>,
+    done: Option<T>,
+}
+
+extern "C" fn beside<F: FnOnce() -> T, T>(given: *mut libc::c_void) -> i32 {
+    // SAFETY: `vfork_with` passes its own, which outlives us, and stands still.
+    let given = unsafe { &mut *given.cast::<Beside<F, T>>() };
+    if let Some(work) = given.work.take() {
+        given.done = Some(work());
+    }
+    // As a shell says it of a program that cannot be started.
+    127
+}
+
+/// A child that shares our memory while we stand still: no page of ours is copied for it
+/// (clone(2), CLONE_VFORK). Gives its pid once it has ended or become another program.
+fn vfork_with<F: FnOnce() -> T, T>(flags: i32, given: &mut Beside<F, T>) -> io::Result<i32> {
+    let mut stack = Vec::<u128>::with_capacity(BESIDE_STACK / size_of::<u128>());
+    let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is aligned, and ours until the child has left it, for which the
+    // kernel lets us wait; the caller's `SoleThread` says that nobody else runs. A panic
+    // ends the child at the door of the C function.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(stack.capacity());
+        libc::clone(
+            beside::<F, T>,
+            top.cast(),
+            flags,
+            (&raw mut *given).cast::<libc::c_void>(),
+        )
+    };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(pid),
+    }
+}
+
+/// Does `work` in a child that shares our memory and descriptors and ends with it: for
+/// what a process cannot undo, as leaving its namespaces. [`None`] if it died of it.
+pub fn aside<T>(_proof: SoleThread, work: impl FnOnce() -> T) -> io::Result<Option<T>> {
+    let mut given = Beside {
+        work: Some(work),
+        done: None,
+    };
+    let pid = vfork_with(libc::CLONE_FILES, &mut given)?;
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    }
+    Ok(given.done)
+}
+
+/// A child that becomes another program: `work` ends in [`Program::exec`], or in
+/// what kept it from that, which is given back; until then we stand still. Descriptors are the child's own.
+pub fn spawn<E>(_proof: SoleThread, work: impl FnOnce() -> E) -> Result<(Process, Option<E>)> {
+    let mut given = Beside {
+        work: Some(work),
+        done: None,
+    };
+    let pid = vfork_with(0, &mut given).tried(|| "clone")?;
+    Ok((Process::of_child(pid)?, given.done))
+}
+
 /// As in linux/sched.h; libc's is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -416,30 +483,53 @@ pub fn die_with_parent(signal: i32) {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) };
 }
 
+/// A program with its arguments and environment, ready for execve(2).
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    _strings: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl Program {
+    /// Fails if a string holds a NUL.
+    pub fn new<S: AsRef<OsStr>>(path: &OsStr, args: &[S], env: &[S]) -> io::Result<Self> {
+        let string = |text: &OsStr| {
+            CString::new(text.as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+        };
+        let path = string(path)?;
+        let all = args.iter().chain(env);
+        let strings: Vec<CString> = all
+            .map(|it| string(it.as_ref()))
+            .collect::<Result<_, _>>()?;
+        let pointers = |strings: &[CString]| {
+            let all = strings.iter().map(|it| it.as_ptr());
+            all.chain([std::ptr::null()]).collect()
+        };
+        let (argv, envp) = strings.split_at(args.len());
+        Ok(Self {
+            path,
+            argv: pointers(argv),
+            envp: pointers(envp),
+            _strings: strings,
+        })
+    }
+
+    /// Replaces this process by it. Returns only on error.
+    pub fn exec(&self) -> io::Error {
+        // SAFETY: both arrays end in null and point to strings that live as long as we.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        io::Error::last_os_error()
+    }
+}
+
 /// Replaces this process by the program at `path` (execve(2)). Returns only on error.
 pub fn exec<S: AsRef<OsStr>>(path: &OsStr, args: &[S], env: &[S]) -> io::Error {
-    let strings = |values: &[S]| -> io::Result<Vec<CString>> {
-        values
-            .iter()
-            .map(|v| CString::new(v.as_ref().as_bytes()).map_err(io::Error::other))
-            .collect()
-    };
-    let (path, args, env) = match (CString::new(path.as_bytes()), strings(args), strings(env)) {
-        (Ok(path), Ok(args), Ok(env)) => (path, args, env),
-        _ => return io::Error::from_raw_os_error(libc::EINVAL),
-    };
-    let pointers = |values: &[CString]| -> Vec<*const libc::c_char> {
-        values
-            .iter()
-            .map(|v| v.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
-    let (argv, envp) = (pointers(&args), pointers(&env));
-    // SAFETY: both arrays end in null and point to strings that live to the end
-    // of this function.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    io::Error::last_os_error()
+    match Program::new(path, args, env) {
+        Ok(program) => program.exec(),
+        Err(error) => error,
+    }
 }
 
 /// Closes every descriptor from `first` on, or marks it close-on-exec (close_range(2)).

@@ -190,6 +190,7 @@ mod tests {
             user_manager: None,
             cgroup_manager: None,
             events_backend: None,
+            cdi_folders: Vec::new(),
         };
         let storage = Storage::open(&settings).unwrap();
         let volume = Volume::new("v".parse().unwrap());

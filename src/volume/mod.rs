@@ -39,6 +39,7 @@ mod size;
 mod snapshot;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -156,10 +157,9 @@ impl Volume {
             .metadata()
             .and_then(|it| it.modified());
         let made = made.ok().and_then(|time| Timestamp::try_from(time).ok());
-        let is_random = name.as_str().len() == 64 && crate::id::is_hex(name.as_str());
         Self {
             created: made.unwrap_or_default(),
-            anonymous: is_random,
+            anonymous: is_random(name.as_str()),
             ..Self::new(name)
         }
     }
@@ -399,8 +399,25 @@ pub fn near(storage: &Storage, text: &str) -> Option<String> {
 
 /// Every volume, the oldest first.
 pub fn list(storage: &Storage) -> Result<Vec<Volume>> {
+    list_where(storage, |_| true)
+}
+
+/// The anonymous ones, the oldest first. The records of those that have names of their
+/// own, of which there may be many more, are not read.
+pub fn list_anonymous(storage: &Storage) -> Result<Vec<Volume>> {
+    let mut all = list_where(storage, |name| name.to_str().is_some_and(is_random))?;
+    all.retain(|volume| volume.anonymous);
+    Ok(all)
+}
+
+/// Whether a name may be an anonymous volume's: see [`Name::random`].
+fn is_random(name: &str) -> bool {
+    name.len() == 64 && crate::id::is_hex(name)
+}
+
+fn list_where(storage: &Storage, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<Volume>> {
     let mut all = Vec::new();
-    for (name, record) in storage::read_each(&storage.volumes(), RECORD)? {
+    for (name, record) in storage::read_each(&storage.volumes(), RECORD, wanted)? {
         let name = name.to_str().and_then(|name| name.parse().ok());
         all.extend(record.or_else(|| Some(Volume::unrecorded(name?, storage))));
     }
@@ -476,6 +493,7 @@ mod tests {
             user_manager: None,
             cgroup_manager: None,
             events_backend: None,
+            cdi_folders: Vec::new(),
         };
         let storage = Storage::open(&settings).unwrap();
         (dir, storage)

@@ -143,10 +143,13 @@ pub fn no_snapshot(volume: &Name, text: Option<&str>, all: &[Snapshot]) -> Error
         None => format!("volume {volume} has no snapshot: no such snapshot"),
     });
     let names: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();
-    missing.hint(match names.is_empty() {
-        true => format!("`coracle volume snapshot {volume}` makes one"),
-        false => format!("it has {}", names.join(", ")),
-    })
+    match text.and_then(|text| crate::id::near(text, names.iter().copied())) {
+        Some(near) => missing.meant(Some(near)),
+        None if names.is_empty() => {
+            missing.hint(format!("`coracle volume snapshot {volume}` makes one"))
+        }
+        None => missing.hint(format!("it has {}", names.join(", "))),
+    }
 }
 
 /// Makes the volume's files what they were when the snapshot was made. The snapshot

@@ -17,6 +17,7 @@ use crate::cli::args::{
 use crate::cli::at_least;
 use crate::container::Options;
 use crate::container::health::HealthLog;
+use crate::container::options::Rootfs;
 use crate::error::{Error, Kind, Result};
 use crate::image::Healthcheck;
 use crate::network::NetworkMode;
@@ -61,6 +62,13 @@ pub struct CreateArgs {
     /// Carry only these streams: stdin, stdout, stderr
     #[arg(short, long, value_name = "STREAM")]
     pub attach: Option<Vec<String>>,
+
+    /// Take a folder of the host in place of an image: IMAGE is its path
+    ///
+    /// With :O after the path the folder stays as it is, and what the container writes is
+    /// kept with the container.
+    #[arg(long)]
+    pub rootfs: bool,
 
     /// The image, and the command to run in it in place of the image's own
     #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true)]
@@ -133,6 +141,25 @@ impl CreateArgs {
         text(&self.operands[0])
     }
 
+    /// The folder that `--rootfs` makes the root.
+    pub fn rootfs(&self, host: &dyn Host) -> Result<Option<Rootfs>> {
+        if !self.rootfs {
+            return Ok(None);
+        }
+        let text = self.image()?;
+        let (path, is_overlay) = match text.rsplit_once(':') {
+            Some((path, "O")) => (path, true),
+            Some((_, option)) if option == "idmap" || option.starts_with("idmap=") => {
+                return Err(Error::unsupported("--rootfs with idmap"));
+            }
+            _ => (text, false),
+        };
+        Ok(Some(Rootfs {
+            path: host.absolute(path),
+            is_overlay,
+        }))
+    }
+
     /// The container's options. Nothing is touched; see [`check_host`] for the rest.
     pub fn options(
         &self,
@@ -146,7 +173,7 @@ impl CreateArgs {
         self.image.pull_policy()?;
         self.image.wanted_platform()?;
         self.lifetime.name()?;
-        self.process.check_systemd()?;
+        let rootfs = self.rootfs(host)?;
         self.security.check_policy(&image.labels)?;
         let operands: Vec<String> = self.operands[1..]
             .iter()
@@ -155,6 +182,7 @@ impl CreateArgs {
         let command = self
             .process
             .command(&image.entrypoint, &image.command, &operands)?;
+        let systemd = self.process.systemd(&command)?;
         let mut network = self.network.options(&image.exposed)?;
         if let NetworkMode::Container(name) = &mut network.mode {
             *name = lookup
@@ -206,7 +234,8 @@ impl CreateArgs {
             cap_add,
             cap_drop,
             security: self.security.security(host)?,
-            devices: self.security.devices(host)?,
+            devices: self.security.devices()?,
+            named_devices: self.security.named_devices()?,
             ulimits,
             host_ulimits,
             sysctls: self.security.sysctls(&network.mode, &modes.ipc)?,
@@ -224,7 +253,11 @@ impl CreateArgs {
             accounts: self.userns.accounts(true)?,
             groups: self.process.groups()?,
             umask: self.process.umask_bits()?,
-            stop_signal: self.lifetime.stop_signal_number(&image.stop_signal)?,
+            stop_signal: match (systemd.is_some(), image.stop_signal.as_str()) {
+                // systemd's own for an orderly end, SIGRTMIN+3.
+                (true, "") => self.lifetime.stop_signal_number("RTMIN+3")?,
+                (_, image) => self.lifetime.stop_signal_number(image)?,
+            },
             stop_timeout: self.lifetime.stop_seconds(),
             timeout: self.lifetime.seconds(),
             restart: self.lifetime.restart_policy()?,
@@ -246,6 +279,8 @@ impl CreateArgs {
             secrets: secrets.mounted,
             secret_variables: secrets.variables,
             volumes_from: self.mounts.volumes_from.clone(),
+            rootfs,
+            systemd,
             step: None,
         };
         Ok(Asked {
@@ -277,6 +312,15 @@ impl RunArgs {
 /// Looks whether what the options name on the host is there, and puts the devices of
 /// a folder in its place. Not pure.
 pub fn check_host(options: &mut Options) -> Result<()> {
+    if let Some(rootfs) = &options.rootfs
+        && let Err(error) = std::fs::metadata(&rootfs.path)
+    {
+        return Err(Error::usage(format!(
+            "running container create option: faccessat {}: {}",
+            rootfs.path.display(),
+            crate::error::words(&error)
+        )));
+    }
     mounts::check_sources(&options.mounts)?;
     options.devices = security::expand_devices(&options.devices)?;
     namespaces::check_paths(options)?;

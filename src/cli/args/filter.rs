@@ -218,7 +218,7 @@ impl ContainerFilters {
             prefix || self.ids.iter().any(|pattern| pattern.is_match(id))
         };
         let is_image = |value: &str| {
-            let by_id = value.len() >= 3 && record.image.id.as_str().starts_with(value);
+            let by_id = value.len() >= 3 && record.image.shown_id().starts_with(value);
             by_id || self.is_image(&record.image.name)
         };
         let has_health = |value: &str| match options.health.as_ref().filter(|it| it.is_on()) {

@@ -1,7 +1,9 @@
 //! The container's process and where it runs: command, user, folder, terminal.
 
+use std::path::Path;
+
 use crate::cli::args::{csv, size};
-use crate::container::options::NamespaceMode;
+use crate::container::options::{NamespaceMode, Systemd};
 use crate::error::{Error, Kind, Result};
 
 /// Flags of the container's process.
@@ -44,14 +46,16 @@ pub struct Args {
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
 
-    /// Size of the tmpfs that systemd gets at /run; of no effect without systemd mode
-    #[arg(long, value_name = "SIZE", hide = true)]
+    /// Size of each folder of its own that a systemd in the container gets, as --shm-size
+    #[arg(long, value_name = "SIZE")]
     pub shm_size_systemd: Option<String>,
 
-    /// Whether a systemd in the container is prepared for: true or false
+    /// Whether a systemd in the container is prepared for: true, false or always
     ///
-    /// There is no systemd mode yet: true, the default, is what false is, and always
-    /// is refused.
+    /// With true, the default, it is where the command is systemd, by this name or as
+    /// /sbin/init, /usr/sbin/init or /usr/local/sbin/init. It gets a tmpfs at /run,
+    /// /run/lock, /tmp and /var/log/journal, a control group it may write to, the variable
+    /// container_uuid, and SIGRTMIN+3 as the signal to stop by.
     #[arg(
         long,
         value_name = "MODE",
@@ -184,9 +188,6 @@ impl Args {
 
     /// Bytes of /dev/shm, which must be the container's own to have a size.
     pub fn shm_bytes(&self, ipc: &NamespaceMode) -> Result<u64> {
-        if let Some(text) = self.shm_size_systemd.as_deref().filter(|it| !it.is_empty()) {
-            bytes("--shm-size-systemd", text)?;
-        }
         let Some(text) = self.shm_size.as_deref().filter(|text| !text.is_empty()) else {
             return Ok(SHM_SIZE);
         };
@@ -201,19 +202,33 @@ impl Args {
         )))
     }
 
-    /// Checks `--systemd`.
-    pub fn check_systemd(&self) -> Result<()> {
-        match self.systemd.to_ascii_lowercase().as_str() {
-            "true" | "false" => Ok(()),
-            "always" if self.init => Err(Error::usage(
-                "cannot use container-init binary with systemd=always",
-            )),
-            "always" => Err(Error::unsupported("--systemd=always")),
-            _ => Err(Error::usage(
-                "invalid config provided: --systemd values must be one of \
-                 \"true, false, always\": invalid configuration",
-            )),
-        }
+    /// What `--systemd` comes to for what is executed.
+    pub fn systemd(&self, command: &Command) -> Result<Option<Systemd>> {
+        let is_systemd = match self.systemd.to_ascii_lowercase().as_str() {
+            "false" => false,
+            // Podman looks at the first word of each, which is not all that is executed.
+            "true" => [&command.entrypoint, &command.command]
+                .into_iter()
+                .filter_map(|words| words.first())
+                .any(|word| is_init(word)),
+            "always" if self.init => {
+                return Err(Error::usage(
+                    "cannot use container-init binary with systemd=always",
+                ));
+            }
+            "always" => true,
+            _ => {
+                return Err(Error::usage(
+                    "invalid config provided: --systemd values must be one of \
+                     \"true, false, always\": invalid configuration",
+                ));
+            }
+        };
+        let size = match self.shm_size_systemd.as_deref() {
+            None | Some("") => 0,
+            Some(text) => bytes("--shm-size-systemd", text)?,
+        };
+        Ok(is_systemd.then_some(Systemd { size }))
     }
 
     pub fn umask_bits(&self) -> Result<u32> {
@@ -231,6 +246,15 @@ impl Args {
     pub fn time_zone(&self) -> Option<String> {
         self.tz.clone().filter(|zone| !zone.is_empty())
     }
+}
+
+/// Whether a command is systemd, by one of the names it goes by.
+fn is_init(word: &str) -> bool {
+    let inits = ["/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init"];
+    inits.contains(&word)
+        || Path::new(word)
+            .file_name()
+            .is_some_and(|it| it == "systemd")
 }
 
 /// `--entrypoint`: a JSON list of words, or one word. None: JSON's null, which is as
@@ -434,9 +458,33 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_systemd_mode_yet() {
-        for good in ["true", "False"] {
-            assert!(args(&["--systemd", good]).check_systemd().is_ok());
+    fn systemd_is_known_by_the_first_word() {
+        let found = |flags: &[&str], entrypoint: &[&str], command: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect();
+            args(flags).systemd(&Command {
+                argv: Vec::new(),
+                entrypoint: owned(entrypoint),
+                command: owned(command),
+            })
+        };
+        for (flags, entrypoint, command, size) in [
+            (&[][..], &[][..], &["/sbin/init"][..], Some(0)),
+            (&[], &["/bin/sh", "-c"], &["/sbin/init"], Some(0)),
+            (&[], &["/usr/lib/systemd/systemd"], &["sh"], Some(0)),
+            (&[], &[], &["systemd"], Some(0)),
+            (&[], &[], &["init"], None),
+            (&[], &["sh", "/sbin/init"], &[], None),
+            (&["--systemd=False"], &[], &["/sbin/init"], None),
+            (&["--systemd=always"], &[], &["true"], Some(0)),
+            (
+                &["--systemd=always", "--shm-size-systemd=1k"],
+                &[],
+                &[],
+                Some(1024),
+            ),
+        ] {
+            let wanted = size.map(|size| Systemd { size });
+            assert_eq!(found(flags, entrypoint, command).unwrap(), wanted);
         }
         for (flags, why) in [
             (
@@ -445,15 +493,11 @@ mod tests {
                  \"true, false, always\": invalid configuration",
             ),
             (
-                &["--systemd=always"],
-                "--systemd=always is not supported by coracle yet",
-            ),
-            (
                 &["--systemd=always", "--init"],
                 "cannot use container-init binary with systemd=always",
             ),
         ] {
-            assert_eq!(args(flags).check_systemd().unwrap_err().to_string(), why);
+            assert_eq!(found(flags, &[], &[]).unwrap_err().to_string(), why);
         }
     }
 

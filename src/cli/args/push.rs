@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::refused::{self, Flag, flags, value};
 use super::registry;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::Digest;
-use crate::image::{self, Compression, Place, Reference};
+use crate::image::{self, Compression, Place, Reference, To};
 use crate::sys::file::{Durable, write_whole};
 
 #[derive(clap::Args)]
@@ -14,7 +15,10 @@ pub struct Args {
     #[command(flatten)]
     pub registry: registry::Args,
 
-    /// Compress layers by this: gzip or zstd
+    #[command(flatten)]
+    refused: Refused,
+
+    /// Compress layers by this: gzip, zstd or zstd:chunked
     #[arg(long, value_name = "FORMAT")]
     compression_format: Option<String>,
 
@@ -39,7 +43,26 @@ pub struct Args {
     remove_signatures: bool,
 }
 
+/// What there is nothing behind yet, in the order of podman-push(1).
+const FLAGS: &[Flag] = &[
+    value("encrypt-layer"),
+    value("encryption-key"),
+    value("sign-by"),
+    value("sign-by-sigstore"),
+    value("sign-by-sigstore-private-key"),
+    value("sign-by-sq-fingerprint"),
+    value("sign-passphrase-file"),
+    value("signature-policy"),
+];
+
+struct Refused(refused::Refused);
+flags!(Refused, FLAGS, Refused);
+
 impl Args {
+    pub fn check(&self) -> Result<()> {
+        self.refused.0.check()
+    }
+
     /// How layers are compressed that must be made.
     pub fn compression(&self) -> Result<Option<Compression>> {
         compression(
@@ -70,25 +93,29 @@ pub fn operands(names: &[String]) -> Result<(&str, Option<&str>)> {
     }
 }
 
-/// The registry that an image is sent to: as it is `given`, or under its own name.
-pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Reference> {
+/// Where a list or an image is sent to.
+pub enum Destination {
+    Registry(Reference),
+    Place(Place),
+}
+
+/// The place or the registry that is `given`, or the registry of its own name.
+pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Destination> {
     let text = match given {
         Some(text) => text,
         None => {
-            return image.name.clone().ok_or_else(|| {
+            let own = image.name.clone();
+            return own.map(Destination::Registry).ok_or_else(|| {
                 Error::usage(format!("{} has no name to push to", image.id.short()))
             });
         }
     };
     let name = text.strip_prefix("docker://").unwrap_or(text);
     if let Some(place) = Place::parse(name, "pushing to")? {
-        let transport = place.transport();
-        return Err(Error::unsupported(format_args!(
-            "pushing a list to {transport}:"
-        )));
+        return Ok(Destination::Place(place));
     }
     match Reference::normalized(name) {
-        Ok(reference) => Ok(reference.or_latest()),
+        Ok(reference) => Ok(Destination::Registry(reference.or_latest())),
         Err(error) if error.kind() == Kind::Usage => {
             Err(error.tried(format_args!("invalid image reference {text:?}")))
         }
@@ -96,7 +123,17 @@ pub fn destination(given: Option<&str>, image: &image::Image) -> Result<Referenc
     }
 }
 
-fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
+impl Destination {
+    pub fn of_list(&self) -> To<'_> {
+        match self {
+            Self::Registry(to) => To::Registry(to),
+            Self::Place(place) => To::Place(place),
+        }
+    }
+}
+
+/// `--compression-format` or the like.
+pub fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compression>> {
     let given = level;
     let level = |least: i32, most: i32| -> Result<Option<i32>> {
         let Some(text) = given else {
@@ -115,9 +152,9 @@ fn compression(format: Option<&str>, level: Option<&str>) -> Result<Option<Compr
         None => Ok(None),
         Some("gzip") => gzip(),
         Some("zstd") => Ok(Some(Compression::Zstd(level(1, 20)?))),
-        Some("zstd:chunked") => Err(Error::unsupported("--compression-format zstd:chunked")),
+        Some("zstd:chunked") => Ok(Some(Compression::Chunked(level(1, 20)?))),
         Some(other) => Err(Error::usage(format!(
-            "unknown compression format {other:?}"
+            "cannot find compressor for {other:?}"
         ))),
     }
 }

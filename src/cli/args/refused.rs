@@ -53,7 +53,6 @@ const FLAGS: &[Flag] = &[
     value("pod"),
     value("pod-id-file"),
     value("rdt-class"),
-    boolean("rootfs", &["false"]),
     value("signature-policy"),
 ];
 

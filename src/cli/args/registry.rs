@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::output::terminal;
 use crate::registry::{Credentials, Options};
 
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -45,7 +46,7 @@ impl Args {
     pub fn options(&self) -> Result<Options> {
         Ok(Options {
             tls_verify: self.tls_verify,
-            credentials: self.creds.as_deref().map(Credentials::parse).transpose()?,
+            credentials: self.creds.as_deref().map(credentials).transpose()?,
             authfile: authfile(&self.authfile)?,
             cert_dir: self.cert_dir.clone(),
             retry: self.retry.parse().map_err(|_| {
@@ -71,10 +72,28 @@ pub fn authfile(given: &Option<PathBuf>) -> Result<Option<PathBuf>> {
     }
 }
 
+/// `--creds USER[:PASSWORD]`; a password that is not there is asked for.
+fn credentials(text: &str) -> Result<Credentials> {
+    if text.contains(':') || text.is_empty() {
+        return Credentials::parse(text);
+    }
+    let password = terminal::password()
+        .map_err(|error| Error::other(format!("could not read password from terminal: {error}")))?;
+    Credentials::parse(&format!("{text}:{password}"))
+}
+
 fn delay(text: &str) -> Result<Duration> {
     super::filter::duration(text)
         .and_then(|span| Duration::try_from(span).ok())
-        .ok_or_else(|| Error::usage(format!("time: invalid duration {text:?}")))
+        .ok_or_else(|| {
+            let is_bare = !text.is_empty() && text.chars().all(|it| it.is_ascii_digit());
+            let why = if is_bare {
+                "missing unit in"
+            } else {
+                "invalid"
+            };
+            Error::usage(format!("time: {why} duration {text:?}"))
+        })
 }
 
 #[cfg(test)]

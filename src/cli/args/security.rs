@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::args::host::Host;
 use crate::cli::args::{csv, number};
+use crate::container::cdi;
 use crate::container::options::{Device, NamespaceMode, Seccomp, Security, Ulimit};
-use crate::error::{Error, Kind, Result, words};
+use crate::error::{Error, Result, words};
 use crate::network::NetworkMode;
 
 /// Flags of what the container may do.
@@ -25,10 +26,13 @@ pub struct Args {
     /// Give a device of the host, or each in a folder of devices
     ///
     /// PERMISSIONS are of r, w and m. The caller must be allowed to use the device.
+    /// VENDOR/CLASS=NAME is a device that a file of its vendor describes (Container Device
+    /// Interface), as nvidia.com/gpu=all: one in /etc/cdi, /var/run/cdi, ~/.config/cdi or
+    /// $XDG_RUNTIME_DIR/cdi, or where --cdi-spec-dir says.
     #[arg(long, value_name = "DEVICE[:DESTINATION][:PERMISSIONS]")]
     pub device: Vec<String>,
 
-    /// Give GPUs: all, or the name of one
+    /// Give GPUs: all, or the names of some
     ///
     /// The same as --device nvidia.com/gpu=NAME.
     #[arg(long, value_name = "GPU")]
@@ -77,9 +81,6 @@ pub struct Args {
 /// The label of an image that has a seccomp profile.
 const PROFILE_LABEL: &str = "io.containers.seccomp.profile";
 
-/// What describes CDI devices.
-const CDI: [&str; 2] = ["/etc/cdi/*", "/var/run/cdi/*"];
-
 impl Args {
     /// The capabilities of a container that asks for none, if they are not Podman's.
     pub fn base_capabilities(&self) -> Result<Option<Vec<String>>> {
@@ -121,23 +122,25 @@ impl Args {
         Ok(security)
     }
 
-    /// The devices as they are named; see [`expand_devices`].
-    pub fn devices(&self, host: &dyn Host) -> Result<Vec<Device>> {
-        let gpus = self.gpus.iter().filter(|gpu| !gpu.is_empty());
+    /// The devices as they are given; see [`expand_devices`].
+    pub fn devices(&self) -> Result<Vec<Device>> {
+        let given = self.all_devices()?;
+        let given = given.iter().filter(|text| !cdi::is_name(text));
+        given.map(|text| device(text)).collect()
+    }
+
+    /// The devices that a vendor's file describes; see [`cdi`].
+    pub fn named_devices(&self) -> Result<Vec<String>> {
+        let mut named = self.all_devices()?;
+        named.retain(|text| cdi::is_name(text));
+        Ok(named)
+    }
+
+    fn all_devices(&self) -> Result<Vec<String>> {
+        let gpus = csv::all("--gpus", &self.gpus)?;
+        let gpus = gpus.iter().filter(|gpu| !gpu.is_empty());
         let gpus = gpus.map(|gpu| format!("nvidia.com/gpu={gpu}"));
-        let devices = gpus.chain(self.device.iter().cloned());
-        let devices = devices.map(|text| {
-            // With no description of any, there is none of that name.
-            let is_any = |pattern: &&str| !host.matching(pattern).is_empty();
-            match is_cdi_name(&text) && !CDI.iter().any(is_any) {
-                true => Err(Error::new(
-                    Kind::CannotInvoke,
-                    format!("setting up CDI devices: unresolvable CDI devices {text}"),
-                )),
-                false => device(&text),
-            }
-        });
-        devices.collect()
+        Ok(gpus.chain(self.device.iter().cloned()).collect())
     }
 
     /// Checks `--seccomp-policy`.
@@ -340,9 +343,6 @@ pub fn check_profile(seccomp: &Seccomp) -> Result<()> {
 
 /// One value of `--device`.
 fn device(text: &str) -> Result<Device> {
-    if is_cdi_name(text) {
-        return Err(Error::unsupported(format_args!("CDI device {text:?}")));
-    }
     let parts: Vec<&str> = text.split(':').collect();
     let is_mode = |text: &str| {
         !text.is_empty()
@@ -377,13 +377,6 @@ fn device(text: &str) -> Result<Device> {
         source: source.into(),
         destination: destination.into(),
         permissions: permissions.to_owned(),
-    })
-}
-
-/// `vendor.com/class=name` (Container Device Interface).
-fn is_cdi_name(text: &str) -> bool {
-    text.split_once('=').is_some_and(|(kind, name)| {
-        !name.is_empty() && !kind.starts_with('/') && kind.split('/').count() == 2
     })
 }
 
@@ -736,10 +729,6 @@ mod tests {
             (
                 "/dev/null:/dev/x:rwm:r",
                 "invalid device specification: /dev/null:/dev/x:rwm:r",
-            ),
-            (
-                "vendor.com/class=x",
-                "CDI device \"vendor.com/class=x\" is not supported by coracle yet",
             ),
         ] {
             assert_eq!(device(text).unwrap_err().to_string(), why);

@@ -22,6 +22,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("version", VERSION),
     ("stats", STATS),
     ("events", EVENTS),
+    ("doctor", FINDINGS),
+    ("explain", EXPLAINED),
     ("secret ls", SECRETS),
     ("secret inspect", SECRET),
 ];
@@ -37,7 +39,7 @@ pub fn offers(command: &str, typed: &str) -> Offers {
     let open = typed.rfind("{{");
     let Some(open) = open.filter(|at| !typed[*at..].contains("}}")) else {
         let mut offers = Offers::fixed(&[("json", "For programs"), ("{{.", "A Go template")]);
-        let is_one = matches!(command, "info" | "version" | "events");
+        let is_one = matches!(command, "info" | "version" | "events" | "explain");
         if !is_one && !command.ends_with("inspect") {
             let table = "A table with these columns".to_owned();
             offers.words.push(("table {{.".to_owned(), table));
@@ -182,13 +184,25 @@ const VERSION: &str = "\
     Client.GitCommit Client.GoVersion Client.Os Client.OsArch Client.Version";
 
 const STATS: &str = "\
-    AVGCPU BlockInput BlockIO BlockOutput ContainerID CPU CPUNano CPUPerc ID Interval \
-    MemLimit MemPerc MemUsage MemUsageBytes Name NetInput NetIO NetOutput Network PIDS PIDs \
-    Pids SystemNano Up UpTime";
+    AVGCPU AvgCPU BlockInput BlockIO BlockOutput ContainerID CPU CPUNano CPUPerc \
+    CPUSystemNano Duration ID MemLimit MemPerc MemUsage MemUsageBytes Name NetIO Network \
+    PerCPU PIDS PIDs SystemNano Up UpTime";
 
 const EVENTS: &str = "\
     Attributes ContainerExitCode ContainerInspectData Error HealthStatus ID Image Name \
     Network PodID Status Time TimeNano Type";
+
+const FINDINGS: &str = "\
+    Check Found Mend Verdict";
+
+const EXPLAINED: &str = "\
+    GidMap Id Image MapReason Mounts Name Path Path.Execute Path.Execute.Allowed \
+    Path.Execute.Rule Path.Execute.Why Path.HostPath Path.Mode Path.Mount Path.Notes \
+    Path.Owner Path.Owner.Gid Path.Owner.Group Path.Owner.HostGid Path.Owner.HostGroup \
+    Path.Owner.HostUid Path.Owner.HostUser Path.Owner.Uid Path.Owner.User Path.Path \
+    Path.Read Path.Read.Allowed Path.Read.Rule Path.Read.Why Path.Type Path.Write \
+    Path.Write.Allowed Path.Write.Rule Path.Write.Why State UidMap User User.Gid User.Group \
+    User.HostGid User.HostGroup User.HostUid User.HostUser User.Uid User.User";
 
 const SECRETS: &str = "\
     CreatedAt Driver ID Name UpdatedAt";

@@ -24,16 +24,23 @@ pub fn offers(line: &Line, typed: &str) -> Offers {
     let Some((key, value)) = typed.split_once('=') else {
         return Offers::fixed(keys(line.command));
     };
-    let containers = keys(line.command) == CONTAINERS;
-    let is_events = line.command == "events";
-    let kind = match key {
+    let mut offers = line.value(kind(line.command, key), value);
+    offers.put_before(&format!("{key}="));
+    offers
+}
+
+/// What may stand behind a key.
+pub fn kind(command: &str, key: &str) -> Kind {
+    let containers = keys(command) == CONTAINERS;
+    let is_events = command == "events";
+    match key {
         "network" => Kind::NetworkMode,
         "volume" => Kind::Volume,
         "ancestor" | "image" => Kind::Image,
         "container" => Kind::Container(Which::All),
         "name" | "id" | "before" | "since" if containers => Kind::Container(Which::All),
-        "reference" | "before" | "since" | "after" if keys(line.command) == IMAGES => Kind::Image,
-        "name" | "since" | "after" if keys(line.command) == VOLUMES => Kind::Volume,
+        "reference" | "before" | "since" | "after" if keys(command) == IMAGES => Kind::Image,
+        "name" | "since" | "after" if keys(command) == VOLUMES => Kind::Volume,
         "restart-policy" => Kind::Words(RESTART),
         "health" => Kind::Words(HEALTH),
         "event" | "status" if is_events => Kind::Words(HAPPENED),
@@ -53,10 +60,7 @@ pub fn offers(line: &Line, typed: &str) -> Offers {
         "scope" => Kind::Words(&[("local", "")]),
         "until" => Kind::Words(&[("24h", "That long ago"), ("240h", "That long ago")]),
         _ => Kind::Text,
-    };
-    let mut offers = line.value(kind, value);
-    offers.put_before(&format!("{key}="));
-    offers
+    }
 }
 
 const CONTAINERS: &[Word] = &[

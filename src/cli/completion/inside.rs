@@ -2,13 +2,14 @@
 //! layers as they lie there; what is mounted over them is not seen.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::line::Line;
 use super::store::{Described, Store};
 use crate::id::DiffId;
 use crate::image::accounts::Accounts;
-use crate::image::merged::Merged;
+use crate::image::merged::{Entry, Merged};
 use crate::settings;
 use crate::{container, image};
 
@@ -96,15 +97,23 @@ fn beneath(layers: &[PathBuf], typed: &str) -> Vec<Described> {
     let Ok(root) = Merged::of(layers) else {
         return Vec::new();
     };
-    let found = root.list(Path::new(folder)).unwrap_or_default();
+    let wanted = |name: &OsStr| {
+        let name = name.to_str().filter(|name| name.starts_with(begun));
+        name.is_some_and(|name| !name.starts_with('.') || begun.starts_with('.'))
+    };
+    let found = root.list(Path::new(folder), wanted).unwrap_or_default();
     let names = found
         .into_iter()
-        .filter_map(|(name, is_folder)| Some((name.into_string().ok()?, is_folder)))
-        .filter(|(name, _)| name.starts_with(begun))
-        .filter(|(name, _)| !name.starts_with('.') || begun.starts_with('.'));
-    let paths = names.take(LIMIT).map(|(name, is_folder)| {
+        .filter_map(|(name, kind)| Some((name.into_string().ok()?, kind)));
+    let paths = names.take(LIMIT).map(|(name, kind)| {
+        let path = format!("{folder}/{name}");
+        let is_folder = match kind {
+            Entry::File => false,
+            Entry::Folder => true,
+            Entry::Link => root.is_folder(Path::new(&path)),
+        };
         let slash = if is_folder { "/" } else { "" };
-        (format!("{folder}/{name}{slash}"), String::new())
+        (format!("{path}{slash}"), String::new())
     });
     paths.collect()
 }
@@ -119,10 +128,10 @@ pub fn programs(line: &Line, typed: &str) -> Vec<Described> {
     };
     let mut names: BTreeSet<String> = BTreeSet::new();
     for folder in PROGRAMS {
-        let found = root.list(Path::new(folder)).unwrap_or_default();
-        let programs = found.into_iter().filter(|(_, is_folder)| !is_folder);
-        let programs = programs.filter_map(|(name, _)| name.into_string().ok());
-        names.extend(programs.filter(|name| name.starts_with(typed)));
+        let wanted = |name: &OsStr| name.to_str().is_some_and(|it| it.starts_with(typed));
+        let found = root.list(Path::new(folder), wanted).unwrap_or_default();
+        let programs = found.into_iter().filter(|(_, kind)| *kind != Entry::Folder);
+        names.extend(programs.filter_map(|(name, _)| name.into_string().ok()));
     }
     let words = names.into_iter().take(LIMIT);
     words.map(|name| (name, String::new())).collect()

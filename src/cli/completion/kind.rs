@@ -98,7 +98,7 @@ pub fn of_option(command: &str, option: &str) -> Option<Kind> {
             ("oci-dir", "A folder in OCI's layout"),
         ]),
         ("diff" | "container diff" | "image diff" | "volume diff", "format")
-        | ("doctor" | "explain" | "image mount", "format") => Words(JSON),
+        | ("image mount", "format") => Words(JSON),
         ("volume create", "driver") => Words(&[
             ("local", "A folder, or what --opt says"),
             ("image", "An image's files, with changes of its own"),
@@ -469,6 +469,14 @@ pub fn of_operand(command: &str, word: &str) -> Option<Kind> {
 
 /// The word of `kind` that may have been meant by `typed`, which is none of them.
 pub fn near(command: &str, kind: Kind, typed: &str) -> Option<String> {
+    // A key that there is: its value may be wrong.
+    if kind == Kind::Filter
+        && let Some((key, value)) = typed.split_once('=')
+        && let words @ Kind::Words(_) = super::filters::kind(command, key)
+        && let Some(value) = near(command, words, value)
+    {
+        return Some(format!("{key}={value}"));
+    }
     let own = |words: &[Word]| words.iter().map(|(word, _)| (*word).to_owned()).collect();
     let words: Vec<String> = match kind {
         Kind::Words(words) | Kind::Several(words) | Kind::Namespace(words) => own(words),
@@ -505,6 +513,48 @@ pub fn near(command: &str, kind: Kind, typed: &str) -> Option<String> {
         Kind::Filter => format!("{near}="),
         _ => near.to_owned(),
     })
+}
+
+/// `-v` or `--mount` with the option that may have been meant by one that is none.
+pub fn near_in_mount(kind: Kind, value: &str) -> Option<String> {
+    const KEYS: [&str; 14] = [
+        "type",
+        "source",
+        "src",
+        "target",
+        "destination",
+        "dst",
+        "readonly",
+        "ro",
+        "rw",
+        "subpath",
+        "bind-propagation",
+        "relabel",
+        "tmpfs-size",
+        "tmpfs-mode",
+    ];
+    let own = |words: &[Word]| words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+    let (before, options) = match kind {
+        Kind::Mount => {
+            let (place, options) = value.rsplit_once(':')?;
+            (format!("{place}:"), options)
+        }
+        _ => (String::new(), value),
+    };
+    let right = |option: &str| {
+        let (name, rest) = option.split_once('=').unwrap_or((option, ""));
+        let (typed, names) = match (kind, name) {
+            (Kind::Mount, _) => (option, own(super::offer::MOUNT_OPTIONS)),
+            (_, "type") => (rest, own(super::offer::MOUNT_TYPES)),
+            _ => (name, KEYS.to_vec()),
+        };
+        let near = crate::id::near(typed, names.iter().copied()).filter(|it| *it != typed)?;
+        Some(option.replacen(typed, near, 1))
+    };
+    let mut words: Vec<String> = options.split(',').map(str::to_owned).collect();
+    let wrong = words.iter().position(|word| right(word).is_some())?;
+    words[wrong] = right(&words[wrong])?;
+    Some(format!("{before}{}", words.join(",")))
 }
 
 /// Which containers `command` can use.

@@ -197,6 +197,13 @@ pub fn meant(command: &'static Command, words: &[String]) -> Option<String> {
             continue;
         };
         let (before, word) = match kind {
+            // Each of them may be the wrong one.
+            Kind::Mount | Kind::MountFields => {
+                if let Some(near) = kind::near_in_mount(kind, value) {
+                    return Some(format!("--{long} {near}"));
+                }
+                continue;
+            }
             Kind::Several(_) | Kind::Capability => ("", value.rsplit(',').next()?),
             Kind::Words(_) => ("", value.split([':', '=']).next()?),
             _ => ("", value.as_str()),

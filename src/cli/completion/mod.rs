@@ -170,6 +170,29 @@ pub fn meant(argv: &[OsString]) -> Option<String> {
     line::meant(command, &rest[used..])
 }
 
+/// The field that may have been meant by the one that the error of a template names:
+/// `executing "ps" at <.Stauts>: can't evaluate field Stauts in type …`.
+pub fn field_meant(argv: &[OsString], said: &str) -> Option<String> {
+    let (before, after) = said.split_once("can't evaluate field ")?;
+    let name = after.split(' ').next()?;
+    let path = before.rsplit_once("at <")?.1.split('>').next()?;
+    let parent = path.get(1..=path.find(&format!(".{name}"))?)?;
+    let words: Vec<String> = argv
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into())
+        .collect();
+    let rest = after_globals(&words, &mut Overrides::default()).ok()?;
+    let words: Vec<&str> = rest.iter().take(2).map(String::as_str).collect();
+    let (command, _) = parse::find(&words)?;
+    let fields: Vec<&str> = fields_of(super::man::main_name(command))
+        .filter_map(|field| field.strip_prefix(parent))
+        .collect();
+    let same = fields.iter().find(|field| field.eq_ignore_ascii_case(name));
+    let near = same.copied().or_else(|| crate::id::near(name, fields))?;
+    Some(format!("{{{{.{parent}{near}}}}}"))
+}
+
 /// The words from the command on; or the global option whose value is being typed.
 fn after_globals<'a>(
     mut words: &'a [String],

@@ -126,7 +126,17 @@ impl Line {
                 }
                 None => self.value(Kind::Volume, typed),
             },
-            Kind::Secret => of(store().map(|it| it.secrets())),
+            Kind::Secret => match typed.rsplit_once(',') {
+                Some((done, field)) => {
+                    let mut offers = match field.starts_with("type=") {
+                        true => Offers::fixed(&[("type=mount", "A file"), ("type=env", "")]),
+                        false => Offers::fixed(SECRET_FIELDS),
+                    };
+                    offers.put_before(&format!("{done},"));
+                    offers
+                }
+                None => of(store().map(|it| it.secrets())),
+            },
             Kind::Network => of(store().map(|it| it.folder("networks", "network"))),
             Kind::Mount => self.mount(typed),
             Kind::MountFields => self.mount_fields(typed),
@@ -356,7 +366,15 @@ pub const NETWORKS: &[Word] = &[
     ("private", "A network namespace of its own"),
 ];
 
-const MOUNT_OPTIONS: &[Word] = &[
+const SECRET_FIELDS: &[Word] = &[
+    ("type=", "mount: a file (the default); env: a variable"),
+    ("target=", "The file's path or the variable's name"),
+    ("uid=", "Whose the file is"),
+    ("gid=", "Whose group the file is of"),
+    ("mode=", "The file's mode: 0400"),
+];
+
+pub const MOUNT_OPTIONS: &[Word] = &[
     ("ro", "Read-only"),
     ("rw", "Writable (the default)"),
     ("z", "Label it for all containers (SELinux)"),
@@ -372,7 +390,7 @@ const MOUNT_OPTIONS: &[Word] = &[
     ("bind", "Without what is mounted beneath"),
 ];
 
-const MOUNT_TYPES: &[Word] = &[
+pub const MOUNT_TYPES: &[Word] = &[
     ("bind", "A file or folder of this machine"),
     ("volume", "A volume"),
     ("tmpfs", "A folder in memory"),

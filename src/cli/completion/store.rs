@@ -1,6 +1,6 @@
 //! What there is in the store: its folders are listed, and little is read.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -43,62 +43,70 @@ impl Store {
 
     /// Names; ids, too, once one is begun that no name begins with.
     pub fn containers(&self, which: Which, typed: &str) -> Vec<Described> {
-        let names = self.storage.names();
-        let mut found: Vec<(String, ContainerId)> = self
-            .list(&names)
-            .into_iter()
-            .filter(|name| name.starts_with(typed))
-            .filter_map(|name| {
-                let id = std::fs::read_link(names.join(&name)).ok()?;
-                Some((name, id.to_str()?.parse().ok()?))
-            })
-            .collect();
-        if found.is_empty() && !typed.is_empty() {
-            // Short as tables show them, unless more was typed.
-            let length = 12.max(typed.len());
-            let ids = self.list(&self.storage.containers()).into_iter();
-            found = ids
-                .filter(|id| id.starts_with(typed))
-                .filter_map(|id| Some((id.get(..length)?.to_owned(), id.parse().ok()?)))
-                .collect();
-        }
-        // Only what has a seat can be up.
-        let seated = || self.list(&self.storage.running());
-        let states: HashMap<ContainerId, State> = match which {
-            Which::All | Which::Created => HashMap::new(),
-            _ => seated()
-                .into_iter()
-                .filter_map(|id| id.parse().ok())
-                .filter_map(|id| Some((self.state(&id)?, id)))
-                .map(|(state, id)| (id, state))
-                .collect(),
-        };
-        found.retain(|(_, id)| {
-            let state = states.get(id);
-            let up = state.is_some_and(|it| !matches!(it, State::Created | State::Exited));
-            match which {
-                Which::All | Which::Created => true,
-                Which::Up => up,
-                Which::Running => state == Some(&State::Running),
-                Which::Paused => state == Some(&State::Paused),
-                Which::Down => !up,
+        let mut found = match which {
+            Which::All | Which::Created => self.named(typed),
+            // Only what has a seat can be up, so nothing else is looked at.
+            Which::Up | Which::Running | Which::Paused => self.seated(typed, |state| match which {
+                Which::Running => state == State::Running,
+                Which::Paused => state == State::Paused,
+                _ => is_up(state),
+            }),
+            Which::Down => {
+                let up: HashSet<String> = self.seated(typed, is_up).into_iter().collect();
+                let mut found = self.named(typed);
+                found.retain(|word| !up.contains(word));
+                found
             }
-        });
+        };
         found.sort();
         let few = found.len() <= DESCRIBED;
-        let describe = |(word, id): (String, ContainerId)| {
-            let about = match few {
-                true => self.about_container(&id),
-                false => Some(id.short().to_owned()),
-            };
-            about.map(|about| (word, about))
+        let describe = |word: String| match few {
+            true => Some((word.clone(), self.about_container(&self.id_of(&word)?)?)),
+            false => Some((word, String::new())),
         };
         found.into_iter().filter_map(describe).collect()
     }
 
-    fn state(&self, id: &ContainerId) -> Option<State> {
-        let status = container::status_of(&self.storage, id).ok()?;
-        Some(status.state)
+    /// Names that begin so; if there is none, ids.
+    fn named(&self, typed: &str) -> Vec<String> {
+        let begun = |all: Vec<String>| -> Vec<String> {
+            let begun = all.into_iter().filter(|word| word.starts_with(typed));
+            begun.collect()
+        };
+        let names = begun(self.list(&self.storage.names()));
+        if !names.is_empty() || typed.is_empty() {
+            return names;
+        }
+        let ids = begun(self.list(&self.storage.containers())).into_iter();
+        ids.filter_map(|id| shortened(&id, typed)).collect()
+    }
+
+    /// The same of those whose state `fits`.
+    fn seated(&self, typed: &str, fits: impl Fn(State) -> bool) -> Vec<String> {
+        let ids = self.list(&self.storage.running()).into_iter();
+        let found = ids.filter_map(|id| {
+            let found = container::load(&self.storage, &id.parse().ok()?).ok()??;
+            fits(found.status.state).then_some((id, found.record.name.to_string()))
+        });
+        let found: Vec<(String, String)> = found.collect();
+        let names = found.iter().map(|(_, name)| name);
+        let names: Vec<String> = names.filter(|it| it.starts_with(typed)).cloned().collect();
+        if !names.is_empty() || typed.is_empty() {
+            return names;
+        }
+        let ids = found.into_iter().map(|(id, _)| id);
+        ids.filter(|id| id.starts_with(typed))
+            .filter_map(|id| shortened(&id, typed))
+            .collect()
+    }
+
+    /// The container of a word that [`named`](Self::named) gives.
+    fn id_of(&self, word: &str) -> Option<ContainerId> {
+        if let Ok(id) = std::fs::read_link(self.storage.names().join(word)) {
+            return id.to_str()?.parse().ok();
+        }
+        let mut ids = self.list(&self.storage.containers()).into_iter();
+        ids.find(|id| id.starts_with(word))?.parse().ok()
     }
 
     /// `running, docker.io/library/redis:7`; none of one that is half removed.
@@ -242,6 +250,16 @@ fn ago(at: Timestamp) -> String {
         first.make_ascii_lowercase();
     }
     text
+}
+
+/// Whether a container in that state can be stopped.
+fn is_up(state: State) -> bool {
+    !matches!(state, State::Created | State::Exited)
+}
+
+/// An id as short as tables show it, unless more was typed.
+fn shortened(id: &str, typed: &str) -> Option<String> {
+    Some(id.get(..12.max(typed.len()))?.to_owned())
 }
 
 /// The names in a folder, and which are folders.

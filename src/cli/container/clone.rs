@@ -99,7 +99,10 @@ fn run(args: &Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     };
     // What it is made of may not go meanwhile.
     let id = image.as_ref().map_or(&old.record.image.id, |it| &it.id);
-    let _held = image::find(storage, id.as_str())?.lock(storage)?;
+    let _held = match id.is_none() {
+        true => None,
+        false => Some(image::find(storage, id.as_str())?.lock(storage)?),
+    };
     let mut record = Record {
         id: ContainerId::random(),
         name: match operand.or(args.name.as_ref()) {
@@ -110,6 +113,7 @@ fn run(args: &Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         ..old.record.clone()
     };
     if let Some(image) = image {
+        record.options.rootfs = None;
         record.image = ImageUse {
             name: image
                 .name

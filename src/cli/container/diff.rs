@@ -178,7 +178,12 @@ fn run(
 
 fn find(engine: &Engine, name: &str, of: Of) -> Result<Side> {
     let storage = &engine.storage;
-    let missing = |what: &str| Error::not_found(format!("{name} not found: {what} not known"));
+    let missing = |what: &str| {
+        let container = || container::near(storage, name).filter(|_| of != Of::Image);
+        let image = || image::near(storage, name).filter(|_| of != Of::Container);
+        Error::not_found(format!("{name} not found: {what} not known"))
+            .meant(container().or_else(image))
+    };
     if of != Of::Container {
         match image::find(storage, name) {
             Ok(image) => return Ok(Side::Image(Box::new(image))),

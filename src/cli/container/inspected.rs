@@ -42,7 +42,7 @@ pub struct Inspected {
     image: String,
     image_digest: String,
     image_name: String,
-    rootfs: &'static str,
+    rootfs: String,
     pod: &'static str,
     resolv_conf_path: String,
     hostname_path: String,
@@ -233,6 +233,8 @@ struct Config {
     healthcheck_max_log_count: u32,
     healthcheck_max_log_size: u32,
     create_command: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    systemd_mode: bool,
     umask: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<ShownSecret>,
@@ -423,10 +425,10 @@ pub fn inspected(engine: &Engine, it: &Container, sizes: Option<Sizes>) -> Resul
         path,
         args,
         state: state(it, health::report(storage, &it.record)),
-        image: record.image.id.to_string(),
+        image: record.image.shown_id().to_owned(),
         image_digest: digest.unwrap_or_default(),
         image_name: record.image.name.clone(),
-        rootfs: "",
+        rootfs: path_text(options.rootfs.as_ref().map(|it| it.path.as_path())),
         pod: "",
         resolv_conf_path: runtime("resolv.conf"),
         hostname_path: runtime("hostname"),
@@ -519,11 +521,11 @@ fn graph_driver(storage: &Storage, it: &Container) -> GraphDriver {
                 .into_owned()
         })
         .collect();
-    let mut data = BTreeMap::from([
-        ("LowerDir", lower.join(":")),
-        ("UpperDir", place("upper")),
-        ("WorkDir", place("work")),
-    ]);
+    let mut data = BTreeMap::new();
+    if !lower.is_empty() {
+        data.insert("LowerDir", lower.join(":"));
+    }
+    data.extend([("UpperDir", place("upper")), ("WorkDir", place("work"))]);
     if it.status.is_up() {
         data.insert("MergedDir", place("rootfs"));
     }
@@ -749,21 +751,25 @@ fn shown_secret(it: &SecretMount) -> ShownSecret {
 struct StartupShown {
     test: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<i64>,
+    interval: Option<Nanoseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<i64>,
+    timeout: Option<Nanoseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     successes: Option<i64>,
 }
 
+/// Go's time.Duration, as templates print it.
+#[derive(Serialize)]
+struct Nanoseconds(#[serde(serialize_with = "image::nanoseconds")] i64);
+
 fn startup(startup: &Startup) -> StartupShown {
     let some = |number: i64| Some(number).filter(|number| *number != 0);
     StartupShown {
         test: startup.check.test.clone(),
-        interval: some(startup.check.interval),
-        timeout: some(startup.check.timeout),
+        interval: some(startup.check.interval).map(Nanoseconds),
+        timeout: some(startup.check.timeout).map(Nanoseconds),
         retries: some(startup.check.retries),
         successes: some(startup.successes),
     }
@@ -830,6 +836,7 @@ fn config(it: &Container) -> Config {
         healthcheck_max_log_count: options.health_log.count,
         healthcheck_max_log_size: options.health_log.size,
         create_command: options.create_command.clone(),
+        systemd_mode: options.systemd.is_some(),
         umask: format!("{:04o}", options.umask),
         secrets: options.secrets.iter().map(shown_secret).collect(),
         timeout: options.timeout,

@@ -11,8 +11,8 @@ use crate::container::remove::{Removal, remove};
 use crate::container::{self, Container, ImageUse, Record, State, Status, name};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::id::{ContainerId, ImageId};
-use crate::image::{self, Image};
+use crate::id::{ContainerId, Digest, ImageId};
+use crate::image::{self, Image, ImageConfig};
 use crate::network::{self, Reserved};
 use crate::output::value::to_value;
 use crate::output::{Output, listing};
@@ -23,7 +23,7 @@ use crate::sys::file::{Durable, write_whole};
 
 /// The image, and the ids chosen, held until the container is in place.
 pub struct Held(
-    #[expect(dead_code)] Locked,
+    #[expect(dead_code)] Option<Locked>,
     #[expect(dead_code)] Option<Locked>,
 );
 
@@ -101,13 +101,16 @@ pub fn make(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<M
         name: given.unwrap_or_else(|| name::for_container(&id, 0)),
         id,
         created: jiff::Timestamp::now(),
-        image: ImageUse {
-            id: image.id.clone(),
-            name: image
-                .name
-                .as_ref()
-                .map_or_else(|| image.id.to_string(), ToString::to_string),
-            layers: image.layers.clone(),
+        image: match args.rootfs {
+            true => ImageUse::none(),
+            false => ImageUse {
+                id: image.id.clone(),
+                name: image
+                    .name
+                    .as_ref()
+                    .map_or_else(|| image.id.to_string(), ToString::to_string),
+                layers: image.layers.clone(),
+            },
         },
         options,
         map: chosen.map,
@@ -196,7 +199,15 @@ pub fn renamed(made: Made, attempt: u32) -> Made {
 
 /// The image that is named, from the store or from a registry, held so that it is
 /// not removed meanwhile.
-fn bring(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<(Image, Locked)> {
+fn bring(
+    engine: &Engine,
+    args: &CreateArgs,
+    output: &mut Output,
+) -> Result<(Image, Option<Locked>)> {
+    if args.rootfs {
+        container::sweep(engine)?;
+        return Ok((no_image(), None));
+    }
     let wanted = args.image.wanted_platform()?;
     let pull = image::Pull {
         text: args.image()?,
@@ -210,7 +221,28 @@ fn bring(engine: &Engine, args: &CreateArgs, output: &mut Output) -> Result<(Ima
     let image = image::pull(engine, &pull, &mut |step| steps.tell(step))?;
     warn_of_platform(output, &image, &wanted);
     let lock = image.lock(&engine.storage)?;
-    Ok((image, lock))
+    Ok((image, Some(lock)))
+}
+
+/// What stands for the image of a container that has a folder of the host's.
+fn no_image() -> Image {
+    Image {
+        id: ImageId::none(),
+        digest: Digest::of(b""),
+        other_digests: Vec::new(),
+        manifest_type: String::new(),
+        layers: Vec::new(),
+        config: ImageConfig::default(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        variant: String::new(),
+        os: "linux".to_owned(),
+        created: None,
+        stored: jiff::Timestamp::UNIX_EPOCH,
+        author: String::new(),
+        size: 0,
+        user_ids: Some((0, 0)),
+        name: None,
+    }
 }
 
 fn defaults(image: &Image) -> ImageDefaults {

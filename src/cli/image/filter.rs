@@ -27,7 +27,10 @@ enum Test {
     Id(String),
     Digest(String),
     Label(Filters),
-    Dangling(bool),
+    /// Whether it has no name and none was made of it.
+    Dangling(bool, HashSet<ImageId>),
+    /// Whether it has no name and another was made of it.
+    Between(bool, HashSet<ImageId>),
     /// Whether a container is made of it.
     Used(bool, HashSet<ImageId>),
     /// Whether it is a manifest list.
@@ -147,7 +150,8 @@ fn test(engine: &Engine, key: &str, value: &str) -> Result<Option<Test>> {
         "label" => Test::Label(Filters::parse(&[format!("label={value}")], |_| {
             Error::usage("a label")
         })?),
-        "dangling" => Test::Dangling(boolean()?),
+        "dangling" => Test::Dangling(boolean()?, parents(engine)?),
+        "intermediate" => Test::Between(boolean()?, parents(engine)?),
         "before" => Test::Before(image()?.made()),
         "since" | "after" => Test::Since(image()?.made()),
         "until" => Test::Before(moment(value, Timestamp::now())?),
@@ -166,11 +170,19 @@ fn test(engine: &Engine, key: &str, value: &str) -> Result<Option<Test>> {
             Test::Used(wanted, used.collect())
         }
         "manifest" => Test::List(boolean()?),
-        // There are no read-only stores or intermediate images.
-        "readonly" | "intermediate" if boolean()? => Test::Never,
-        "readonly" | "intermediate" => Test::Always,
+        // There are no read-only stores.
+        "readonly" if boolean()? => Test::Never,
+        "readonly" => Test::Always,
         _ => return Ok(None),
     }))
+}
+
+/// The images that others were made of.
+fn parents(engine: &Engine) -> Result<HashSet<ImageId>> {
+    let family = image::Family::of(&engine.storage)?;
+    let mut all = image::list(&engine.storage)?;
+    all.retain(|it| family.has_children(it));
+    Ok(all.into_iter().map(|it| it.id).collect())
 }
 
 impl Test {
@@ -181,7 +193,12 @@ impl Test {
                 .digests()
                 .any(|known| known.as_str().starts_with(digest.as_str())),
             Self::Label(filters) => filters.labels(&image.config.labels),
-            Self::Dangling(wanted) => names.is_empty() == *wanted,
+            Self::Dangling(wanted, parents) => {
+                (names.is_empty() && !parents.contains(&image.id)) == *wanted
+            }
+            Self::Between(wanted, parents) => {
+                (names.is_empty() && parents.contains(&image.id)) == *wanted
+            }
             Self::Used(wanted, used) => used.contains(&image.id) == *wanted,
             Self::List(wanted) => is_index(&image.manifest_type) == *wanted,
             Self::Before(at) => image.made() < *at,

@@ -147,7 +147,7 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
             ("Cmd", list(&config.cmd)),
             ("Volumes", set(&config.volumes)),
             ("WorkingDir", Value::text(&config.working_dir)),
-            ("Labels", Value::map(&config.labels)),
+            ("Labels", labels(&config.labels)),
             ("StopSignal", Value::text(&config.stop_signal)),
             ("ArgsEscaped", Value::Bool(false)),
         ],
@@ -175,7 +175,7 @@ pub fn row(storage: &Storage, image: &Image) -> Result<Value> {
             ("VirtualSize", Value::Int(shown.size as i64)),
             ("GraphDriver", to_value(&shown.graph_driver)?),
             ("RootFS", to_value(&shown.root_fs)?),
-            ("Labels", Value::map(&config.labels)),
+            ("Labels", labels(&config.labels)),
             ("Annotations", Value::map(&annotations)),
             ("ManifestType", Value::text(shown.manifest_type)),
             ("User", Value::text(shown.user)),
@@ -206,6 +206,14 @@ fn step(step: &History) -> Value {
         hidden: Vec::new(),
         json: serde_json::to_value(step).unwrap_or_default(),
     })
+}
+
+/// A Go map that is nil where there are none.
+fn labels(labels: &BTreeMap<String, String>) -> Value {
+    match labels.is_empty() {
+        true => Value::NilMap,
+        false => Value::map(labels),
+    }
 }
 
 fn health(check: &Healthcheck) -> Value {

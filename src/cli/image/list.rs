@@ -126,7 +126,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     output.keep_whole(args.no_trunc);
     let past = args.history || args.format.is_some();
     let how = (args.no_trunc, listing.is_json(), past);
-    let mut rows = rows(engine, &filters, &counts, how)?;
+    let mut rows = rows(engine, &filters, &counts, args.all, how)?;
     sort(&mut rows, args.sort);
     if args.quiet && args.format.is_none() {
         let mut seen = HashSet::new();
@@ -186,6 +186,7 @@ fn rows(
     engine: &Engine,
     filters: &ImageFilters,
     counts: &HashMap<ImageId, u64>,
+    all: bool,
     (whole_ids, json, past): (bool, bool, bool),
 ) -> Result<Vec<ImageRow>> {
     let storage = &engine.storage;
@@ -194,8 +195,13 @@ fn rows(
         names.entry(id).or_default().push(name);
     }
     let mut rows = Vec::new();
+    let family = image::Family::of(storage)?;
     for image in image::lists::all(storage)? {
         let names = names.remove(&image.id).unwrap_or_default();
+        let is_between = names.is_empty() && family.has_children(&image);
+        if is_between && !all {
+            continue;
+        }
         let Some(shown) = filters.pass(&image, &names) else {
             continue;
         };
@@ -208,6 +214,7 @@ fn rows(
             names: names.clone(),
             history: history.clone(),
             containers: counts.get(&image.id).copied().unwrap_or(0),
+            is_dangling: names.is_empty() && !is_between,
             whole_id: whole_ids,
             listed: json,
         };
@@ -238,6 +245,8 @@ struct ImageRow {
     /// With the names it had, where that is asked for.
     history: Option<std::rc::Rc<Vec<String>>>,
     containers: u64,
+    /// It has no name, and none was made of it.
+    is_dangling: bool,
     whole_id: bool,
     /// For `--format json`, whose rows are not quite those of `{{json .}}`.
     listed: bool,
@@ -295,7 +304,7 @@ impl ImageRow {
             virtual_size: self.image.size,
             labels: (!labels.is_empty()).then_some(labels),
             containers: self.containers,
-            dangling: self.names.is_empty(),
+            dangling: self.is_dangling,
             digest: self.image.digest.as_str(),
             history: self.history(),
             names: self.names(),

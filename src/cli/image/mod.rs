@@ -17,6 +17,7 @@ mod mount;
 pub mod prune;
 mod pull;
 pub mod push;
+pub mod refused;
 pub mod remove;
 mod save;
 mod search;
@@ -50,6 +51,9 @@ pub const COMMANDS: &[Command] = &[
     command!(search, "image search", "search"),
     command!(tag, "image tag", "tag"),
     command!(tree, "image tree"),
+    refused::SCP,
+    refused::SIGN,
+    refused::TRUST,
     command!(unmount, "image unmount", "image umount"),
     command!(untag, "image untag", "untag"),
 ];

@@ -90,9 +90,17 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 /// Removes images and the layers that nobody has any more; gives those that went.
 pub fn remove(engine: &Engine, images: Vec<Image>) -> Result<Vec<Image>> {
     let mut removed = Vec::new();
+    let mut family = image::Family::of(&engine.storage)?;
     for image in images {
-        match image::remove(engine, &image, &|id| users(&engine.storage, id)) {
-            Ok(_) => removed.push(image),
+        let ancestors = family.ancestors(&image);
+        let users = |id: &_| users(&engine.storage, id);
+        match image::remove(engine, &image, &users) {
+            Ok(_) => {
+                family.forget(&image.id);
+                removed.push(image);
+                let more = image::remove_ancestors(engine, &mut family, ancestors, &users)?;
+                removed.extend(more);
+            }
             // Used or taken away since.
             Err(error) if matches!(error.kind(), Kind::InUse | Kind::NotFound) => {}
             Err(error) => return Err(error),
@@ -102,8 +110,8 @@ pub fn remove(engine: &Engine, images: Vec<Image>) -> Result<Vec<Image>> {
     Ok(removed)
 }
 
-/// The images without names, with `all` all of them, that nobody uses but containers
-/// that are `going`.
+/// The images without names that no other was made of, with `all` all of them, that
+/// nobody uses but containers that are `going`.
 pub fn unused(
     engine: &Engine,
     filters: &ImageFilters,
@@ -113,6 +121,7 @@ pub fn unused(
     let storage = &engine.storage;
     let used = used(storage, going)?;
     let names = image::names(storage)?;
+    let family = image::Family::of(storage)?;
     let mut images = image::lists::all(storage)?;
     images.retain(|image| {
         let own: Vec<_> = names
@@ -120,7 +129,8 @@ pub fn unused(
             .filter(|(_, id)| *id == image.id)
             .map(|(name, _)| name.clone())
             .collect();
-        (all || own.is_empty()) && !used.contains(&image.id) && filters.pass(image, &own).is_some()
+        let is_wanted = all || own.is_empty() && !family.has_children(image);
+        is_wanted && !used.contains(&image.id) && filters.pass(image, &own).is_some()
     });
     Ok(images)
 }

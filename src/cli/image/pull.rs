@@ -1,3 +1,4 @@
+use super::refused::OfPull;
 use super::steps::{Steps, warn_of_platform};
 use crate::cli::args::{image as which, registry};
 use crate::cli::{Example, at_least};
@@ -21,6 +22,9 @@ use crate::output::Output;
 pub struct Args {
     #[command(flatten)]
     registry: registry::Args,
+
+    #[command(flatten)]
+    refused: OfPull,
 
     /// Pull every tag of the repository
     #[arg(short, long)]
@@ -71,6 +75,7 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     at_least(1, args.names.len())?;
+    args.refused.check()?;
     let wanted = which::platform(&args.platform, &args.os, &args.arch, &args.variant)?;
     let policy = which::policy(&args.policy)?;
     let options = args.registry.options()?;

@@ -1,6 +1,6 @@
 use super::steps::Steps;
 use crate::cli::Example;
-use crate::cli::args::push;
+use crate::cli::args::push::{self, Destination};
 use crate::container;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -49,6 +49,7 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
+    args.push.check()?;
     let typed = to.unwrap_or(name);
     let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
@@ -68,13 +69,14 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut steps = Steps::new(output, args.push.quiet);
     let digest = match image::find(&engine.storage, name) {
         Ok(image) => {
-            let place = to.map(|to| Place::parse(to, "pushing to")).transpose()?;
-            let digest = match place.flatten() {
-                Some(place) => write(engine, &image, &place, (format, compression), &mut steps)?,
-                None => {
+            let digest = match push::destination(to, &image)? {
+                Destination::Place(place) => {
+                    write(engine, &image, &place, (format, compression), &mut steps)?
+                }
+                Destination::Registry(to) => {
                     let push = image::Push {
                         image: &image,
-                        to: &push::destination(to, &image)?,
+                        to: &to,
                         options: &options,
                         format,
                         compression,
@@ -92,9 +94,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 let to = push::destination(to, &list.as_image()?)?;
                 let push = PushList {
                     list: &list,
-                    to: &to,
+                    to: to.of_list(),
                     options: &options,
                     all: true,
+                    more: &[],
                     format: format.map(|it| match it {
                         Format::Oci => ListFormat::Oci,
                         Format::Docker => ListFormat::Docker,
@@ -119,7 +122,10 @@ fn write(
     (format, compression): (Option<Format>, Option<Compression>),
     steps: &mut Steps,
 ) -> Result<Digest> {
-    if matches!(compression, Some(Compression::Zstd(_))) {
+    if matches!(
+        compression,
+        Some(Compression::Zstd(_) | Compression::Chunked(_))
+    ) {
         return Err(Error::unsupported(format_args!(
             "--compression-format zstd with {}:",
             place.transport()

@@ -50,8 +50,6 @@ pub const EXAMPLES: &[Example] = &[
 ];
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
-    // No image here has a parent that only it keeps.
-    let _ = args.no_prune;
     if args.all && !args.names.is_empty() {
         return Err(Error::usage(
             "when using the --all switch, you may not pass any images names or IDs",
@@ -78,9 +76,26 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             Err(error) => errors.push(error),
         }
     }
+    let mut family = image::Family::of(&engine.storage)?;
     for (image, typed) in &targets {
+        let ancestors = family.ancestors(image);
         match remove(engine, image, *typed, args.force) {
-            Ok(more) => done.extend(more),
+            Ok(mut more) => {
+                let is_gone = more.iter().any(|it| matches!(it, Done::Deleted(_)));
+                // Its layers stay: podman does not call that deleted.
+                if family.has_children(image) {
+                    more.retain(|it| matches!(it, Done::Untagged(_)));
+                }
+                done.extend(more);
+                if is_gone {
+                    family.forget(&image.id);
+                }
+                if is_gone && !args.no_prune {
+                    let users = |id: &_| users(&engine.storage, id);
+                    let gone = image::remove_ancestors(engine, &mut family, ancestors, &users)?;
+                    done.extend(gone.into_iter().map(|it| Done::Deleted(it.id)));
+                }
+            }
             // Named twice, or taken away meanwhile by another command.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => errors.push(error),

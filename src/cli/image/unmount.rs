@@ -1,4 +1,3 @@
-use super::mount::must_be_inside;
 use crate::cli::Example;
 use crate::container::image_mount;
 use crate::engine::Engine;
@@ -8,7 +7,8 @@ use crate::output::Output;
 
 /// Unmount an image's root filesystem
 ///
-/// Takes away what `image mount` mounted, in the same shell of `coracle unshare`.
+/// Takes away what `image mount` mounted, in the same shell of `coracle unshare`; elsewhere
+/// nothing is mounted.
 #[derive(clap::Args)]
 pub struct Args {
     /// Unmount all images
@@ -31,7 +31,6 @@ pub const EXAMPLES: &[Example] = &[Example {
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     // A file that is open stays readable: there is nothing to force.
     let _ = args.force;
-    must_be_inside("unmount")?;
     let storage = &engine.storage;
     let images = match (args.all, args.names.is_empty()) {
         (true, true) => image::list(storage)?,

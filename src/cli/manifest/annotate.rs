@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::image::lists;
 use crate::output::Output;
+use crate::registry::Options;
 
 /// Add or update information about an entry in a manifest list or image index
 ///
@@ -21,8 +22,8 @@ pub struct Args {
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     os_features: Vec<String>,
 
-    /// Make the list one about an image; not there yet
-    #[arg(long, hide = true, value_name = "IMAGE")]
+    /// Make the list one about this image
+    #[arg(long, value_name = "IMAGE")]
     subject: Option<String>,
 
     #[arg(value_name = "LIST IMAGE")]
@@ -41,9 +42,6 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             args.names.len()
         )));
     }
-    if args.subject.is_some() {
-        return Err(Error::unsupported("--subject"));
-    }
     let mut said = args.entry.said()?;
     said.os_features.clone_from(&args.os_features);
     let storage = &engine.storage;
@@ -54,8 +52,15 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 "setting {what} on an item in a manifest list requires an instance digest"
             )));
         }
+        let subject = args.subject.as_deref().filter(|it| !it.is_empty());
+        let subject = subject
+            .map(|text| lists::subject(engine, text, &Options::default()))
+            .transpose()?;
         lists::change(storage, &list, |list| {
             list.annotations.extend(said.annotations);
+            if subject.is_some() {
+                list.subject = subject;
+            }
             Ok(())
         })?;
     } else {

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::cli::args::registry::authfile;
 use crate::cli::{Example, exactly};
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
-use crate::image::lists;
-use crate::output::{Output, json};
+use crate::image::lists::{self, List, Source};
+use crate::output::{Output, json as output_json};
 use crate::registry::Options;
 
 /// Display the contents of a manifest list or image index
@@ -43,7 +43,11 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let _ = args.verbose;
     let text = &args.names[0];
     let list = match lists::find_list(&engine.storage, text) {
-        Ok(list) => serde_json::from_slice(&list.bytes(None)?.0)?,
+        Ok(list) => {
+            let mut value = serde_json::from_slice(&list.bytes(None)?.0)?;
+            add_files(&mut value, &list)?;
+            value
+        }
         Err(error) if error.kind() == Kind::Usage => return Err(error),
         Err(_) => {
             let options = Options {
@@ -64,8 +68,32 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             value
         }
     };
-    output.line(json::escape_html(&json::indented(&shown(&list), 4)?));
+    output.line(output_json::escape_html(&output_json::indented(
+        &shown(&list),
+        4,
+    )?));
     Ok(0)
+}
+
+/// What only the list here knows: the files of artifacts; and platforms that are none.
+fn add_files(shown: &mut Value, list: &List) -> Result<()> {
+    let nobody = json!({"architecture": "", "os": ""});
+    for (at, entry) in list.entries.iter().enumerate() {
+        if let Source::Files { files, .. } = &entry.source {
+            let line = &mut shown["manifests"][at];
+            line["files"] = serde_json::to_value(files)?;
+        }
+        let line = &mut shown["manifests"][at];
+        if line.is_object() && line["platform"].is_null() {
+            line["platform"] = nobody.clone();
+        }
+    }
+    if let Some(subject) = shown.get_mut("subject") {
+        let mut whole = ordered(subject, &["mediaType", "size", "digest"]);
+        whole["platform"] = nobody;
+        *subject = whole;
+    }
+    Ok(())
 }
 
 /// As Podman shows it: Docker's order, with OCI's additions.
@@ -79,6 +107,8 @@ fn shown(list: &Value) -> Value {
             "urls",
             "platform",
             "annotations",
+            "artifactType",
+            "files",
         ];
         let entry = |entry: &Value| ordered(entry, &keys);
         Value::from(entries.iter().map(entry).collect::<Vec<_>>())

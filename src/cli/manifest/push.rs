@@ -3,23 +3,26 @@ use crate::cli::args::push;
 use crate::cli::image::steps::Steps;
 use crate::container;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::lists::{self, ListFormat};
 use crate::image::{self, PushList};
 use crate::output::Output;
 
-/// Push a manifest list or image index to a registry
+/// Push a manifest list or image index to a registry, a file or a folder
 ///
 /// Sends the images of a list, then the list, under its own name or to DESTINATION.
 /// What the registry has already is not sent again; an image of a registry goes from
 /// there as it is.
+///
+/// DESTINATION may also be dir:PATH, oci:PATH[:REFERENCE] or oci-archive:PATH[:REFERENCE]
+/// (containers-transports(5)).
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     push: push::Args,
 
-    /// Add every image again, compressed otherwise; not there yet
-    #[arg(long, hide = true, value_name = "FORMAT")]
+    /// Send every image once more, compressed by this: gzip, zstd or zstd:chunked
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     add_compression: Vec<String>,
 
     /// Send the images, too
@@ -51,9 +54,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let (name, to) = push::operands(&args.names)?;
-    if !args.add_compression.is_empty() {
-        return Err(Error::unsupported("--add-compression"));
-    }
+    args.push.check()?;
     let options = args.push.registry.options()?;
     let format = match args.format.as_deref() {
         None | Some("") => None,
@@ -66,14 +67,21 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
     };
     let compression = args.push.compression()?;
+    let mut more = Vec::new();
+    for format in &args.add_compression {
+        let found = push::compression(Some(format), None)
+            .tried(|| format!("requested algorithm {format} is not supported for replication"))?;
+        more.extend(found);
+    }
     container::sweep(engine)?;
     let list = lists::find_list(&engine.storage, name)?;
     let to = push::destination(to, &list.as_image()?)?;
     let push = PushList {
         list: &list,
-        to: &to,
+        to: to.of_list(),
         options: &options,
         all: args.all,
+        more: &more,
         format,
         compression,
         force_compression: args.push.force_compression,

@@ -245,7 +245,7 @@ impl Found {
             let record = &container.record;
             to_value(&ContainerRow {
                 id: record.id.short(),
-                image: record.image.id.short(),
+                image: record.image.shown_id().get(..12).unwrap_or_default(),
                 command: record.options.argv.join(" "),
                 volumes: record.volumes().count(),
                 size: human::size(*size, 4),

@@ -1,4 +1,4 @@
-use std::io::{BufRead, IsTerminal, Read};
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 use crate::cli::Example;
@@ -208,20 +208,10 @@ fn ask_user(output: &mut Output, known: Option<String>) -> Result<String> {
 }
 
 fn ask_password(output: &mut Output) -> Result<String> {
-    let stdin = std::io::stdin();
-    output.text("Password: ");
     output.flush();
-    if !stdin.is_terminal() {
-        return Err(Error::usage(
-            "getting username and password: reading password: inappropriate ioctl for device",
-        ));
-    }
-    let silent =
-        crate::sys::pty::silent(std::os::fd::AsFd::as_fd(&stdin)).tried(|| "reading password")?;
-    let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
-    drop(silent);
-    output.line("");
-    read.tried(|| "reading password")?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    crate::output::terminal::password().map_err(|error| {
+        Error::usage(format!(
+            "getting username and password: reading password: {error}"
+        ))
+    })
 }

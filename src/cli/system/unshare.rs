@@ -62,13 +62,27 @@ pub fn run(args: Args, engine: &Engine, _output: &mut Output) -> Result<u8> {
             .env("CONTAINERS_RUNROOT", storage.runtime())
             .spawn()
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::new(
+                // The kernel's word is the same for a folder of $PATH that is shut.
+                _ if !is_there(&command[0]) => Error::new(
                     Kind::CommandNotFound,
                     format!("exec: {:?}: executable file not found in $PATH", command[0]),
                 ),
-                _ => Error::from(error).kind_is(Kind::CannotInvoke),
+                _ => Error::from(error)
+                    .tried(format_args!("exec {:?}", command[0]))
+                    .kind_is(Kind::CannotInvoke),
             })?;
         process::ignore_interrupts();
         Ok(process::code_of(child.wait()?))
     })
+}
+
+/// Whether a command is a path, or a file somewhere in $PATH.
+fn is_there(command: &std::ffi::OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path);
+    let is_path = command.as_encoded_bytes().contains(&b'/');
+    match is_path {
+        true => std::path::Path::new(command).exists(),
+        false => folders.any(|folder| folder.join(command).is_file()),
+    }
 }

@@ -122,7 +122,7 @@ fn table(output: &mut Output, version: &Version) {
 /// there is no server.
 fn template(output: &mut Output, format: &str, report: &Report) -> Result<()> {
     let format = format.strip_prefix("table ").unwrap_or(format);
-    let format = format.replace(".Server.", ".Client.");
+    let format = format.replace(".Server.", ".");
     let shown = |value: &Value| listing::one("version", &format, value);
     let text = shown(&to_value(report)?).or_else(|_| shown(&to_value(&report.client)?))?;
     output.text(&text);

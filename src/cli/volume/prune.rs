@@ -91,8 +91,11 @@ pub fn unused(
         let users = container::users_of_volume(storage, name);
         users.map_or(true, |users| users.iter().any(|id| !going.contains(id)))
     };
-    let mut volumes = volume::list(storage)?;
-    volumes.retain(|it| (all || it.anonymous) && filters.pass(it) && !is_used(&it.name));
+    let mut volumes = match all {
+        true => volume::list(storage)?,
+        false => volume::list_anonymous(storage)?,
+    };
+    volumes.retain(|it| filters.pass(it) && !is_used(&it.name));
     Ok(volumes.into_iter().map(|volume| volume.name).collect())
 }
 

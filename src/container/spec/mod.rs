@@ -139,11 +139,16 @@ fn process(record: &Record, host: &Host) -> Result<Process> {
     process.set_terminal(Some(false));
     process.set_user(user(options, host)?);
     process.set_args(Some(options.argv.clone()));
-    process.set_env(Some(environment(
-        options,
-        &hostname(record, &host.machine.hostname),
-        host.user.home.as_deref(),
-    )));
+    let hostname = hostname(record, &host.machine.hostname);
+    let mut env = environment(options, &hostname, host.user.home.as_deref());
+    if options.systemd.is_some() {
+        // What systemd takes for the machine's id.
+        set_variable(
+            &mut env,
+            &format!("container_uuid={}", &record.id.as_str()[..32]),
+        );
+    }
+    process.set_env(Some(env));
     process.set_cwd(match options.workdir.as_str() {
         "" => "/".into(),
         dir => dir.into(),

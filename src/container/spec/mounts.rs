@@ -17,12 +17,15 @@ use crate::network::NetworkMode;
 /// [`Host::sources`] goes by this list.
 pub fn mounts(options: &Options) -> Vec<Mount> {
     let mut all = options.mounts.clone();
-    if options.read_only && options.read_only_tmpfs {
-        for destination in ["/run", "/tmp", "/var/tmp"] {
+    let mut add = |destinations: &[&str], size: u64| {
+        for destination in destinations {
             if !is_mounted(&all, destination) {
                 all.push(Mount {
                     kind: MountKind::Tmpfs {
-                        options: Vec::new(),
+                        options: match size {
+                            0 => Vec::new(),
+                            bytes => vec![format!("size={bytes}")],
+                        },
                         copy_up: true,
                     },
                     destination: destination.into(),
@@ -33,6 +36,13 @@ pub fn mounts(options: &Options) -> Vec<Mount> {
                 });
             }
         }
+    };
+    if let Some(systemd) = &options.systemd {
+        let places = ["/run", "/run/lock", "/tmp", "/var/log/journal"];
+        add(&places, systemd.size);
+    }
+    if options.read_only && options.read_only_tmpfs {
+        add(&["/run", "/tmp", "/var/tmp"], 0);
     }
     all.sort_by_key(|mount| depth(&mount.destination));
     all
@@ -286,6 +296,12 @@ fn base_mounts(options: &Options, host: &Host, wanted: &[Mount]) -> Result<Vec<o
     }
 
     if host.cgroups != Hierarchy::Legacy {
+        // systemd divides its own.
+        let access = if options.systemd.is_some() {
+            "rw"
+        } else {
+            access
+        };
         let flags = ["rprivate", "nosuid", "noexec", "nodev", "relatime", access];
         add("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?;
     }

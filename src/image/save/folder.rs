@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use serde_json::Value;
 
-use super::{
-    Blob, Layout, Packer, REF_NAME, Save, Saved, blob_path, distinct, docker, oci, watched,
-};
+use super::{Blob, Layout, Packer, REF_NAME, Save, blob_path, distinct, docker, oci, watched};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
@@ -19,9 +17,38 @@ use crate::sys::file::{Durable, write_whole};
 
 /// The first line of `version` (containers-transports(5), `dir`).
 const VERSION: &str = "Directory Transport Version: ";
-const VERSION_FILE: &[u8] = b"Directory Transport Version: 1.1\n";
+pub const VERSION_FILE: &[u8] = b"Directory Transport Version: 1.1\n";
 
 pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
+    let names: Vec<&str> = save
+        .images
+        .iter()
+        .filter_map(|saved| saved.ref_name.as_deref())
+        .collect();
+    into(
+        engine,
+        save.layout,
+        path,
+        &names,
+        |packer, folder, before| match save.layout {
+            Layout::DockerFolder => Ok(vec![write_docker(packer, save, folder)?]),
+            _ => write_oci(packer, save, folder, before),
+        },
+    )
+}
+
+/// Lets `work` write into the folder, or into one that takes its place when all is well;
+/// gives it the descriptors of what is there and stays: all but those of these `names`.
+pub fn into<F>(
+    engine: &Engine,
+    layout: Layout,
+    path: &Path,
+    names: &[&str],
+    work: F,
+) -> Result<Vec<Digest>>
+where
+    F: FnOnce(&Packer, &Path, Vec<Value>) -> Result<Vec<Digest>> + Send,
+{
     let is_there = match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => {
             return Err(Error::usage(format!("{}: not a directory", path.display())));
@@ -30,11 +57,11 @@ pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(error).tried(|| format!("open {}", path.display())),
     };
-    if is_there && save.layout == Layout::DockerFolder {
+    if is_there && layout == Layout::DockerFolder {
         check(path)?;
     }
-    let before = match is_there && save.layout == Layout::OciFolder {
-        true => images_there(path, save)?,
+    let before = match is_there && layout == Layout::OciFolder {
+        true => images_there(path, names)?,
         false => Vec::new(),
     };
     let tried = || format!("write {}", path.display());
@@ -57,10 +84,7 @@ pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
         if !is_there {
             std::fs::create_dir(folder)?;
         }
-        let digests = match save.layout {
-            Layout::DockerFolder => vec![write_docker(&packer, save, folder)?],
-            _ => write_oci(&packer, save, folder, before)?,
-        };
+        let digests = work(&packer, folder, before)?;
         if !is_there {
             std::fs::rename(folder, path)?;
         }
@@ -86,7 +110,7 @@ fn check(path: &Path) -> Result<()> {
 }
 
 /// What an index that is there names, but for what is saved under the same name.
-fn images_there(path: &Path, save: &Save) -> Result<Vec<Value>> {
+fn images_there(path: &Path, names: &[&str]) -> Result<Vec<Value>> {
     let file = path.join("index.json");
     let bytes = match std::fs::read(&file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -97,14 +121,13 @@ fn images_there(path: &Path, save: &Save) -> Result<Vec<Value>> {
     let mut there = index["manifests"].as_array().cloned().unwrap_or_default();
     there.retain(|it| {
         let name = it["annotations"][REF_NAME].as_str();
-        let is_saved = |saved: &Saved| name.is_some() && saved.ref_name.as_deref() == name;
-        !save.images.iter().any(is_saved)
+        name.is_none_or(|name| !names.contains(&name))
     });
     Ok(there)
 }
 
 /// Writes the layers into `folder`, each under the name that `name` gives its digest.
-fn layers(
+pub fn layers(
     packer: &Packer,
     save: &Save,
     folder: &Path,
@@ -128,7 +151,7 @@ fn layers(
     Ok(ids.into_iter().cloned().zip(blobs).collect())
 }
 
-fn write(folder: &Path, name: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+pub fn write(folder: &Path, name: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     write_whole(&path, bytes, Durable::No).tried(|| format!("write {}", path.display()))
 }
@@ -179,18 +202,24 @@ fn write_docker(packer: &Packer, save: &Save, folder: &Path) -> Result<Digest> {
     };
     write(folder, "version", VERSION_FILE)?;
     write(folder, "manifest.json", &manifest)?;
-    // What was there of another image.
-    let mut kept: Vec<&str> = blobs.values().map(|blob| blob.digest.hex()).collect();
-    kept.extend(["version", "manifest.json", digest.hex()]);
+    let digests = blobs.values().map(|blob| blob.digest.hex());
+    let mut kept: Vec<String> = digests.map(str::to_owned).collect();
+    kept.push(digest.hex().to_owned());
+    leave(folder, &kept)?;
+    Ok(Digest::of(&manifest))
+}
+
+/// Takes away what was there of another image.
+pub fn leave(folder: &Path, kept: &[String]) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let is_kept = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|it| kept.contains(&it));
+        let name = entry.file_name();
+        let is_kept = name.to_str().is_some_and(|it| {
+            ["version", "manifest.json"].contains(&it) || kept.iter().any(|kept| kept == it)
+        });
         if !is_kept && entry.file_type()?.is_file() {
             std::fs::remove_file(entry.path())?;
         }
     }
-    Ok(Digest::of(&manifest))
+    Ok(())
 }

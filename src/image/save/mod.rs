@@ -20,8 +20,11 @@
 
 mod docker;
 mod folder;
+mod list;
 mod oci;
 mod tape;
+
+pub use list::{Bytes, Instance, SaveList, check as takes_lists, save_list};
 
 use std::collections::HashSet;
 use std::fs::File;
