@@ -46,7 +46,8 @@ fn part(number: usize) {
         .map(|entry| entry.unwrap().path())
         .collect();
     cases.sort();
-    assert!(cases.len() >= 60);
+    let is_update = std::env::var_os("UPDATE").is_some();
+    assert!(cases.len() >= 60 || is_update);
     let world = World::new();
     let base = files(&world, "localhost/test");
     let mut wrong = Vec::new();
@@ -55,7 +56,7 @@ fn part(number: usize) {
         let found = built(&world, case, name, &base);
         let expected = case.join("expected");
         let is_podman = std::env::var_os("PODMAN").is_some();
-        if std::env::var_os("UPDATE").is_some() && is_podman != case.join("why").exists() {
+        if is_update && is_podman != case.join("why").exists() {
             std::fs::write(&expected, &found).unwrap();
             continue;
         }
@@ -299,6 +300,11 @@ fn flattened(archive: &HashMap<String, Vec<u8>>) -> BTreeMap<String, String> {
                     let sum = Digest::of(&bytes);
                     format!("file {mode:o} {owner} {}", &sum.hex()[..12])
                 }
+            };
+            // A link shares those of what it is.
+            let attributes = match header.entry_type() {
+                tar::EntryType::Link => String::new(),
+                _ => attributes,
             };
             own.insert(path, what + &attributes);
         }

@@ -301,6 +301,7 @@ pub fn unpack(from: File, into: &Path) -> Result<()> {
         is_callers: true,
         chmod: None,
         unpack: true,
+        owns_unpacked: true,
         single: false,
         many: false,
     };

@@ -21,7 +21,7 @@ use crate::build::cache::remote::Offer;
 use crate::build::cache::{Cache, Entry, Key};
 use crate::build::context::ignore::Ignore;
 use crate::build::context::memory::Memory;
-use crate::build::language::stages::{From, Stage, Stages};
+use crate::build::language::stages::{From, Stage, Stages, platform_flag};
 use crate::build::language::variables::PROXIES;
 use crate::build::language::{Instruction, parse_line};
 use crate::build::steps::shown::shown_step;
@@ -217,7 +217,8 @@ impl<'a> Work<'a> {
             From::Stage(number) => {
                 let id = self.done[&number].id(self.build)?;
                 let alias = stage.name.iter().map(|name| format!(" AS {name}"));
-                format!("FROM {id}{}", alias.collect::<String>())
+                let flag = platform_flag(stage.platform.as_deref());
+                format!("FROM {flag}{id}{}", alias.collect::<String>())
             }
             _ => stage.shown.clone(),
         };
@@ -292,7 +293,8 @@ impl<'a> Work<'a> {
                 lines,
             });
         }
-        if count == 0 && !is_last && self.build.squash == Squash::Layers {
+        let is_told = count > 0 && self.build.squash == Squash::Layers;
+        if !is_last && !is_told {
             let id = here.state.id(self.build)?;
             tell(Said::Line(format!("--> {}", id.short())));
         }
@@ -345,11 +347,17 @@ impl<'a> Work<'a> {
     }
 
     /// Where a stage begins.
-    fn begin(&mut self, stage: &Stage, tell: &mut dyn FnMut(Said)) -> Result<State> {
+    fn begin(&mut self, stage: &Stage, tell: &mut dyn FnMut(Said)) -> Result<State, Failure> {
         match &stage.from {
             From::Scratch => Ok(State::scratch(&self.wanted(stage)?)),
             From::Stage(number) => {
                 let mut state = self.done[number].clone();
+                // Each stage's own steps become one layer.
+                if self.build.squash == Squash::Steps {
+                    state = self.squashed(state)?;
+                    state.base_layers = state.layers.len();
+                    state.base_history = state.history.len();
+                }
                 state.has_command = false;
                 Ok(state)
             }
@@ -369,10 +377,10 @@ impl<'a> Work<'a> {
                 self.hold(&state)?;
                 Ok(state)
             }
-            From::Folder(folder) => Err(Error::unsupported(format_args!(
-                "FROM of the folder {}",
-                folder.display()
-            ))),
+            From::Folder(folder) => {
+                let what = format!("FROM of the folder {}", folder.display());
+                Err(Error::unsupported(what).into())
+            }
         }
     }
 

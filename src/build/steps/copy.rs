@@ -444,6 +444,7 @@ impl Job<'_> {
                 is_callers: found.is_callers,
                 chmod: self.copy.chmod.as_ref(),
                 unpack: found.unpack,
+                owns_unpacked: false,
                 single: self.adoption.single,
                 many: count > 1,
             };
