@@ -344,8 +344,6 @@ fn of_any_option(option: &str) -> Option<Kind> {
         | "blkio-weight"
         | "build-arg"
         | "build-context"
-        | "cache-from"
-        | "cache-to"
         | "cache-ttl"
         | "cgroup-parent"
         | "compression-level"
