@@ -89,6 +89,7 @@ fn folder(engine: &Engine, layers: &[DiffId], into: &Path) -> Result<()> {
             is_callers: true,
             chmod: None,
             unpack: false,
+            owns_unpacked: true,
             single: false,
             many: false,
         };

@@ -9,7 +9,7 @@
 //! steps/      each step: expand (variables) ─► key ─► cache: known, nothing is done
 //!                  └──► RUN: a container whose upper folder becomes the layer
 //!                       COPY, ADD: files put into a tree, likewise
-//! cache/      what steps came to
+//! cache/      what steps came to, here and in registries
 //! squash, export      layers made one; an image's files given out
 //! ```
 //!
@@ -70,6 +70,9 @@ pub struct Build {
     pub squash: Squash,
     pub uses_cache: bool,
     pub cache_ttl: Option<Duration>,
+    /// Repositories that have steps, and those that get them.
+    pub cache_from: Vec<Reference>,
+    pub cache_to: Vec<Reference>,
     pub policy: Policy,
     pub wanted: Wanted,
     pub registry: registry::Options,
@@ -113,6 +116,8 @@ pub struct Build {
 pub enum NamedContext {
     Folder(PathBuf),
     Image(String),
+    /// An archive, fetched when it is needed.
+    Url(String),
 }
 
 /// What becomes of the layers.
@@ -205,11 +210,12 @@ pub fn build(
     let cache = Cache::open(storage, build.uses_cache, build.cache_ttl, &name);
     let mut work = stage::Work::new(engine, build, &stages, &staging, cache);
     let made = work.all(tell).and_then(|state| work.squashed(state));
-    let (cache, mut held) = work.into_parts();
+    let (cache, offers, mut held) = work.into_parts();
     // What was made is kept before anything of it is named.
     let kept = keep(engine, &staging, cache, &mut held);
     let state = made?;
     kept?;
+    cache::remote::push(engine, build, &staging, &offers, &mut held, tell)?;
     let image = publish(engine, build, &staging, state, &mut held, tell)?;
     Ok(Built { image })
 }

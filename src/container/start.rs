@@ -265,7 +265,8 @@ impl<'a> Monitor<'a> {
             lowers,
             shared,
             joins,
-            clients: vec![Client::new(control)],
+            // A step that runs on without its build would run for nobody.
+            clients: vec![Client::new(control).bound(record.options.step.is_some())],
             runtime: engine.storage.container_runtime(&record.id),
             dir: engine.storage.container(&record.id),
             cgroup: Settled::default(),

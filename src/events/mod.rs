@@ -217,7 +217,7 @@ impl Events {
         let Ok(place) = self.place() else { return };
         let events = events
             .iter()
-            .filter(|event| !(place.no_health && !event.health_status.is_empty()));
+            .filter(|event| !place.no_health || event.health_status.is_empty());
         match place.backend {
             EventsBackend::None => {}
             EventsBackend::Journald => events.for_each(journal::send),

@@ -67,6 +67,11 @@ impl Client {
         }
     }
 
+    /// The same; with `is_bound`, the container ends when it is gone.
+    pub fn bound(self, is_bound: bool) -> Self {
+        Self { is_bound, ..self }
+    }
+
     /// Whether it came for the streams.
     pub fn is_attached(&self) -> bool {
         self.attached
@@ -485,7 +490,6 @@ impl Supervisor<'_> {
             return None;
         };
         match request {
-            Request::EndWithMe => client.is_bound = true,
             Request::Attach { .. } => client.attach(&request, fds),
             Request::StdinEnds => client.stdin_ends = true,
             Request::Size { rows, columns } => {

@@ -8,7 +8,7 @@
 //! 401  WWW-Authenticate: Bearer realm=…      a token for the repository's scope
 //! ```
 //!
-//! The HTTP client's types stop here. It blocks and starts no thread of its own,
+//! [`download`] fetches what any URL names. The HTTP client's types stop here. It blocks and starts no thread of its own,
 //! yet whoever uses it runs in a process that forks nothing afterwards.
 //!
 //! **Invariant:** credentials and tokens go to the registry (and, as it demands,
@@ -19,6 +19,7 @@ mod blob;
 mod client;
 mod configuration;
 pub mod credentials;
+mod download;
 pub mod policy;
 mod proxy;
 mod search;
@@ -30,6 +31,7 @@ pub use blob::Blob;
 pub use client::{Access, CATALOG, Client, Fetched};
 pub use configuration::{Meant, Registries};
 pub use credentials::Credentials;
+pub use download::download;
 pub use search::Hit;
 
 use std::path::PathBuf;

@@ -12,6 +12,8 @@
 //! of images. Times and places count for nothing: the same files with other times, or in
 //! another folder, are the same.
 
+pub mod remote;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

@@ -5,10 +5,13 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::ignore::Ignore;
+use super::remote::{self, is_git, is_url};
 use crate::build::NamedContext;
 use crate::build::language::{self, Containerfile};
 use crate::build::steps::put;
+use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
+use crate::registry;
 use crate::storage::{Staging, compression};
 
 /// As it was asked for.
@@ -19,6 +22,8 @@ pub struct Asked<'a> {
     pub files: &'a [PathBuf],
     /// `--ignorefile`
     pub ignore: Option<&'a Path>,
+    /// How servers are spoken to.
+    pub options: &'a registry::Options,
 }
 
 /// As it was found.
@@ -32,8 +37,8 @@ pub struct Given {
 
 impl Asked<'_> {
     /// Finds it; what is unpacked for it lies in `staging`.
-    pub fn find(&self, staging: &Staging) -> Result<Given> {
-        let (folder, file) = self.sources(staging)?;
+    pub fn find(&self, engine: &Engine, staging: &Staging) -> Result<Given> {
+        let (folder, file) = self.sources(engine, staging)?;
         let ignore = self.ignore(folder.as_deref())?;
         Ok(Given {
             folder,
@@ -43,7 +48,11 @@ impl Asked<'_> {
     }
 
     /// The context's folder and the Containerfile.
-    fn sources(&self, staging: &Staging) -> Result<(Option<PathBuf>, Containerfile)> {
+    fn sources(
+        &self,
+        engine: &Engine,
+        staging: &Staging,
+    ) -> Result<(Option<PathBuf>, Containerfile)> {
         let mut text: Option<Vec<u8>> = None;
         let context = match self.context {
             None => {
@@ -74,6 +83,12 @@ impl Asked<'_> {
                     }
                 }
             }
+            Some(context) if is_url(context) && !is_git(context) => {
+                let folder = staging.path().join("context");
+                remote::folder(engine, self.options, context, &folder)
+                    .tried(|| "prepping temporary context directory")?;
+                Some(folder)
+            }
             Some(context) => Some(folder_of(context, staging)?),
         };
         if let Some(bytes) = text {
@@ -82,7 +97,7 @@ impl Asked<'_> {
         let context = context.unwrap_or_default();
         let context = std::fs::canonicalize(&context).unwrap_or(context);
         let mut whole: Option<Containerfile> = None;
-        for (name, bytes) in self.containerfiles(&context)? {
+        for (name, bytes) in self.containerfiles(engine, staging, &context)? {
             let file = parsed(&name, bytes)?;
             match &mut whole {
                 Some(whole) => whole.instructions.extend(file.instructions),
@@ -94,7 +109,12 @@ impl Asked<'_> {
     }
 
     /// The Containerfiles by their names.
-    fn containerfiles(&self, context: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    fn containerfiles(
+        &self,
+        engine: &Engine,
+        staging: &Staging,
+        context: &Path,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
         let read = |path: &Path| std::fs::read(path).tried(|| format!("read {}", path.display()));
         if self.files.is_empty() {
             for name in ["Containerfile", "Dockerfile"] {
@@ -117,8 +137,12 @@ impl Asked<'_> {
                 all.push((shown, bytes));
                 continue;
             }
-            if shown.starts_with("http://") || shown.starts_with("https://") {
-                return Err(Error::unsupported("a Containerfile by URL"));
+            if is_url(&shown) {
+                let path = staging.path().join(format!("file{}", all.len()));
+                remote::fetch(engine, self.options, &shown, &path)
+                    .tried(|| format!("fetch {shown}"))?;
+                all.push((shown, read(&path)?));
+                continue;
             }
             if shown.ends_with(".in") {
                 return Err(Error::unsupported(
@@ -181,7 +205,9 @@ pub fn named(text: &str) -> Result<(String, NamedContext)> {
         .find_map(|prefix| value.strip_prefix(prefix));
     let context = match image {
         Some(image) => NamedContext::Image(image.to_owned()),
-        None if value.contains("://") || value.starts_with("git@") => {
+        None if is_git(value) => return Err(remote::no_git(&format!("--build-context {value}"))),
+        None if is_url(value) => NamedContext::Url(value.to_owned()),
+        None if value.contains("://") => {
             return Err(Error::unsupported(format_args!("--build-context {value}")));
         }
         None => {
@@ -223,7 +249,7 @@ fn from_stdin(staging: &Staging) -> Result<(File, bool)> {
     Ok((file, is_archive))
 }
 
-fn is_archive(file: &mut File) -> Result<bool> {
+pub fn is_archive(file: &mut File) -> Result<bool> {
     let mut head = [0; 512];
     let mut count = 0;
     while count < head.len() {
@@ -240,19 +266,8 @@ fn is_archive(file: &mut File) -> Result<bool> {
 
 /// The folder of a context: one that is there, or one that an archive is unpacked into.
 fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
-    let is_remote = [
-        "http://",
-        "https://",
-        "git://",
-        "github.com/",
-        "git@",
-        "ssh://",
-    ]
-    .iter()
-    .any(|prefix| context.starts_with(prefix));
-    if is_remote {
-        return Err(Error::unsupported(format_args!("the context {context}"))
-            .hint("fetch it first, and build the folder"));
+    if is_git(context) {
+        return Err(remote::no_git(&format!("the context {context}")));
     }
     let path = PathBuf::from(context);
     if path.is_file() {
@@ -274,7 +289,7 @@ fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
 }
 
 /// Unpacks an archive that is a context into the new folder `into`, as the caller.
-fn unpack(from: File, into: &Path) -> Result<()> {
+pub fn unpack(from: File, into: &Path) -> Result<()> {
     std::fs::create_dir(into).tried(|| format!("make {}", into.display()))?;
     let owner = (
         rustix::process::getuid().as_raw(),
@@ -286,6 +301,7 @@ fn unpack(from: File, into: &Path) -> Result<()> {
         is_callers: true,
         chmod: None,
         unpack: true,
+        owns_unpacked: true,
         single: false,
         many: false,
     };

@@ -4,4 +4,5 @@ pub mod given;
 pub mod glob;
 pub mod ignore;
 pub mod memory;
+pub mod remote;
 pub mod search;

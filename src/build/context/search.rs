@@ -367,3 +367,15 @@ pub fn sum_of(mut file: File) -> std::io::Result<Sum> {
         }
     }
 }
+
+/// A path as a pattern that means itself.
+pub fn escaped(path: &str) -> String {
+    let mut out = String::new();
+    for letter in path.chars() {
+        if "*?[\\".contains(letter) {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out
+}

@@ -291,9 +291,10 @@ fn from(
         Some(NamedContext::Image(image)) => image,
         _ => &base,
     };
+    let flag = platform_flag(platform.as_deref());
     let shown = match &name {
-        Some(name) => format!("FROM {meant} AS {name}"),
-        None => format!("FROM {meant}"),
+        Some(name) => format!("FROM {flag}{meant} AS {name}"),
+        None => format!("FROM {flag}{meant}"),
     };
     let source = match named(build, &base) {
         Some(NamedContext::Image(image)) => From::Image(image.clone()),
@@ -302,6 +303,13 @@ fn from(
                 build,
                 instruction,
                 Error::unsupported(format_args!("FROM of the folder {}", folder.display())),
+            ));
+        }
+        Some(NamedContext::Url(url)) => {
+            return Err(at(
+                build,
+                instruction,
+                Error::unsupported(format_args!("FROM of the folder {url}")),
             ));
         }
         None => match find_named(before, &base) {
@@ -318,6 +326,11 @@ fn from(
         platform,
         steps: Vec::new(),
     })
+}
+
+/// `--platform` as it is shown in `FROM`.
+pub fn platform_flag(platform: Option<&str>) -> String {
+    platform.map_or_else(String::new, |it| format!("--platform={it} "))
 }
 
 /// `FROM 0` means an image of that name, as with Podman.

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{State, WATCHED, Work};
 use crate::build::cache::Fresh;
+use crate::build::cache::remote::Offer;
 use crate::build::{Failure, Said};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, Process};
@@ -47,6 +48,7 @@ enum Report {
 struct Ended {
     state: Result<State, Failure>,
     fresh: Fresh,
+    offers: Vec<Offer>,
     consumed: BTreeSet<String>,
     warned: BTreeSet<String>,
 }
@@ -131,6 +133,7 @@ impl Work<'_> {
             Fork::Child => {
                 process::die_with_parent(libc::SIGKILL);
                 signal::reset();
+                self.offers.clear();
                 drop(ours);
                 self.work_as(number, theirs)
             }
@@ -163,6 +166,7 @@ impl Work<'_> {
         say(&Report::Ended(Box::new(Ended {
             state,
             fresh: self.cache.give_fresh(),
+            offers: std::mem::take(&mut self.offers),
             consumed: std::mem::take(&mut self.consumed),
             warned: std::mem::take(&mut self.warned),
         })));
@@ -173,6 +177,7 @@ impl Work<'_> {
 
     fn take_over(&mut self, worker: Worker, ended: Ended) -> Result<(), Failure> {
         self.cache.take_fresh(ended.fresh);
+        self.offers.extend(ended.offers);
         self.consumed.extend(ended.consumed);
         self.warned.extend(ended.warned);
         let held = ended.state.and_then(|state| {

@@ -17,10 +17,11 @@ pub use state::State;
 
 use state::seconds;
 
+use crate::build::cache::remote::Offer;
 use crate::build::cache::{Cache, Entry, Key};
 use crate::build::context::ignore::Ignore;
 use crate::build::context::memory::Memory;
-use crate::build::language::stages::{From, Stage, Stages};
+use crate::build::language::stages::{From, Stage, Stages, platform_flag};
 use crate::build::language::variables::PROXIES;
 use crate::build::language::{Instruction, parse_line};
 use crate::build::steps::shown::shown_step;
@@ -46,9 +47,13 @@ pub struct Work<'a> {
     pub stages: &'a Stages,
     pub staging: &'a Staging,
     pub cache: Cache<'a>,
+    /// Steps for the repositories of `--cache-to`.
+    pub offers: Vec<Offer>,
     /// Layers and images in use.
     pub held: HashMap<DiffId, Locked>,
     images: HashMap<String, (Image, Locked)>,
+    /// Contexts that were fetched, by their URL.
+    fetched: HashMap<String, PathBuf>,
     /// What each stage came to.
     pub done: BTreeMap<usize, State>,
     /// The context's root and what is remembered of its files.
@@ -118,6 +123,8 @@ impl Here<'_> {
 pub struct Effect {
     pub entry: Entry,
     pub was_known: bool,
+    /// The key's name, unless a repository has it already, or it is of no key.
+    pub offered_as: Option<String>,
 }
 
 /// What a step has made.
@@ -144,8 +151,10 @@ impl<'a> Work<'a> {
             stages,
             staging,
             cache,
+            offers: Vec::new(),
             held: HashMap::new(),
             images: HashMap::new(),
+            fetched: HashMap::new(),
             done: BTreeMap::new(),
             context: None,
             consumed: BTreeSet::new(),
@@ -156,11 +165,11 @@ impl<'a> Work<'a> {
         }
     }
 
-    pub fn into_parts(self) -> (Cache<'a>, HashMap<DiffId, Locked>) {
+    pub fn into_parts(self) -> (Cache<'a>, Vec<Offer>, HashMap<DiffId, Locked>) {
         if let Some((_, memory)) = self.context {
             memory.save();
         }
-        (self.cache, self.held)
+        (self.cache, self.offers, self.held)
     }
 
     /// Every stage that is needed.
@@ -208,7 +217,8 @@ impl<'a> Work<'a> {
             From::Stage(number) => {
                 let id = self.done[&number].id(self.build)?;
                 let alias = stage.name.iter().map(|name| format!(" AS {name}"));
-                format!("FROM {id}{}", alias.collect::<String>())
+                let flag = platform_flag(stage.platform.as_deref());
+                format!("FROM {flag}{id}{}", alias.collect::<String>())
             }
             _ => stage.shown.clone(),
         };
@@ -283,7 +293,8 @@ impl<'a> Work<'a> {
                 lines,
             });
         }
-        if count == 0 && !is_last && self.build.squash == Squash::Layers {
+        let is_told = count > 0 && self.build.squash == Squash::Layers;
+        if !is_last && !is_told {
             let id = here.state.id(self.build)?;
             tell(Said::Line(format!("--> {}", id.short())));
         }
@@ -336,11 +347,17 @@ impl<'a> Work<'a> {
     }
 
     /// Where a stage begins.
-    fn begin(&mut self, stage: &Stage, tell: &mut dyn FnMut(Said)) -> Result<State> {
+    fn begin(&mut self, stage: &Stage, tell: &mut dyn FnMut(Said)) -> Result<State, Failure> {
         match &stage.from {
             From::Scratch => Ok(State::scratch(&self.wanted(stage)?)),
             From::Stage(number) => {
                 let mut state = self.done[number].clone();
+                // Each stage's own steps become one layer.
+                if self.build.squash == Squash::Steps {
+                    state = self.squashed(state)?;
+                    state.base_layers = state.layers.len();
+                    state.base_history = state.history.len();
+                }
                 state.has_command = false;
                 Ok(state)
             }
@@ -360,10 +377,10 @@ impl<'a> Work<'a> {
                 self.hold(&state)?;
                 Ok(state)
             }
-            From::Folder(folder) => Err(Error::unsupported(format_args!(
-                "FROM of the folder {}",
-                folder.display()
-            ))),
+            From::Folder(folder) => {
+                let what = format!("FROM of the folder {}", folder.display());
+                Err(Error::unsupported(what).into())
+            }
         }
     }
 
@@ -403,7 +420,11 @@ impl<'a> Work<'a> {
                 (effect, text)
             }
         };
-        let Effect { entry, was_known } = effect;
+        let Effect {
+            entry,
+            was_known,
+            offered_as,
+        } = effect;
         let state = &mut here.state;
         let created = match self.build.created {
             Some(at) => seconds(at),
@@ -428,6 +449,13 @@ impl<'a> Work<'a> {
         });
         state.created = Some(created);
         state.base_only = None;
+        if let (Some(key), false) = (offered_as, self.build.cache_to.is_empty()) {
+            self.offers.push(Offer {
+                key,
+                entry,
+                state: state.clone(),
+            });
+        }
         Ok(was_known)
     }
 
@@ -448,14 +476,18 @@ impl<'a> Work<'a> {
         key: &Key,
         tell: &mut dyn FnMut(Said),
     ) -> Option<Effect> {
-        let known = self.cache.get(key);
         let place = (here.stage.number, here.step);
-        self.tell_why(place, key, known.is_some(), tell);
-        known.map(|entry| {
+        let (entry, was_fetched) = match self.cache.get(key) {
+            Some(entry) => (Some(entry), false),
+            None => (self.fetch_step(key, tell), true),
+        };
+        self.tell_why(place, key, entry.is_some(), tell);
+        entry.map(|entry| {
             self.cache.note(place, key.clone());
             Effect {
                 entry,
                 was_known: true,
+                offered_as: (!was_fetched).then(|| key.hex()),
             }
         })
     }
@@ -478,10 +510,12 @@ impl<'a> Work<'a> {
         if !made.unsteady {
             self.cache.put(&key, entry.clone());
         }
+        let offered_as = (!made.unsteady).then(|| key.hex());
         self.cache.note((here.stage.number, here.step), key);
         Effect {
             entry,
             was_known: false,
+            offered_as,
         }
     }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Here, State, Work};
+use crate::build::context::remote;
 use crate::build::language::stages::{Stage, named};
 use crate::build::{NamedContext, Said};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::id::{DiffId, ImageId};
 use crate::image::{self, Image, Wanted};
 use crate::storage::shifted::Lower;
@@ -32,6 +33,16 @@ impl Work<'_> {
             Some(NamedContext::Image(name)) => {
                 let name = name.clone();
                 return self.layers_of(&name, tell).map(Origin::Layers);
+            }
+            Some(NamedContext::Url(url)) => {
+                if let Some(folder) = self.fetched.get(url) {
+                    return Ok(Origin::Folder(folder.clone()));
+                }
+                let folder = self.folder();
+                remote::folder(self.engine, &self.build.registry, url, &folder)
+                    .tried(|| format!("unable to download context from external source {url:?}"))?;
+                self.fetched.insert(url.clone(), folder.clone());
+                return Ok(Origin::Folder(folder));
             }
             None => {}
         }
@@ -93,17 +104,25 @@ impl Work<'_> {
             options: &self.build.registry,
         };
         tell(Said::Flush);
-        // It may take long, and may be broken off anywhere.
-        let is_watched = self.signals.is_some();
-        self.unwatch();
-        let image = image::pull(self.engine, &pull, &mut |step| tell(Said::Image(step)));
-        if is_watched {
-            self.watch()?;
-        }
-        let image = image?;
+        let image = self.pulled(&pull, &mut |step| tell(Said::Image(step)))?;
         let lock = image.lock(&self.engine.storage)?;
         self.images.insert(key, (image.clone(), lock));
         Ok(image)
+    }
+
+    /// Pulls, which may take long, and may be broken off anywhere.
+    pub fn pulled(
+        &mut self,
+        pull: &image::Pull<'_>,
+        tell: &mut dyn FnMut(image::Step),
+    ) -> Result<Image> {
+        let is_watched = self.signals.is_some();
+        self.unwatch();
+        let image = image::pull(self.engine, pull, tell);
+        if is_watched {
+            self.watch()?;
+        }
+        image
     }
 
     /// Keeps the layers of a state.

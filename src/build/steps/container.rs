@@ -77,8 +77,6 @@ pub fn run(
     for warning in &running.warnings {
         print(Print::Warning(warning));
     }
-    // Who runs on without us would run for nobody.
-    let _ = say(&running.monitor.control, &Request::EndWithMe, &[]);
     let mut carrier = Carrier {
         control: running.monitor.control,
         signals,

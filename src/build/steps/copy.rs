@@ -1,16 +1,18 @@
 //! COPY and ADD.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
 
 use crate::build::cache::Entry;
 use crate::build::context::ignore::Ignore;
 use crate::build::context::memory::Memory;
-use crate::build::context::search::{Source, search};
+use crate::build::context::remote::{self, is_git, is_url};
+use crate::build::context::search::{Source, escaped, search, sum_of};
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined};
@@ -20,7 +22,7 @@ use crate::build::{Failure, Said};
 use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
 use crate::container::{dress_like, overlay, read_only};
 use crate::error::{Context, Error, Result};
-use crate::id::{DiffId, hex};
+use crate::id::{DiffId, Digest, hex};
 use crate::image::accounts::Accounts;
 use crate::storage::layer::Layer;
 use crate::storage::shifted::Lower;
@@ -31,6 +33,8 @@ use crate::sys::file::open_dir;
 struct Copy {
     /// Patterns of what is taken.
     sources: Vec<String>,
+    /// Of ADD: what is fetched.
+    urls: Vec<String>,
     to: String,
     from: Option<String>,
     /// As given: names are of the image.
@@ -40,8 +44,10 @@ struct Copy {
     link: bool,
     parents: bool,
     excludes: Vec<String>,
-    checksum: Option<String>,
+    checksum: Option<Digest>,
     unpack: bool,
+    /// What is fetched is unpacked too.
+    unpack_fetched: bool,
 }
 
 /// Where sources lie, and what they are.
@@ -49,6 +55,8 @@ struct Found {
     root: OwnedFd,
     sources: Vec<Source>,
     is_callers: bool,
+    /// Archives are unpacked.
+    unpack: bool,
 }
 
 /// What the child that copies reports.
@@ -105,11 +113,17 @@ impl Work<'_> {
         if let Some(heredocs) = self.heredocs(here, step, &copy)? {
             found.push(heredocs);
         }
-        if !copy.sources.is_empty() {
+        if !copy.sources.is_empty() || !copy.urls.is_empty() {
             match &origin {
                 None => {
-                    let what = self.in_context(&copy)?;
-                    found.push(what);
+                    for url in &copy.urls {
+                        let what = self.fetched(url, &copy)?;
+                        found.push(what);
+                    }
+                    if !copy.sources.is_empty() {
+                        let what = self.in_context(&copy)?;
+                        found.push(what);
+                    }
                 }
                 Some(Origin::Folder(folder)) => {
                     let root = open_dir(folder).tried(|| format!("open {}", folder.display()))?;
@@ -121,13 +135,18 @@ impl Work<'_> {
                         root,
                         sources,
                         is_callers: true,
+                        unpack: copy.unpack,
                     });
                 }
                 Some(Origin::Layers(_)) => {}
             }
         }
         let known_content = match &origin {
-            Some(Origin::Layers(layers)) => self.known_content(&copy, layers),
+            Some(Origin::Layers(layers)) => match self.known_content(&copy, layers) {
+                // A repository is asked by it.
+                None if !self.build.cache_from.is_empty() => Some(self.content_of(&copy, layers)?),
+                known => known,
+            },
             _ => Some(content(&found, &copy)),
         };
         let layers = here.state.ids();
@@ -190,15 +209,7 @@ impl Work<'_> {
                 let _mounted = match &from {
                     Some(lower) => {
                         let mounted = read_only(job.storage, lower)?;
-                        let root = walk::open(&mounted, c".", OFlags::DIRECTORY)?;
-                        let nothing = Ignore::default();
-                        let mut memory = Memory::none();
-                        let sources = find(&root, &nothing, job.copy, true, &mut memory)?;
-                        found.push(Found {
-                            root,
-                            sources,
-                            is_callers: false,
-                        });
+                        found.push(in_layers(&mounted, job.copy)?);
                         Some(mounted)
                     }
                     None => None,
@@ -233,6 +244,7 @@ impl Work<'_> {
                 Effect {
                     entry,
                     was_known: true,
+                    offered_as: Some(key.hex()),
                 }
             }
             (None, Some(layer)) => {
@@ -253,23 +265,21 @@ impl Work<'_> {
         Ok((effect, text))
     }
 
+    /// What files of a stage or an image are.
+    fn content_of(&mut self, copy: &Copy, layers: &[DiffId]) -> Result<String, Failure> {
+        let lower = self.lower(layers)?;
+        let storage = &self.engine.storage;
+        let content = self.in_namespace(|| {
+            let mounted = read_only(storage, &lower)?;
+            let found = in_layers(&mounted, copy)?;
+            Ok(content(&[found], copy))
+        })?;
+        self.note_content(copy, layers, &content);
+        Ok(content)
+    }
+
+    /// What is taken from the context.
     fn in_context(&mut self, copy: &Copy) -> Result<Found> {
-        for source in &copy.sources {
-            if source.contains("://") {
-                return Err(Error::unsupported(format_args!("ADD of the URL {source}"))
-                    .hint("fetch it in a RUN step, or put it into the context"));
-            }
-            if source.starts_with("git@") || source.ends_with(".git") {
-                return Err(Error::unsupported(format_args!(
-                    "ADD of the git repository {source}"
-                )));
-            }
-        }
-        if copy.checksum.is_some() {
-            return Err(Error::usage(
-                "checksum flag is not supported for local sources",
-            ));
-        }
         let ignore = self.ignore();
         let shown = self.build.context.clone().unwrap_or_default();
         let (root, memory) = self.context()?;
@@ -279,6 +289,53 @@ impl Work<'_> {
             root,
             sources,
             is_callers: true,
+            unpack: copy.unpack,
+        })
+    }
+
+    /// What is fetched, each in a folder of its own: two may have one name.
+    fn fetched(&mut self, url: &str, copy: &Copy) -> Result<Found> {
+        let folder = self.folder();
+        std::fs::create_dir(&folder).tried(|| format!("make {}", folder.display()))?;
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let name = path.splitn(4, '/').nth(3).unwrap_or_default();
+        let name = name.rsplit('/').next().unwrap_or_default();
+        if matches!(name, "" | "." | "..") {
+            return Err(Error::usage(format!(
+                "reading {url:?}: it does not end in the name of a file"
+            )));
+        }
+        let file = folder.join(name);
+        let modified = remote::fetch(self.engine, &self.build.registry, url, &file)
+            .map_err(|error| error.tried(format_args!("reading {url:?}")))?;
+        if let Some(wanted) = &copy.checksum {
+            let found: Digest = format!("sha256:{}", hex(&sum_of(File::open(&file)?)?)).parse()?;
+            if found != *wanted {
+                return Err(Error::other(format!(
+                    "reading {url:?}: unexpected response digest for {url:?}: {found}, want {wanted}"
+                )));
+            }
+        }
+        // Podman's mode, and its time where the server says none.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        let modified = Timespec {
+            tv_sec: modified.unwrap_or(0),
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: modified,
+            last_modification: modified,
+        };
+        rustix::fs::futimens(&File::open(&file)?, &times)?;
+        let root = open_dir(&folder)?;
+        let plain = Copy::plain(vec![escaped(name)]);
+        let nothing = Ignore::default();
+        let sources = find(&root, &nothing, &plain, false, &mut Memory::none())?;
+        Ok(Found {
+            root,
+            sources,
+            is_callers: true,
+            unpack: copy.unpack_fetched,
         })
     }
 
@@ -308,23 +365,13 @@ impl Work<'_> {
         }
         let root = open_dir(&folder)?;
         let nothing = Ignore::default();
-        let plain = Copy {
-            sources: patterns,
-            to: String::new(),
-            from: None,
-            chown: None,
-            chmod: None,
-            link: false,
-            parents: false,
-            excludes: Vec::new(),
-            checksum: None,
-            unpack: copy.unpack,
-        };
+        let plain = Copy::plain(patterns);
         let sources = find(&root, &nothing, &plain, false, &mut Memory::none())?;
         Ok(Some(Found {
             root,
             sources,
             is_callers: true,
+            unpack: copy.unpack,
         }))
     }
 
@@ -396,7 +443,8 @@ impl Job<'_> {
                 owner,
                 is_callers: found.is_callers,
                 chmod: self.copy.chmod.as_ref(),
-                unpack: self.copy.unpack,
+                unpack: found.unpack,
+                owns_unpacked: false,
                 single: self.adoption.single,
                 many: count > 1,
             };
@@ -446,6 +494,19 @@ fn find(
     Ok(sources)
 }
 
+/// What is taken of the layers that are mounted.
+fn in_layers(mounted: &OwnedFd, copy: &Copy) -> Result<Found> {
+    let root = walk::open(mounted, c".", OFlags::DIRECTORY)?;
+    let nothing = Ignore::default();
+    let sources = find(&root, &nothing, copy, true, &mut Memory::none())?;
+    Ok(Found {
+        root,
+        sources,
+        is_callers: false,
+        unpack: false,
+    })
+}
+
 /// The ignore file of a folder that is a context by name.
 fn ignore_of(folder: &std::path::Path) -> Result<Ignore> {
     for name in [".containerignore", ".dockerignore"] {
@@ -471,6 +532,10 @@ fn content(found: &[Found], copy: &Copy) -> String {
         count += found.sources.len();
         folders += found.sources.iter().filter(|it| it.is_folder).count();
     }
+    // As Podman: of what was fetched alone, the digest.
+    if copy.sources.is_empty() && !copy.urls.is_empty() && count == copy.urls.len() {
+        return hex(&all.finalize());
+    }
     let kind = match (count, folders) {
         (1, 0) => "file",
         (1, 1) => "dir",
@@ -480,11 +545,11 @@ fn content(found: &[Found], copy: &Copy) -> String {
 }
 
 impl Copy {
-    fn read(here: &Here<'_>, step: &Instruction, escape: char) -> Result<Self> {
-        let lookup = |name: &str| here.lookup(name);
-        let word = |text: &str| expand::word(text, escape, &lookup);
-        let mut copy = Self {
-            sources: Vec::new(),
+    /// Of files as they are.
+    fn plain(sources: Vec<String>) -> Self {
+        Self {
+            sources,
+            urls: Vec::new(),
             to: String::new(),
             from: None,
             chown: None,
@@ -493,8 +558,19 @@ impl Copy {
             parents: false,
             excludes: Vec::new(),
             checksum: None,
+            unpack: false,
+            unpack_fetched: false,
+        }
+    }
+
+    fn read(here: &Here<'_>, step: &Instruction, escape: char) -> Result<Self> {
+        let lookup = |name: &str| here.lookup(name);
+        let word = |text: &str| expand::word(text, escape, &lookup);
+        let mut copy = Self {
             unpack: step.is("ADD"),
+            ..Self::plain(Vec::new())
         };
+        let mut checksum = None;
         for flag in &step.flags {
             let (name, value) = match flag[2..].split_once('=') {
                 Some((name, value)) => (name, Some(word(value)?)),
@@ -519,8 +595,11 @@ impl Copy {
                 "link" => copy.link = truth()?,
                 "parents" if step.is("COPY") => copy.parents = truth()?,
                 "exclude" => copy.excludes.push(text()?.trim_matches('/').to_owned()),
-                "checksum" if step.is("ADD") => copy.checksum = Some(text()?),
-                "unpack" if step.is("ADD") => copy.unpack = truth()?,
+                "checksum" if step.is("ADD") => checksum = Some(text()?),
+                "unpack" if step.is("ADD") => {
+                    copy.unpack = truth()?;
+                    copy.unpack_fetched = copy.unpack;
+                }
                 "keep-git-dir" if step.is("ADD") => {
                     return Err(Error::unsupported("ADD --keep-git-dir"));
                 }
@@ -555,7 +634,28 @@ impl Copy {
             )));
         }
         copy.to = to;
-        copy.sources = words;
+        for word in words {
+            match is_url(&word) || is_git(&word) {
+                false => copy.sources.push(word),
+                true if !step.is("ADD") => {
+                    return Err(Error::usage("source can't be a URL for COPY"));
+                }
+                true if is_git(&word) => {
+                    return Err(remote::no_git(&format!("ADD of the git repository {word}")));
+                }
+                true => copy.urls.push(word),
+            }
+        }
+        if let Some(text) = checksum {
+            if !copy.sources.is_empty() {
+                return Err(Error::usage(
+                    "checksum flag is not supported for local sources",
+                ));
+            }
+            copy.checksum = Some(text.parse().map_err(|_| {
+                Error::usage("invalid checksum flag: invalid checksum digest format")
+            })?);
+        }
         Ok(copy)
     }
 }

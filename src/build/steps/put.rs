@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ pub struct How<'a> {
     pub chmod: Option<&'a Chmod>,
     /// Archives are unpacked (ADD).
     pub unpack: bool,
+    /// What archives have becomes the owner's too: not with Podman's ADD --chown.
+    pub owns_unpacked: bool,
     /// Only one id is mapped.
     pub single: bool,
     /// There are more sources than one, of several calls.
@@ -298,7 +300,8 @@ impl Tree {
         let Some(name) = target.file_name() else {
             return Ok(());
         };
-        let (uid, gid) = how.owner.unwrap_or((entry.uid, entry.gid));
+        let owner = how.owner.filter(|_| how.owns_unpacked);
+        let (uid, gid) = owner.unwrap_or((entry.uid, entry.gid));
         let mode = |is_folder| {
             let mode = entry.mode & 0o7777;
             how.chmod.map_or(mode, |chmod| chmod.of(mode, is_folder))

@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 use crate::build::cache;
 use crate::build::context::memory::Memory;
-use crate::build::context::search::search;
+use crate::build::context::search::{escaped, search};
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined, shell};
@@ -670,16 +670,4 @@ fn resolved(folder: &Path, source: &str) -> Result<PathBuf> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", found.as_raw_fd());
     std::fs::read_link(&link).tried(|| format!("find {source}"))
-}
-
-/// A path as a pattern that means itself.
-fn escaped(path: &str) -> String {
-    let mut out = String::new();
-    for letter in path.chars() {
-        if "*?[\\".contains(letter) {
-            out.push('\\');
-        }
-        out.push(letter);
-    }
-    out
 }

@@ -2,6 +2,7 @@
 
 use crate::build::language::Instruction;
 use crate::build::stage::{Here, Work};
+use crate::container::adopt::Times;
 use crate::error::{Error, Kind};
 
 impl Work<'_> {
@@ -47,8 +48,9 @@ impl Work<'_> {
     /// The part of it that tells of times, and of the last step's annotations.
     pub fn suffix_time(&self, here: &Here<'_>) -> String {
         let mut suffix = match self.build.times {
-            crate::container::adopt::Times::Set(at) => format!("|force-mtime={at}"),
-            _ => String::new(),
+            Times::Set(at) => format!("|force-mtime={at}"),
+            Times::AtMost(at) => format!("|clamp-mtime={at}"),
+            Times::Kept => String::new(),
         };
         if here.is_last {
             let annotations = self.build.annotations.iter();

@@ -248,10 +248,10 @@ mod tests {
         let of = |label: &str, more: &[&str]| {
             let more: Vec<String> = more.iter().map(|it| (*it).to_owned()).collect();
             command(label, "localhost/lab:latest", "lab", &more, |name| {
-                (name == "PWD")
-                    .then_some("/here")
-                    .unwrap_or_default()
-                    .to_owned()
+                match name {
+                    "PWD" => "/here".to_owned(),
+                    _ => String::new(),
+                }
             })
             .map(|words| words.join("|"))
             .map_err(|error| error.to_string())

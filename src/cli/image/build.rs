@@ -6,6 +6,7 @@ use clap::FromArgMatches;
 
 use super::build_refused::Refused;
 use super::build_told::Told;
+use crate::build::cache::remote::repository;
 use crate::build::context::given::{self, Asked, Given};
 use crate::build::export::Destination;
 use crate::build::language::variables;
@@ -65,6 +66,14 @@ pub struct Args {
     /// A folder, or docker-image://IMAGE, container-image://IMAGE, docker://IMAGE.
     #[arg(long, value_name = "NAME=VALUE")]
     build_context: Vec<String>,
+
+    /// Look for steps in this repository too
+    #[arg(long, value_name = "REPOSITORY")]
+    cache_from: Vec<String>,
+
+    /// Send steps to this repository
+    #[arg(long, value_name = "REPOSITORY")]
+    cache_to: Vec<String>,
 
     /// Use no step that was built longer ago
     #[arg(long, value_name = "DURATION")]
@@ -385,7 +394,7 @@ pub const EXAMPLES: &[Example] = &[
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
     let staging = engine.storage.stage()?;
-    let given = args.given(&staging)?;
+    let given = args.given(engine, &staging)?;
     let target = args.output.as_deref().map(Destination::parse).transpose()?;
     let quiet = args.quiet || matches!(target, Some(Destination::Stdout));
     let platforms = args.platforms();
@@ -447,7 +456,7 @@ fn one(
 }
 
 impl Args {
-    fn given(&self, staging: &Staging) -> Result<Given> {
+    fn given(&self, engine: &Engine, staging: &Staging) -> Result<Given> {
         let context = match self.operands.as_slice() {
             [] => None,
             [context] => Some(context.as_str()),
@@ -462,8 +471,9 @@ impl Args {
             context,
             files: &self.file,
             ignore: self.ignorefile.as_deref(),
+            options: &self.registry.options()?,
         };
-        asked.find(staging)
+        asked.find(engine, staging)
     }
 
     /// The platforms that are built for; none: the machine's, or what other flags say.
@@ -555,6 +565,7 @@ impl Args {
         if base.as_deref() == Some("") {
             base = None;
         }
+        let steps = layers && !self.squash && !self.squash_all;
         Ok(Build {
             file: given.file,
             context: given.folder,
@@ -572,8 +583,10 @@ impl Args {
                 (false, true) => Squash::Steps,
                 (false, false) => Squash::Layers,
             },
-            uses_cache: !self.no_cache && layers && !self.squash && !self.squash_all,
+            uses_cache: !self.no_cache && steps,
             cache_ttl: self.ttl()?,
+            cache_from: repositories("cache-from", &self.cache_from, steps)?,
+            cache_to: repositories("cache-to", &self.cache_to, steps)?,
             policy: which::policy(self.pull.as_deref().map_or(
                 "",
                 |text| match crate::build::boolean(text) {
@@ -728,6 +741,13 @@ const RUN: Command = Command {
     run: |_, _| Ok(0),
     examples: &[],
 };
+
+/// Of no use where steps are no layers.
+fn repositories(flag: &str, texts: &[String], steps: bool) -> Result<Vec<Reference>> {
+    let all = texts.iter().map(|text| repository(flag, text));
+    let all = all.collect::<Result<Vec<_>>>()?;
+    Ok(if steps { all } else { Vec::new() })
+}
 
 fn pairs(list: &[String]) -> Vec<(String, String)> {
     let pair = |text: &String| {

@@ -7,8 +7,6 @@ use crate::error::Result;
 /// In the order of podman-build(1).
 const FLAGS: &[Flag] = &[
     boolean("all-platforms", &["false"]),
-    value("cache-from"),
-    value("cache-to"),
     boolean("compat-volumes", &["false"]),
     value("cpp-flag"),
     value("cw"),
@@ -31,7 +29,7 @@ const FLAGS: &[Flag] = &[
     value("sign-by"),
     value("signature-policy"),
     boolean("stdin", &["false"]),
-    unless("userns", &["", "container", "private"]),
+    unless("userns", &["", "container", "host", "private"]),
     value("userns-gid-map"),
     value("userns-gid-map-group"),
     value("userns-uid-map"),
