@@ -24,7 +24,7 @@ use crate::container::options::MountKind;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result, words};
 use crate::image::{self, Format, Image, Reference, Wanted, lists};
-use crate::output::Output;
+use crate::output::{Output, Waiting};
 use crate::storage::Staging;
 
 /// Build an image using instructions from Containerfiles
@@ -437,18 +437,45 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 
 /// Builds for one platform.
 fn one(engine: &Engine, build: &Build, output: &mut Output) -> Result<Image, Failure> {
-    let built = build::build(engine, build, &mut |said| match said {
-        Said::Line(line) if !build.quiet => output.line(line),
-        Said::Line(_) => {}
-        Said::Note(line) => output.notice(format_args!("Warning: {line}")),
-        Said::Image(step) => {
-            output.flush();
-            Steps::new(output, build.quiet).tell(step);
+    // A step that prints nothing itself is seen to go on.
+    let (mut next, mut waiting) = (None, None);
+    let built = build::build(engine, build, &mut |said| {
+        // It goes before anything else is written.
+        if !matches!(said, Said::Flush) {
+            drop(waiting.take());
         }
-        Said::Flush => output.flush(),
+        match said {
+            Said::Line(line) if !build.quiet => {
+                next = is_silent(&line);
+                output.line(line);
+            }
+            Said::Line(_) => {}
+            Said::Note(line) => output.notice(format_args!("Warning: {line}")),
+            Said::Image(step) => {
+                output.flush();
+                Steps::new(output, build.quiet).tell(step);
+            }
+            Said::Flush => output.flush(),
+        }
+        if let Some(what) = next.take_if(|_| !build.quiet) {
+            output.flush();
+            waiting = Some(Waiting::new(engine.thread, what));
+        }
     });
+    drop(waiting);
     output.flush();
     Ok(built?.image)
+}
+
+/// What goes on after a line of `build`, if the work prints nothing itself.
+fn is_silent(line: &str) -> Option<&'static str> {
+    let (_, step) = line.split_once("STEP ").unwrap_or(("", line));
+    let word = step.split(' ').find(|word| !word.contains('/'));
+    match word {
+        Some("COPY" | "ADD") => Some("copying"),
+        Some("COMMIT") => Some("committing"),
+        _ => None,
+    }
 }
 
 /// Adds images to a manifest list, which is made if there is none.
@@ -1127,5 +1154,24 @@ impl Target {
         };
         build::export_archive(engine, layers, &out)?;
         (&out).flush().tried(|| "write the archive")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_print_nothing_are_known() {
+        for (line, what) in [
+            ("STEP 2/3: COPY . /src", Some("copying")),
+            ("[1/2] STEP 4/4: ADD a.tar /", Some("copying")),
+            ("STEP 1/2: FROM busybox", None),
+            ("STEP 2/2: RUN make COPY", None),
+            ("COMMIT app", Some("committing")),
+            ("--> 0123456789ab", None),
+        ] {
+            assert_eq!(is_silent(line), what, "{line}");
+        }
     }
 }
