@@ -18,8 +18,8 @@ pub mod doctor;
 /// only code that prints.
 pub mod output;
 
-/// Containerfile to image: the language, stages, the cache that is kept by content, and
-/// the steps that run a command or copy files.
+/// Containerfile to image: the context, the language, stages, the steps that run a command
+/// or copy files, the cache that is kept by content.
 pub mod build;
 
 /// A container: its record, its states (derived, never stored), and each change to

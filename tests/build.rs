@@ -110,6 +110,7 @@ fn built(world: &World, case: &Path, name: &str, base: &BTreeMap<String, String>
         text.push('\n');
     }
     if done.code != 0 {
+        eprintln!("{name}: {}", done.stderr());
         return text;
     }
     let archive = save(world, "localhost/built");
@@ -232,7 +233,7 @@ fn save(world: &World, image: &str) -> HashMap<String, Vec<u8>> {
     all
 }
 
-fn files(world: &World, image: &str) -> BTreeMap<String, String> {
+pub fn files(world: &World, image: &str) -> BTreeMap<String, String> {
     flattened(&save(world, image))
 }
 
@@ -306,12 +307,12 @@ fn what_is_copied_is_no_furniture() {
 }
 
 /// A world with contexts to build.
-struct Site {
-    world: World,
+pub struct Site {
+    pub world: World,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let site = Self {
             world: World::new(),
         };
@@ -319,12 +320,12 @@ impl Site {
         site
     }
 
-    fn file(&self, path: &str, content: &str) {
+    pub fn file(&self, path: &str, content: &str) {
         self.world.file(&format!("c/{path}"), content);
     }
 
     /// Builds the text with those flags.
-    fn build(&self, text: &str, flags: &str) -> crate::world::Done {
+    pub fn build(&self, text: &str, flags: &str) -> crate::world::Done {
         self.file("Containerfile", text);
         self.world
             .shell(&format!("cd c; exec coracle build {flags} ."))
@@ -332,7 +333,7 @@ impl Site {
     }
 
     /// Builds it, and gives which steps were done and which were known.
-    fn steps(&self, text: &str, flags: &str) -> String {
+    pub fn steps(&self, text: &str, flags: &str) -> String {
         let done = self.build(text, flags);
         assert_eq!(done.code, 0, "{}", done.stderr());
         let out = done.stdout();
@@ -349,7 +350,7 @@ impl Site {
     }
 
     /// Nothing of a build is left where things are made.
-    fn is_clean(&self) {
+    pub fn is_clean(&self) {
         self.world.wait_for_processes();
         let staging = self.world.data().join("staging");
         let left: Vec<_> = std::fs::read_dir(staging).unwrap().collect();

@@ -4,6 +4,7 @@
 mod world;
 
 mod build;
+mod builds;
 mod cgroups;
 mod compat;
 mod completion;

@@ -1,12 +1,19 @@
 //! Containerfile to image.
 //!
 //! ```text
-//! text ── language ──► instructions ── stages ──► what is needed, in order
-//!   each step:   expand (variables) ─► key ─► cache: known, nothing is done
-//!                                       └──► RUN: run, a container whose upper folder becomes
-//!                                            the layer; COPY, ADD: source, put, likewise
-//!   at the end:  one sync, layers renamed into place, image, names, what steps came to
+//! context/    what is given: folder, archive, Containerfile, ignore file; which files a
+//!             pattern means, and digests of them that are remembered
+//! language/   text ──► instructions ──► stages: what is needed, in order; variables
+//! stage/      each stage, step by step: what steps so far have come to, what is taken
+//!             from where
+//! steps/      each step: expand (variables) ─► key ─► cache: known, nothing is done
+//!                  └──► RUN: a container whose upper folder becomes the layer
+//!                       COPY, ADD: files put into a tree, likewise
+//! cache/      what steps came to
+//! squash, export      layers made one; an image's files given out
 //! ```
+//!
+//! At the end: one sync, layers renamed into place, image, names, what steps came to.
 //!
 //! A step is kept by what it is made of ([`cache`]), never by when or where. Until the end
 //! everything lies in staging: a build that fails keeps the steps that did not, one that is
@@ -16,42 +23,34 @@
 //! [`Said`].
 
 pub mod cache;
-mod chmod;
-mod expand;
-mod glob;
-pub mod ignore;
+pub mod context;
+pub mod export;
 pub mod language;
-mod memory;
-mod mounts;
-mod put;
-mod run;
-pub mod secret;
-mod source;
 mod squash;
 mod stage;
-mod stages;
-mod step_copy;
-mod step_run;
+pub mod steps;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-pub use stages::{Stage, Stages};
+use serde::{Deserialize, Serialize};
+
+pub use language::stages::{Stage, Stages};
 
 use crate::container::Options as ContainerOptions;
 use crate::container::adopt::Times;
 use crate::engine::Engine;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::id::DiffId;
-use crate::image::{self, Format, Image, Policy, Reference, Wanted};
+use crate::image::{self, Format, Image, Policy, Reference, Wanted, lists};
 use crate::registry;
 use crate::storage::{Locked, Staging};
 use crate::sys::file::sync_file_system;
 use cache::Cache;
-use ignore::Ignore;
+use context::ignore::Ignore;
 use language::Containerfile;
-use secret::{Agent, Secret};
+use steps::secret::{Agent, Secret};
 
 /// What is built, and how. Checked.
 pub struct Build {
@@ -91,13 +90,16 @@ pub struct Build {
     /// `--from`
     pub base: Option<String>,
     pub skips_unused: bool,
+    /// `--jobs`: how many stages are built at the same time; 0: as many as can be.
+    pub jobs: usize,
+    /// [`Said::Time`] is to be told now and then.
+    pub beats: bool,
     pub secrets: Vec<Secret>,
     pub agents: Vec<Agent>,
     /// What flags say of the containers of RUN.
     pub template: ContainerOptions,
     /// Proxies of the caller's, for RUN alone.
     pub proxies: Vec<String>,
-    pub quiet: bool,
     /// Before each line of a step, where there are several builds.
     pub prefix: String,
     /// Say of each step why it ran.
@@ -125,6 +127,7 @@ pub enum Squash {
 }
 
 /// What is told on the way.
+#[derive(Serialize, Deserialize)]
 pub enum Said {
     /// Of the build, where nobody asked for quiet.
     Line(String),
@@ -132,6 +135,24 @@ pub enum Said {
     Note(String),
     /// Of an image that is fetched.
     Image(image::Step),
+    /// A step of the stage begins.
+    Step { stage: usize, line: String },
+    /// Printed by its command.
+    Printed {
+        stage: usize,
+        is_error: bool,
+        bytes: Vec<u8>,
+    },
+    /// It is done; `lines` say what came of it.
+    Done {
+        stage: usize,
+        was_known: bool,
+        lines: Vec<String>,
+    },
+    /// It has failed.
+    Failed { stage: usize },
+    /// Nothing, but time has passed.
+    Time,
     /// The lines so far are to be seen now.
     Flush,
 }
@@ -142,7 +163,7 @@ pub struct Built {
 }
 
 /// A step's command that failed: its code is the build's.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Failure {
     /// The command of a step ended so.
     Command {
@@ -173,7 +194,7 @@ pub fn build(
 ) -> std::result::Result<Built, Failure> {
     let stages = Stages::of(build)?;
     let storage = &engine.storage;
-    step_run::sweep(storage);
+    steps::run::sweep(storage);
     let staging = storage.stage_apart()?;
     storage.look_for_layers_in(staging.path());
     let place = match &build.context {
@@ -191,27 +212,6 @@ pub fn build(
     kept?;
     let image = publish(engine, build, &staging, state, &mut held, tell)?;
     Ok(Built { image })
-}
-
-/// Unpacks an archive that is a context into the new folder `into`, as the caller.
-pub fn unpack_context(from: std::fs::File, into: &Path) -> Result<()> {
-    std::fs::create_dir(into).tried(|| format!("make {}", into.display()))?;
-    let owner = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
-    let how = put::How {
-        to: "/",
-        owner: Some(owner),
-        is_callers: true,
-        chmod: None,
-        unpack: true,
-        single: false,
-        many: false,
-    };
-    let mut tree = put::Tree::new(crate::storage::walk::open_root(into)?);
-    tree.unpack(from, Path::new(""), &how)?;
-    tree.finish().map(drop)
 }
 
 /// Puts the layers that were made into place, and what steps came to.
@@ -283,6 +283,32 @@ fn publish(
     Ok(image)
 }
 
+/// Adds images to a manifest list, which is made if there is none.
+pub fn add_to_list(engine: &Engine, name: &Reference, images: &[Image]) -> Result<()> {
+    let storage = &engine.storage;
+    let list = match lists::find_list(storage, &name.to_string()) {
+        Ok(list) => list,
+        Err(error) if error.kind() == Kind::NotFound => {
+            lists::create(storage, name, BTreeMap::new())?
+        }
+        Err(error) => return Err(error),
+    };
+    for image in images {
+        let wanted = lists::Add {
+            text: image.id.as_str(),
+            all: false,
+            said: &lists::Said::default(),
+            options: &crate::registry::Options::default(),
+        };
+        let added = lists::look(engine, &wanted)?;
+        lists::change(storage, &list, |list| {
+            lists::add(list, added);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// A boolean as Go's strconv reads it.
 pub fn boolean(text: &str) -> Option<bool> {
     match text {
@@ -290,55 +316,4 @@ pub fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Writes the files of an image to the folder `into`, as the caller's.
-pub fn export_folder(engine: &Engine, layers: &[DiffId], into: &Path) -> Result<()> {
-    let lower = engine.storage.plain(layers);
-    engine.in_namespace(|| {
-        let mounted = crate::container::read_only(&engine.storage, &lower)?;
-        let root = crate::storage::walk::open(&mounted, c".", rustix::fs::OFlags::DIRECTORY)?;
-        let mut memory = memory::Memory::none();
-        let nothing = Ignore::default();
-        let search = stage::search(&root, &nothing, &[], false, true);
-        let sources = search.find("/", &mut memory)?;
-        let how = put::How {
-            to: "/",
-            owner: Some((0, 0)),
-            is_callers: true,
-            chmod: None,
-            unpack: false,
-            single: false,
-            many: false,
-        };
-        let mut tree = put::Tree::new(crate::storage::walk::open_root(into)?);
-        tree.put(&root, &sources, &how)?;
-        tree.finish().map(drop)
-    })
-}
-
-/// Writes the files of an image to `out` as a tar.
-pub fn export_archive(engine: &Engine, layers: &[DiffId], out: &std::fs::File) -> Result<()> {
-    use crate::volume::{Marks, Packing, pack_into};
-    let lower = engine.storage.plain(layers);
-    engine.in_namespace(|| {
-        let mounted = crate::container::read_only(&engine.storage, &lower)?;
-        let root = crate::storage::walk::open(&mounted, c".", rustix::fs::OFlags::DIRECTORY)?;
-        let out = std::io::BufWriter::with_capacity(1 << 18, out);
-        let mut writer = crate::storage::pack::Writer::new(out);
-        let packing = Packing {
-            dress: &|entry| {
-                entry.mtime.1 = 0;
-                entry
-                    .xattrs
-                    .retain(|(name, _)| !name.starts_with("user.overlay."));
-                Ok(())
-            },
-            marks: Marks::Left,
-            holes: false,
-            watch: &(),
-        };
-        pack_into(root, &mut writer, b"", &packing)?;
-        Ok(std::io::Write::flush(&mut writer.finish()?)?)
-    })
 }

@@ -8,14 +8,72 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use crate::error::{Context, Result};
+use crate::build::stage::{State, Work};
+use crate::build::{Failure, Squash};
+use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
+use crate::error::{Context, Error, Result};
+use crate::id::DiffId;
 use crate::storage::layer::OPAQUE;
 use crate::storage::remove_tree_at;
 use crate::storage::walk::{self, Chain, Step, Walk};
 
+impl Work<'_> {
+    /// Makes one layer of those that the steps made, if that is asked for.
+    pub fn squashed(&mut self, mut state: State) -> Result<State, Failure> {
+        let below = match self.build.squash {
+            Squash::Layers => return Ok(state),
+            Squash::Steps => state.base_layers,
+            Squash::All => 0,
+        };
+        let own: Vec<DiffId> = state.ids().split_off(below);
+        if self.build.squash == Squash::All {
+            state
+                .history
+                .drain(..state.base_history.min(state.history.len()));
+        }
+        if own.is_empty() {
+            return Ok(state);
+        }
+        let folder = self.folder();
+        let folders: Vec<PathBuf> = (own.iter())
+            .map(|id| self.engine.storage.layer(id).join("diff"))
+            .collect();
+        let adoption = Adoption {
+            into: folder.clone(),
+            times: self.build.times,
+            single: self.engine.default_map().is_single(),
+            ..Adoption::default()
+        };
+        make_folder(&folder)?;
+        let layer = self.in_namespace(|| {
+            rustix::process::umask(rustix::fs::Mode::empty());
+            merge(&folders, &folder.join("diff"), below == 0)?;
+            adopt_in_place(&adoption)
+        })?;
+        self.settle(&folder, &layer)?;
+        let held = self.engine.storage.hold_layer(&layer.id)?;
+        let held = held.ok_or_else(|| Error::other("the squashed layer is gone"))?;
+        self.held.entry(layer.id.clone()).or_insert(held);
+        state.layers.truncate(below);
+        state.layers.push((layer.id, layer.size));
+        // The last line is the layer's.
+        let from = match self.build.squash {
+            Squash::All => 0,
+            _ => state.base_history,
+        };
+        let own = state.history.get_mut(from..).unwrap_or_default();
+        if let Some((last, rest)) = own.split_last_mut() {
+            rest.iter_mut().for_each(|line| line.empty_layer = true);
+            last.empty_layer = false;
+        }
+        state.base_only = None;
+        Ok(state)
+    }
+}
+
 /// Makes the new folder `into` what the folders `layers`, the lowest first, come to. Files
 /// are linked. With `is_whole` there is nothing beneath: what hides is left out.
-pub fn merge(layers: &[PathBuf], into: &Path, is_whole: bool) -> Result<()> {
+fn merge(layers: &[PathBuf], into: &Path, is_whole: bool) -> Result<()> {
     std::fs::create_dir(into).tried(|| format!("make {}", into.display()))?;
     for layer in layers {
         one(layer, into, is_whole).tried(|| "squash layers")?;

@@ -88,7 +88,7 @@ pub enum GivenManifest {
 }
 
 /// What is done just now, for whoever waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Step {
     Begun,
     /// A short name was resolved, in Podman's words.
@@ -108,7 +108,7 @@ pub enum Step {
 }
 
 /// How far a layer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Arriving {
     pub digest: String,
     pub arrived: u64,

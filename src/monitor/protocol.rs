@@ -43,6 +43,8 @@ pub enum Request {
     Remove { timeout: Option<u32>, volumes: bool },
     /// Let an init go that `init` has made.
     Start,
+    /// End the container when I am gone.
+    EndWithMe,
     /// What `update` changed is in its record.
     Changed,
     /// Tell me when it ends (every client is told; this one asks for no more).

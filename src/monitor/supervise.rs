@@ -47,6 +47,8 @@ pub struct Client {
     /// How much of each output's buffer it has taken.
     taken: [usize; 2],
     gone: bool,
+    /// The container is to end when it is gone.
+    is_bound: bool,
     /// It carries what this life prints, and leaves with it.
     attached: bool,
 }
@@ -60,6 +62,7 @@ impl Client {
             outputs: [None, None],
             taken: [0, 0],
             gone: false,
+            is_bound: false,
             attached: false,
         }
     }
@@ -476,9 +479,13 @@ impl Supervisor<'_> {
         let client = self.clients.get_mut(at)?;
         let Ok(Some((request, fds))) = hear::<Request>(&client.control) else {
             client.gone = true;
+            if client.is_bound {
+                let _ = self.init.signal(libc::SIGKILL);
+            }
             return None;
         };
         match request {
+            Request::EndWithMe => client.is_bound = true,
             Request::Attach { .. } => client.attach(&request, fds),
             Request::StdinEnds => client.stdin_ends = true,
             Request::Size { rows, columns } => {

@@ -7,10 +7,12 @@
 //! - [`listing::print_each`], [`listing::one`]: `--format` of `inspect`,
 //!   `version`, `info`.
 //! - [`progress`], [`Waiting`]: bars on a terminal, and a line for what has none.
+//! - [`board`]: what is at work, with its last lines, on a terminal.
 //! - [`terminal`]: its width, its colours.
 //! - [`hint`]: what the user can do about an error.
 //! - [`json`]: Podman's indents. [`human`]: sizes and spans of time.
 
+pub mod board;
 mod function;
 mod hint;
 pub mod human;

@@ -143,14 +143,14 @@ impl Transport {
             }
             let next = header(&answer, "location").and_then(|to| joined(&url, to));
             let Some(next) = next else {
-                return Err(lasting("the registry redirects to nowhere"));
+                return Err(lasting("the server redirects to nowhere"));
             };
             if url.starts_with("https:") && !next.starts_with("https:") && !self.insecure {
-                return Err(lasting("the registry redirects from HTTPS to plain HTTP"));
+                return Err(lasting("the server redirects from HTTPS to plain HTTP"));
             }
             url = next;
         }
-        Err(lasting("the registry redirects too often"))
+        Err(lasting("the server redirects too often"))
     }
 
     /// Asks with a body; no redirect is followed.

@@ -113,6 +113,13 @@ pub fn descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Undoes what [`descriptor`] has blocked: what waits is delivered now.
+pub fn unblock(signals: &[i32]) {
+    let set = set(signals);
+    // SAFETY: `set` is initialised.
+    unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) };
+}
+
 /// The next signal waiting at a [`descriptor`].
 pub fn next(descriptor: &OwnedFd) -> Option<i32> {
     let mut info = [0; size_of::<libc::signalfd_siginfo>()];

@@ -91,14 +91,14 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> i
     }
 }
 
-/// Waits for one message; an empty one means the other side is gone.
+/// Waits for one message; an empty one means the other side is gone. One that went before
+/// it had read all is told of once, by ECONNRESET (unix(7)); what it had said comes after.
 pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     // As much as it has: a process that stays keeps every page that it has touched.
     let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
     let waiting = loop {
         match rustix::net::recv(&socket, &mut [] as &mut [u8], flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => break 0,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             result => break result?.1,
         }
     };
@@ -113,8 +113,7 @@ pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
             &mut ancillary,
             RecvFlags::CMSG_CLOEXEC,
         ) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => break 0,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             result => break result?.bytes,
         }
     };

@@ -330,6 +330,19 @@ pub struct Pending<T> {
 }
 
 impl<T: DeserializeOwned> Pending<T> {
+    /// Waits until its work is done, or `other` can be read: then true.
+    pub fn is_overtaken_by(&self, other: &OwnedFd) -> Result<bool> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        loop {
+            let mut fds = [&self.socket, other].map(|fd| PollFd::new(fd, PollFlags::IN));
+            match poll(&mut fds, None) {
+                Ok(_) => return Ok(!fds[1].revents().is_empty()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Waits for its end and gives back what its work came to.
     pub fn finish(mut self) -> Result<T> {
         let report = heard(&self.socket, Vec::new());

@@ -1,18 +1,16 @@
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::FromArgMatches;
 
 use super::build_refused::Refused;
-use super::steps::Steps;
-use crate::build::ignore::Ignore;
-use crate::build::language::{self, Containerfile};
-use crate::build::secret::{Agent, Secret};
-use crate::build::{self, Build, Failure, NamedContext, Said, Squash};
+use super::build_told::Told;
+use crate::build::context::given::{self, Asked, Given};
+use crate::build::export::Destination;
+use crate::build::language::variables;
+use crate::build::steps::secret::{Agent, Secret};
+use crate::build::{self, Build, Failure, Squash};
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
 use crate::cli::args::host::{Caller, Host};
 use crate::cli::args::{filter, image as which, number, registry};
@@ -22,9 +20,9 @@ use crate::container;
 use crate::container::adopt::Times;
 use crate::container::options::MountKind;
 use crate::engine::Engine;
-use crate::error::{Context, Error, Kind, Result, words};
-use crate::image::{self, Format, Image, Reference, Wanted, lists};
-use crate::output::{Output, Waiting};
+use crate::error::{Context, Error, Result, words};
+use crate::image::{self, Format, Image, Reference};
+use crate::output::Output;
 use crate::storage::Staging;
 
 /// Build an image using instructions from Containerfiles
@@ -210,7 +208,7 @@ pub struct Args {
     #[arg(long, value_name = "TYPE")]
     isolation: Option<String>,
 
-    /// How many stages may be built at the same time
+    /// How many stages may be built at the same time; 0: as many as can be
     #[arg(long, value_name = "NUMBER", default_value = "1", hide_default_value = true,
           value_parser = number::signed)]
     jobs: i64,
@@ -387,20 +385,19 @@ pub const EXAMPLES: &[Example] = &[
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
     let staging = engine.storage.stage()?;
-    let (context, file) = args.sources(&staging)?;
-    let target = args.output.as_deref().map(Target::parse).transpose()?;
-    let quiet = args.quiet || matches!(target, Some(Target::Stdout));
+    let given = args.given(&staging)?;
+    let target = args.output.as_deref().map(Destination::parse).transpose()?;
+    let quiet = args.quiet || matches!(target, Some(Destination::Stdout));
     let platforms = args.platforms();
     let list = args.manifest.as_deref().map(Reference::local).transpose()?;
     container::sweep(engine)?;
     let mut images = Vec::new();
     for platform in &platforms {
-        let (context, file) = (context.clone(), file.clone());
-        let mut build = args.build(engine, context, file, platform.as_ref(), quiet)?;
+        let mut build = args.build(engine, given.clone(), platform.as_ref())?;
         if let (Some(platform), true) = (platform, platforms.len() > 1) {
             build.prefix = format!("[{platform}] ");
         }
-        match one(engine, &build, output) {
+        match one(engine, &mut build, quiet, output) {
             Ok(image) => images.push(image),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Command { code, error }) => {
@@ -416,7 +413,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     let image = images.last().expect("there is a platform, if only ours");
     if let Some(list) = &list {
-        add_to(engine, list, &images)?;
+        build::add_to_list(engine, list, &images)?;
     }
     let typed = args.tag.first().map_or("", String::as_str);
     image::note(&engine.storage, "build", &image.id, typed);
@@ -436,115 +433,24 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 }
 
 /// Builds for one platform.
-fn one(engine: &Engine, build: &Build, output: &mut Output) -> Result<Image, Failure> {
-    // A step that prints nothing itself is seen to go on.
-    let (mut next, mut waiting) = (None, None);
-    let built = build::build(engine, build, &mut |said| {
-        // It goes before anything else is written.
-        if !matches!(said, Said::Flush) {
-            drop(waiting.take());
-        }
-        match said {
-            Said::Line(line) if !build.quiet => {
-                next = is_silent(&line);
-                output.line(line);
-            }
-            Said::Line(_) => {}
-            Said::Note(line) => output.notice(format_args!("Warning: {line}")),
-            Said::Image(step) => {
-                output.flush();
-                Steps::new(output, build.quiet).tell(step);
-            }
-            Said::Flush => output.flush(),
-        }
-        if let Some(what) = next.take_if(|_| !build.quiet) {
-            output.flush();
-            waiting = Some(Waiting::new(engine.thread, what));
-        }
-    });
-    drop(waiting);
-    output.flush();
+fn one(
+    engine: &Engine,
+    build: &mut Build,
+    quiet: bool,
+    output: &mut Output,
+) -> Result<Image, Failure> {
+    let mut told = Told::new(output, quiet, build.jobs != 1);
+    build.beats = told.beats();
+    let built = build::build(engine, build, &mut |said| told.tell(said));
+    told.finish();
     Ok(built?.image)
 }
 
-/// What goes on after a line of `build`, if the work prints nothing itself.
-fn is_silent(line: &str) -> Option<&'static str> {
-    let (_, step) = line.split_once("STEP ").unwrap_or(("", line));
-    let word = step.split(' ').find(|word| !word.contains('/'));
-    match word {
-        Some("COPY" | "ADD") => Some("copying"),
-        Some("COMMIT") => Some("committing"),
-        _ => None,
-    }
-}
-
-/// Adds images to a manifest list, which is made if there is none.
-fn add_to(engine: &Engine, name: &Reference, images: &[Image]) -> Result<()> {
-    let storage = &engine.storage;
-    let list = match lists::find_list(storage, &name.to_string()) {
-        Ok(list) => list,
-        Err(error) if error.kind() == Kind::NotFound => {
-            lists::create(storage, name, BTreeMap::new())?
-        }
-        Err(error) => return Err(error),
-    };
-    for image in images {
-        let wanted = lists::Add {
-            text: image.id.as_str(),
-            all: false,
-            said: &lists::Said::default(),
-            options: &crate::registry::Options::default(),
-        };
-        let added = lists::look(engine, &wanted)?;
-        lists::change(storage, &list, |list| {
-            lists::add(list, added);
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
 impl Args {
-    /// The platforms that are built for; none: the machine's, or what other flags say.
-    fn platforms(&self) -> Vec<Option<String>> {
-        let all = self.platform.iter().flat_map(|text| text.split(','));
-        let all: Vec<_> = all.map(|it| Some(it.to_owned())).collect();
-        if all.is_empty() { vec![None] } else { all }
-    }
-
-    /// The context's folder and the Containerfile.
-    fn sources(&self, staging: &Staging) -> Result<(Option<PathBuf>, Containerfile)> {
-        let mut text: Option<Vec<u8>> = None;
+    fn given(&self, staging: &Staging) -> Result<Given> {
         let context = match self.operands.as_slice() {
-            [] => {
-                let first = self.file.iter().find(|it| *it != Path::new("-"));
-                let Some(first) = first else {
-                    return Err(Error::usage(
-                        "no context directory and no Containerfile specified",
-                    ));
-                };
-                let whole = std::path::absolute(first)?;
-                whole.parent().map(Path::to_owned)
-            }
-            [context] if context == "-" => {
-                let (found, is_archive) = from_stdin(staging)?;
-                match is_archive {
-                    true => {
-                        let folder = staging.path().join("context");
-                        build::unpack_context(found, &folder)
-                            .map_err(|error| error.tried("unpack the context"))?;
-                        Some(folder)
-                    }
-                    false => {
-                        let mut bytes = Vec::new();
-                        let mut found = found;
-                        found.read_to_end(&mut bytes)?;
-                        text = Some(bytes);
-                        None
-                    }
-                }
-            }
-            [context] => Some(folder_of(context, staging)?),
+            [] => None,
+            [context] => Some(context.as_str()),
             other => {
                 return Err(Error::usage(format!(
                     "accepts at most 1 arg(s), received {}",
@@ -552,84 +458,23 @@ impl Args {
                 )));
             }
         };
-        if let Some(bytes) = text {
-            return Ok((None, parsed("-", bytes)?));
-        }
-        let context = context.unwrap_or_default();
-        let context = std::fs::canonicalize(&context).unwrap_or(context);
-        let mut whole: Option<Containerfile> = None;
-        for (name, bytes) in self.files(&context)? {
-            let file = parsed(&name, bytes)?;
-            match &mut whole {
-                Some(whole) => whole.instructions.extend(file.instructions),
-                None => whole = Some(file),
-            }
-        }
-        let file = whole.expect("there is one file at least");
-        Ok((Some(context), file))
+        let asked = Asked {
+            context,
+            files: &self.file,
+            ignore: self.ignorefile.as_deref(),
+        };
+        asked.find(staging)
     }
 
-    /// The Containerfiles by their names.
-    fn files(&self, context: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-        let read = |path: &Path| std::fs::read(path).tried(|| format!("read {}", path.display()));
-        if self.file.is_empty() {
-            for name in ["Containerfile", "Dockerfile"] {
-                let path = context.join(name);
-                if path.exists() {
-                    return Ok(vec![(path.display().to_string(), read(&path)?)]);
-                }
-            }
-            return Err(Error::usage(format!(
-                "no Containerfile or Dockerfile specified or found in context directory, {}: no such file or directory",
-                context.display()
-            )));
-        }
-        let mut all = Vec::new();
-        for path in &self.file {
-            let shown = path.display().to_string();
-            if shown == "-" {
-                let mut bytes = Vec::new();
-                crate::sys::file::stdin()?.read_to_end(&mut bytes)?;
-                all.push((shown, bytes));
-                continue;
-            }
-            if shown.starts_with("http://") || shown.starts_with("https://") {
-                return Err(Error::unsupported("a Containerfile by URL"));
-            }
-            if shown.ends_with(".in") {
-                return Err(Error::unsupported(
-                    "a Containerfile for the C preprocessor (.in)",
-                ));
-            }
-            let place = match path.exists() {
-                true => path.clone(),
-                false => context.join(path),
-            };
-            if !place.exists() {
-                return Err(Error::usage(format!(
-                    "the specified Containerfile or Dockerfile does not exist, {shown}: no such file or directory"
-                )));
-            }
-            if place.is_dir() {
-                return Err(Error::usage(format!(
-                    "containerfile: {shown:?} cannot be path to a directory"
-                )));
-            }
-            all.push((shown, read(&place)?));
-        }
-        Ok(all)
+    /// The platforms that are built for; none: the machine's, or what other flags say.
+    fn platforms(&self) -> Vec<Option<String>> {
+        let all = self.platform.iter().flat_map(|text| text.split(','));
+        let all: Vec<_> = all.map(|it| Some(it.to_owned())).collect();
+        if all.is_empty() { vec![None] } else { all }
     }
 
-    fn build(
-        &self,
-        engine: &Engine,
-        context: Option<PathBuf>,
-        file: Containerfile,
-        platform: Option<&String>,
-        quiet: bool,
-    ) -> Result<Build> {
+    fn build(&self, engine: &Engine, given: Given, platform: Option<&String>) -> Result<Build> {
         let caller = Caller::read()?.with(&engine.settings);
-        let ignore = self.ignore(context.as_deref())?;
         let wanted = which::platform(&platform.cloned(), &self.os, &self.arch, &self.variant)?;
         let variable = |name: &str| {
             let found = caller.env().iter().find(|(it, _)| it == name);
@@ -663,9 +508,9 @@ impl Args {
                 )));
             }
         }
-        if self.jobs != 1 {
-            return Err(Error::unsupported("--jobs other than 1"));
-        }
+        let jobs = usize::try_from(self.jobs).map_err(|_| {
+            Error::usage("building: invalid value for jobs.  It must be a positive integer")
+        })?;
         if self.squash && self.squash_all {
             return Err(Error::usage("cannot specify --squash-all with --squash"));
         }
@@ -695,7 +540,7 @@ impl Args {
             (None, Some(at)) if self.rewrite_timestamp => Times::AtMost(at),
             _ => Times::Kept,
         };
-        let mut build_args = self.build_args(&caller)?;
+        let mut build_args = variables::given(&self.build_arg, &self.build_arg_file, caller.env())?;
         if let Some(at) = epoch {
             build_args
                 .entry("SOURCE_DATE_EPOCH".to_owned())
@@ -711,10 +556,12 @@ impl Args {
             base = None;
         }
         Ok(Build {
-            file,
-            context,
-            ignore,
-            contexts: self.contexts()?,
+            file: given.file,
+            context: given.folder,
+            ignore: given.ignore,
+            contexts: (self.build_context.iter())
+                .map(|text| given::named(text))
+                .collect::<Result<_>>()?,
             args: build_args,
             target: self.target.clone().filter(|target| !target.is_empty()),
             names,
@@ -735,7 +582,7 @@ impl Args {
                     None => text,
                 },
             ))?,
-            platform: platform_words(&wanted),
+            platform: variables::platform_words(&wanted),
             wanted,
             registry: self.registry.options()?,
             labels: pairs(&self.label),
@@ -754,6 +601,8 @@ impl Args {
             times,
             base,
             skips_unused: self.skip_unused_stages,
+            jobs,
+            beats: false,
             secrets: self
                 .secret
                 .iter()
@@ -769,7 +618,6 @@ impl Args {
                 true => proxies(&caller),
                 false => Vec::new(),
             },
-            quiet,
             prefix: String::new(),
             why: self.why,
         })
@@ -787,92 +635,6 @@ impl Args {
                     "unable to parse value provided {text:?} as --cache-ttl: time: invalid duration {text:?}"
                 ))
             })
-    }
-
-    fn ignore(&self, context: Option<&Path>) -> Result<Ignore> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path)
-                .tried(|| format!("read {}", path.display()))
-                .and_then(|text| Ignore::parse(&text).map_err(|error| error.tried(path.display())))
-        };
-        if let Some(path) = &self.ignorefile {
-            return read(path);
-        }
-        let Some(context) = context else {
-            return Ok(Ignore::default());
-        };
-        // A file of the Containerfile's own goes before the context's.
-        let beside = self.file.first().map(|path| path.display().to_string());
-        let own = beside.iter().flat_map(|file| {
-            [".containerignore", ".dockerignore"].map(|end| PathBuf::from(format!("{file}{end}")))
-        });
-        let shared = [".containerignore", ".dockerignore"].map(|name| context.join(name));
-        match own.chain(shared).find(|path| path.is_file()) {
-            Some(path) => read(&path),
-            None => Ok(Ignore::default()),
-        }
-    }
-
-    fn contexts(&self) -> Result<BTreeMap<String, NamedContext>> {
-        let mut all = BTreeMap::new();
-        for text in &self.build_context {
-            let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty())
-            else {
-                return Err(Error::usage(format!(
-                    "while parsing additional build context: {text:?}: must be NAME=VALUE"
-                )));
-            };
-            let image = ["container-image://", "docker-image://", "docker://"]
-                .iter()
-                .find_map(|prefix| value.strip_prefix(prefix));
-            let context = match image {
-                Some(image) => NamedContext::Image(image.to_owned()),
-                None if value.contains("://") || value.starts_with("git@") => {
-                    return Err(Error::unsupported(format_args!("--build-context {value}")));
-                }
-                None => {
-                    let folder = std::fs::canonicalize(value)
-                        .tried(|| format!("--build-context {name}: {value}"))?;
-                    if !folder.is_dir() {
-                        return Err(Error::usage(format!(
-                            "--build-context {name}: {value} is no folder"
-                        )));
-                    }
-                    NamedContext::Folder(folder)
-                }
-            };
-            all.insert(name.to_owned(), context);
-        }
-        Ok(all)
-    }
-
-    fn build_args(&self, caller: &Caller) -> Result<BTreeMap<String, String>> {
-        let mut all = BTreeMap::new();
-        let mut add = |line: &str| {
-            match line.split_once('=') {
-                Some((name, value)) => drop(all.insert(name.to_owned(), value.to_owned())),
-                // What the caller does not have is not given.
-                None => {
-                    let found = caller.env().iter().find(|(name, _)| name == line);
-                    if let Some((_, value)) = found {
-                        all.insert(line.to_owned(), value.clone());
-                    }
-                }
-            }
-        };
-        for file in &self.build_arg_file {
-            let text =
-                std::fs::read_to_string(file).tried(|| format!("open {}", file.display()))?;
-            for line in text.lines().map(str::trim) {
-                if !line.is_empty() && !line.starts_with('#') {
-                    add(line);
-                }
-            }
-        }
-        for line in &self.build_arg {
-            add(line);
-        }
-        Ok(all)
     }
 
     fn variables(&self, caller: &Caller) -> Vec<(String, String)> {
@@ -967,83 +729,6 @@ const RUN: Command = Command {
     examples: &[],
 };
 
-fn parsed(name: &str, bytes: Vec<u8>) -> Result<Containerfile> {
-    let text =
-        String::from_utf8(bytes).map_err(|_| Error::usage(format!("{name} is not UTF-8")))?;
-    if text.trim().is_empty() {
-        return Err(Error::usage(format!("no contents in {name:?}")));
-    }
-    language::parse(name, &text)
-}
-
-/// What standard input has, and whether that is an archive.
-fn from_stdin(staging: &Staging) -> Result<(File, bool)> {
-    let path = staging.path().join("stdin");
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .tried(|| format!("make {}", path.display()))?;
-    let mut stdin = crate::sys::file::stdin()?;
-    std::io::copy(&mut stdin, &mut file).tried(|| "read standard input")?;
-    file.rewind()?;
-    let is_archive = is_archive(&mut file)?;
-    Ok((file, is_archive))
-}
-
-fn is_archive(file: &mut File) -> Result<bool> {
-    let mut head = [0; 512];
-    let mut count = 0;
-    while count < head.len() {
-        match file.read(&mut head[count..])? {
-            0 => break,
-            more => count += more,
-        }
-    }
-    file.rewind()?;
-    let head = &head[..count];
-    let compressed: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
-    Ok(compressed.iter().any(|magic| head.starts_with(magic))
-        || head.get(257..262) == Some(b"ustar"))
-}
-
-/// The folder of a context: one that is there, or one that an archive is unpacked into.
-fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
-    let is_remote = [
-        "http://",
-        "https://",
-        "git://",
-        "github.com/",
-        "git@",
-        "ssh://",
-    ]
-    .iter()
-    .any(|prefix| context.starts_with(prefix));
-    if is_remote {
-        return Err(Error::unsupported(format_args!("the context {context}"))
-            .hint("fetch it first, and build the folder"));
-    }
-    let path = PathBuf::from(context);
-    if path.is_file() {
-        let mut file = File::open(&path).tried(|| format!("open {context}"))?;
-        if is_archive(&mut file)? {
-            let folder = staging.path().join("context");
-            build::unpack_context(file, &folder)
-                .map_err(|error| error.tried(format_args!("unpack {context}")))?;
-            return Ok(folder);
-        }
-    }
-    if !path.is_dir() {
-        let whole = std::path::absolute(&path).unwrap_or(path);
-        return Err(Error::usage(format!(
-            "context must be a directory: {:?}",
-            whole.display().to_string()
-        )));
-    }
-    Ok(path)
-}
-
 fn pairs(list: &[String]) -> Vec<(String, String)> {
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -1077,101 +762,4 @@ fn proxies(caller: &Caller) -> Vec<String> {
         .filter(|(name, _)| NAMES.contains(&name.as_str()))
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
-}
-
-/// The variables that say what is built where.
-fn platform_words(wanted: &Wanted) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    for (prefix, full) in [
-        ("TARGET", wanted.full()),
-        ("BUILD", Wanted::default().full()),
-    ] {
-        let mut parts = full.splitn(3, '/').map(str::to_owned);
-        let (os, arch) = (parts.next(), parts.next());
-        all.insert(format!("{prefix}OS"), os.unwrap_or_default());
-        all.insert(format!("{prefix}ARCH"), arch.unwrap_or_default());
-        all.insert(format!("{prefix}VARIANT"), parts.next().unwrap_or_default());
-        all.insert(format!("{prefix}PLATFORM"), full);
-    }
-    all
-}
-
-/// Where the image's files go.
-enum Target {
-    Folder(PathBuf),
-    Archive(PathBuf),
-    Stdout,
-}
-
-impl Target {
-    fn parse(text: &str) -> Result<Self> {
-        if text == "-" {
-            return Ok(Self::Stdout);
-        }
-        if !text.contains('=') {
-            return Ok(Self::Folder(text.into()));
-        }
-        let (mut kind, mut to) = (None, None);
-        for field in text.split(',') {
-            match field.split_once('=') {
-                Some(("type", value)) => kind = Some(value),
-                Some(("dest", value)) => to = Some(value),
-                _ => {
-                    return Err(Error::usage(format!(
-                        "invalid build output option {field:?}"
-                    )));
-                }
-            }
-        }
-        let to =
-            to.ok_or_else(|| Error::usage("missing required key \"dest\" in build output option"))?;
-        match (kind, to) {
-            (Some("local" | "tar"), "-") => Ok(Self::Stdout),
-            (Some("local"), to) => Ok(Self::Folder(to.into())),
-            (Some("tar"), to) => Ok(Self::Archive(to.into())),
-            (Some(other), _) => Err(Error::usage(format!(
-                "invalid type {other:?} selected for build output options, type value must be \"local\" or \"tar\""
-            ))),
-            (None, _) => Err(Error::usage(
-                "missing required key \"type\" in build output option",
-            )),
-        }
-    }
-
-    fn write(&self, engine: &Engine, layers: &[crate::id::DiffId]) -> Result<()> {
-        let out = match self {
-            Self::Folder(folder) => {
-                std::fs::create_dir_all(folder).tried(|| format!("make {}", folder.display()))?;
-                return build::export_folder(engine, layers, folder);
-            }
-            Self::Archive(path) => {
-                File::create(path).tried(|| format!("create {}", path.display()))?
-            }
-            Self::Stdout => {
-                use std::os::fd::AsFd;
-                File::from(std::io::stdout().as_fd().try_clone_to_owned()?)
-            }
-        };
-        build::export_archive(engine, layers, &out)?;
-        (&out).flush().tried(|| "write the archive")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_that_print_nothing_are_known() {
-        for (line, what) in [
-            ("STEP 2/3: COPY . /src", Some("copying")),
-            ("[1/2] STEP 4/4: ADD a.tar /", Some("copying")),
-            ("STEP 1/2: FROM busybox", None),
-            ("STEP 2/2: RUN make COPY", None),
-            ("COMMIT app", Some("committing")),
-            ("--> 0123456789ab", None),
-        ] {
-            assert_eq!(is_silent(line), what, "{line}");
-        }
-    }
 }

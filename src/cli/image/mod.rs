@@ -5,6 +5,7 @@ use super::{Command, command};
 mod build;
 mod build_prune;
 mod build_refused;
+mod build_told;
 mod exists;
 pub mod filter;
 mod history;

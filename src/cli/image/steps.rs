@@ -25,6 +25,19 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// Of work that was told of before, with the bars it had then.
+    pub fn going_on(output: &'a mut Output, quiet: bool, parts: Option<Parts>) -> Self {
+        Self {
+            parts,
+            ..Self::new(output, quiet)
+        }
+    }
+
+    /// The bars, for when there is more to tell.
+    pub fn parts(self) -> Option<Parts> {
+        self.parts
+    }
+
     /// Of work that does not say how far it has got.
     pub fn waiting(output: &'a mut Output, quiet: bool, thread: SoleThread, what: &str) -> Self {
         Self {

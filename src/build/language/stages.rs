@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::expand;
-use super::language::{Instruction, Place, parse_line};
-use super::{Build, NamedContext};
+use crate::build::language::expand;
+use crate::build::language::{Instruction, Place, parse_line};
+use crate::build::{Build, NamedContext};
 use crate::error::{Error, Kind, Result};
 
 /// What a stage or a copy is made from.

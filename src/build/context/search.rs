@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 
-use super::glob::{Shape, is_pattern, matches};
-use super::ignore::{Ignore, covers};
-use super::memory::{Look, Memory, Sum};
+use crate::build::context::glob::{Shape, is_pattern, matches};
+use crate::build::context::ignore::{Ignore, covers};
+use crate::build::context::memory::{Look, Memory, Sum};
 use crate::error::{Context, Error, Kind, Result};
 use crate::storage::walk::{self, Step, Walk};
 use crate::sys::file::open_in_root;
@@ -61,6 +61,23 @@ pub struct Search<'a> {
     pub parents: bool,
     /// Owners count: they are not the caller's.
     pub owners: bool,
+}
+
+/// Files of a folder of the caller's.
+pub fn search<'a>(
+    root: &'a OwnedFd,
+    ignore: &'a Ignore,
+    excludes: &'a [String],
+    parents: bool,
+    owners: bool,
+) -> Search<'a> {
+    Search {
+        root,
+        ignore,
+        excludes,
+        parents,
+        owners,
+    }
 }
 
 impl Search<'_> {

@@ -15,8 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::chmod::Chmod;
-use super::source::{Item, Source, shown};
+use crate::build::context::search::{Item, Source, shown};
+use crate::build::steps::chmod::Chmod;
 use crate::error::{Context, Error, Result};
 use crate::storage::compression;
 use crate::storage::layer::{OWNER, clean};
@@ -211,7 +211,7 @@ impl Tree {
                 self.open.insert(target.to_owned(), folder.clone());
                 own(&folder, uid, gid, mode(true), how.single)?;
                 fchmod(&*folder, Mode::from_raw_mode(mode(true)))?;
-                if let Ok(source) = super::source::open_folder(from, at) {
+                if let Ok(source) = crate::build::context::search::open_folder(from, at) {
                     extend(&source, &folder)?;
                 }
                 self.pending.push((folder, times(stat)));
@@ -229,7 +229,7 @@ impl Tree {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
                 let source = open_in_root(from, at, flags)?;
                 let now = rustix::fs::fstat(&source)?;
-                self.steady &= super::memory::Look::of(&now) == item.look();
+                self.steady &= crate::build::context::memory::Look::of(&now) == item.look();
                 let file = create(&parent, name)?;
                 copy(&source, &file)?;
                 own(&file, uid, gid, mode(false), how.single)?;
@@ -243,7 +243,10 @@ impl Tree {
             }
             FileType::Symlink => {
                 clear(&parent, name)?;
-                let above = super::source::open_folder(from, at.parent().unwrap_or(Path::new("")))?;
+                let above = crate::build::context::search::open_folder(
+                    from,
+                    at.parent().unwrap_or(Path::new("")),
+                )?;
                 let name_there = at.file_name().unwrap_or_default();
                 let to = rustix::fs::readlinkat(&above, name_there, Vec::new())?;
                 symlinkat(&*to, &*parent, name)?;
@@ -367,18 +370,6 @@ impl Tree {
 fn archive(from: &OwnedFd, path: &Path) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = File::from(open_in_root(from, path, flags)?);
-    let mut head = [0; 6];
-    let count = file.read(&mut head)?;
-    file.rewind()?;
-    let compressed: &[(&[u8], &str)] = &[(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz")];
-    for (magic, name) in compressed {
-        if head[..count].starts_with(magic) {
-            return Err(
-                Error::unsupported(format_args!("an archive compressed by {name}"))
-                    .hint("compress it by gzip or zstd, or COPY it"),
-            );
-        }
-    }
     let Ok(stream) = compression::decompressed(file.try_clone()?) else {
         file.rewind()?;
         return Ok(None);
@@ -432,7 +423,8 @@ fn link(
     parent: &OwnedFd,
     name: &std::ffi::OsStr,
 ) -> std::io::Result<()> {
-    let above = super::source::open_folder(root, first.parent().unwrap_or(Path::new("")))?;
+    let above =
+        crate::build::context::search::open_folder(root, first.parent().unwrap_or(Path::new("")))?;
     let first = first.file_name().unwrap_or_default();
     Ok(rustix::fs::linkat(
         &above,

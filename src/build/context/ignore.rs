@@ -1,7 +1,7 @@
 //! `.containerignore`: what of the context is not there for a build. The last pattern
 //! that a path or a folder it lies in is of counts; `!` takes back.
 
-use super::glob::{Shape, matches};
+use crate::build::context::glob::{Shape, matches};
 use crate::error::{Error, Result};
 
 /// The patterns of a file.

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use sha2::Digest as _;
 
-use super::cache::{self, Entry, Key};
-use super::expand;
-use super::language::Instruction;
-use super::memory::Memory;
-use super::mounts::{Kind, RunMount, Sharing};
-use super::run::{Command, End, bind, run};
-use super::stage::{Effect, Here, Origin, Work, joined, search, shell};
-use super::{Failure, Said};
+use crate::build::cache;
+use crate::build::context::memory::Memory;
+use crate::build::context::search::search;
+use crate::build::language::Instruction;
+use crate::build::language::expand;
+use crate::build::stage::{Effect, Here, Made, Origin, Work, joined, shell};
+use crate::build::steps::container::{Command, End, Print, bind, run};
+use crate::build::steps::mounts::{Kind, RunMount, Sharing};
+use crate::build::{Failure, Said};
 use crate::container::adopt::Adoption;
 use crate::container::options::{Mount, MountKind};
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
@@ -61,31 +62,20 @@ impl Work<'_> {
             .map(|it| it.content.as_str())
             .collect();
         let network_said = network.as_ref().map(|it| format!("{it:?}"));
-        let key = Key::new(&step.original)
+        let key = self
+            .key(step, Some(&layers))
             .with("here-documents", &heredocs)
-            .with("layers beneath", &layers)
             .with("environment", &env)
             .with("user", &config.user)
             .with("working folder", &config.working_dir)
             .with("volumes", &config.volumes)
             .with("shell", &argv)
             .with("mounts", &(&mounts, &sums))
-            .with("options of RUN", &(&network_said, &self.build.template))
-            .with("times", &format!("{:?}", self.build.times));
-        let place = (here.stage.number, here.step);
+            .with("options of RUN", &(&network_said, &self.build.template));
         let text = self.run_text(here, step, &sums);
-        if let Some(entry) = self.cache.get(&key) {
-            self.tell_why(place, &key, true, tell);
-            self.cache.note(place, key);
-            return Ok((
-                Effect {
-                    entry,
-                    was_known: true,
-                },
-                text,
-            ));
+        if let Some(effect) = self.recall(here, &key, tell) {
+            return Ok((effect, text));
         }
-        self.tell_why(place, &key, false, tell);
         tell(Said::Flush);
         let lent = self
             .lend(here, step, &mounts, tell)
@@ -123,7 +113,6 @@ impl Work<'_> {
             mounts: lent.mounts.clone(),
             folders: volumes(&here.state.config.volumes),
             image: (here.state.base_id.as_ref(), name),
-            shows_output: !self.build.quiet,
             adoption: Adoption {
                 into: folder.clone(),
                 times: self.build.times,
@@ -136,7 +125,18 @@ impl Work<'_> {
             },
             layers,
         };
-        let ended = run(self.engine, &template, command).map_err(|error| match error.kind() {
+        let stage = here.stage.number;
+        let mut print = |print: Print<'_>| match print {
+            Print::Warning(warning) => tell(Said::Note(warning.to_owned())),
+            Print::Bytes { is_error, bytes } => tell(Said::Printed {
+                stage,
+                is_error,
+                bytes: bytes.to_owned(),
+            }),
+        };
+        let signals = self.signals.as_ref().expect("a stage watches signals");
+        let ended = run(self.engine, &template, command, signals, &mut print);
+        let ended = ended.map_err(|error| match error.kind() {
             // As the shell has it of a line of its own.
             ErrorKind::CommandNotFound => Failure::Command {
                 code: 127,
@@ -163,22 +163,11 @@ impl Work<'_> {
                 Ok(layer)
             });
         let layer: crate::storage::layer::Layer = made.map_err(|error| self.failed(step, error))?;
-        let entry = Entry {
-            layer: Some(layer.id),
-            size: layer.size,
-            created: jiff::Timestamp::now().to_string(),
-            content: String::new(),
-            step: step.original.clone(),
+        let made = Made {
+            layer: Some(layer),
+            ..Made::default()
         };
-        self.cache.put(&key, entry.clone());
-        self.cache.note(place, key);
-        Ok((
-            Effect {
-                entry,
-                was_known: false,
-            },
-            text,
-        ))
+        Ok((self.remember(here, step, key, made), text))
     }
 
     /// The mounts of the step, its network, and digests of what the mounts show.
@@ -242,7 +231,7 @@ impl Work<'_> {
         if mount.kind != Kind::Bind {
             return Ok(None);
         }
-        let nothing = super::ignore::Ignore::default();
+        let nothing = crate::build::context::ignore::Ignore::default();
         let pattern = escaped(&mount.source);
         match &mount.from {
             None => {
@@ -545,7 +534,8 @@ impl Work<'_> {
                     let mounted = crate::container::read_only(storage, lower)?;
                     let root = crate::storage::walk::open(&mounted, c".", OFlags::DIRECTORY)?;
                     let source = source.trim_start_matches('/');
-                    let from = super::source::open_folder(&root, Path::new(source))?;
+                    let from =
+                        crate::build::context::search::open_folder(&root, Path::new(source))?;
                     crate::volume::copy_tree(&from, &data)?;
                 }
             }
@@ -671,8 +661,12 @@ fn resolved(folder: &Path, source: &str) -> Result<PathBuf> {
     let root = open_dir(folder).tried(|| format!("open {}", folder.display()))?;
     let clean = crate::storage::layer::clean(source.as_bytes());
     let path = PathBuf::from(String::from_utf8_lossy(&clean).into_owned());
-    let found = open_in_root(&root, super::source::shown(&path), OFlags::PATH)
-        .tried(|| format!("mount {source} of {}", folder.display()))?;
+    let found = open_in_root(
+        &root,
+        crate::build::context::search::shown(&path),
+        OFlags::PATH,
+    )
+    .tried(|| format!("mount {source} of {}", folder.display()))?;
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", found.as_raw_fd());
     std::fs::read_link(&link).tried(|| format!("find {source}"))

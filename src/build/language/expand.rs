@@ -7,7 +7,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::glob::{Shape, matches};
+use crate::build::context::glob::{Shape, matches};
 use crate::error::{Error, Result};
 
 /// What a variable is.

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::Said;
-use super::cache::{Entry, Key};
-use super::chmod::Chmod;
-use super::expand;
-use super::ignore::Ignore;
-use super::language::Instruction;
-use super::memory::Memory;
-use super::put::{How, Tree};
-use super::source::Source;
-use super::stage::{Effect, Here, Origin, Work, joined, search};
+use crate::build::cache::Entry;
+use crate::build::context::ignore::Ignore;
+use crate::build::context::memory::Memory;
+use crate::build::context::search::{Source, search};
+use crate::build::language::Instruction;
+use crate::build::language::expand;
+use crate::build::stage::{Effect, Here, Made, Origin, Work, joined};
+use crate::build::steps::chmod::Chmod;
+use crate::build::steps::put::{How, Tree};
+use crate::build::{Failure, Said};
 use crate::container::adopt::{Adoption, adopt_in_place, make_folder};
 use crate::container::{dress_like, overlay, read_only};
 use crate::error::{Context, Error, Result};
@@ -78,7 +78,7 @@ impl Work<'_> {
         here: &mut Here<'_>,
         step: &Instruction,
         tell: &mut dyn FnMut(Said),
-    ) -> Result<(Effect, String)> {
+    ) -> Result<(Effect, String), Failure> {
         let copy = Copy::read(here, step, self.build.file.escape)?;
         let origin = match &copy.from {
             Some(from) => Some(
@@ -127,23 +127,18 @@ impl Work<'_> {
             }
         }
         let known_content = match &origin {
-            Some(Origin::Layers(layers)) => self.remembered(&copy, layers),
+            Some(Origin::Layers(layers)) => self.known_content(&copy, layers),
             _ => Some(content(&found, &copy)),
         };
         let layers = here.state.ids();
-        let key = |content: &str| {
-            let key = Key::new(&step.original)
+        let key = |work: &Self, content: &str| {
+            // What is beneath says what folders and links are there, and who has a name.
+            let is_alone = copy.link && copy.chown.as_deref().is_none_or(is_numeric);
+            work.key(step, (!is_alone).then_some(&*layers))
                 .with("files", &content)
                 .with("place", &to)
                 .with("owner", &copy.chown)
-                .with("times", &format!("{:?}", self.build.times));
-            // What is beneath says what folders and links are there, and who has a name.
-            match copy.link && copy.chown.as_deref().is_none_or(is_numeric) {
-                true => key,
-                false => key.with("layers beneath", &layers),
-            }
         };
-        let place = (here.stage.number, here.step);
         let text = |entry: &Entry, work: &Self| {
             let link = if copy.link { " --link" } else { "" };
             let target = step.rest.trim_end();
@@ -161,21 +156,11 @@ impl Work<'_> {
                 work.suffix_time(here)
             )
         };
-        if let Some(content) = &known_content {
-            let key = key(content);
-            if let Some(entry) = self.cache.get(&key) {
-                self.tell_why(place, &key, true, tell);
-                self.cache.note(place, key);
-                let text = text(&entry, self);
-                return Ok((
-                    Effect {
-                        entry,
-                        was_known: true,
-                    },
-                    text,
-                ));
-            }
-            self.tell_why(place, &key, false, tell);
+        if let Some(content) = &known_content
+            && let Some(effect) = self.recall(here, &key(self, content), tell)
+        {
+            let text = text(&effect.entry, self);
+            return Ok((effect, text));
         }
         let folder = self.folder();
         let from = match &origin {
@@ -199,7 +184,7 @@ impl Work<'_> {
                 adoption: &adoption,
                 to: &to,
             };
-            self.engine.in_namespace(|| {
+            self.in_namespace(|| {
                 let mut found = found;
                 // Held while its files are read.
                 let _mounted = match &from {
@@ -220,7 +205,7 @@ impl Work<'_> {
                 };
                 let content = content(&found, job.copy);
                 if known_content.is_none()
-                    && let Some(entry) = cache.get(&key(&content))
+                    && let Some(entry) = cache.get(&key(self, &content))
                 {
                     return Ok(Done {
                         content,
@@ -239,35 +224,33 @@ impl Work<'_> {
             })?
         };
         if let Some(Origin::Layers(layers)) = &origin {
-            self.remember(&copy, layers, &done.content);
+            self.note_content(&copy, layers, &done.content);
         }
-        let key = key(&done.content);
-        let was_known = done.known.is_some();
-        if known_content.is_none() {
-            self.tell_why(place, &key, was_known, tell);
-        }
-        let entry = match (done.known, done.layer) {
-            (Some(entry), _) => entry,
+        let key = key(self, &done.content);
+        let effect = match (done.known, done.layer) {
+            (Some(entry), _) => {
+                self.cache.note((here.stage.number, here.step), key.clone());
+                Effect {
+                    entry,
+                    was_known: true,
+                }
+            }
             (None, Some(layer)) => {
                 self.settle(&folder, &layer)?;
-                let entry = Entry {
-                    layer: Some(layer.id),
-                    size: layer.size,
-                    created: jiff::Timestamp::now().to_string(),
+                let made = Made {
+                    layer: Some(layer),
                     content: done.content,
-                    step: step.original.clone(),
+                    unsteady: !done.steady,
                 };
-                // What changed while it was copied is of no known content.
-                if done.steady {
-                    self.cache.put(&key, entry.clone());
-                }
-                entry
+                self.remember(here, step, key.clone(), made)
             }
-            (None, None) => return Err(Error::other("nothing was copied")),
+            (None, None) => return Err(Error::other("nothing was copied").into()),
         };
-        self.cache.note(place, key);
-        let text = text(&entry, self);
-        Ok((Effect { entry, was_known }, text))
+        if known_content.is_none() {
+            self.tell_why((here.stage.number, here.step), &key, effect.was_known, tell);
+        }
+        let text = text(&effect.entry, self);
+        Ok((effect, text))
     }
 
     fn in_context(&mut self, copy: &Copy) -> Result<Found> {
@@ -359,13 +342,13 @@ impl Work<'_> {
     }
 
     /// What the files of a stage or an image were found to be: layers do not change.
-    fn remembered(&self, copy: &Copy, layers: &[DiffId]) -> Option<String> {
+    fn known_content(&self, copy: &Copy, layers: &[DiffId]) -> Option<String> {
         let text = std::fs::read_to_string(self.note_of(copy, layers)).ok()?;
         let hex = text.rsplit(':').next()?;
         (hex.len() == 64 && crate::id::is_hex(hex)).then_some(text)
     }
 
-    fn remember(&self, copy: &Copy, layers: &[DiffId], content: &str) {
+    fn note_content(&self, copy: &Copy, layers: &[DiffId], content: &str) {
         let file = self.note_of(copy, layers);
         if let Some(folder) = file.parent() {
             let _ = std::fs::create_dir_all(folder);

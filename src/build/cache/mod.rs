@@ -102,6 +102,13 @@ impl Key {
     }
 }
 
+/// What a process knows more than the one that it was forked from.
+#[derive(Serialize, Deserialize)]
+pub struct Fresh {
+    entries: HashMap<String, Entry>,
+    notes: Vec<((usize, usize), Key)>,
+}
+
 /// The steps that are remembered.
 pub struct Cache<'a> {
     storage: &'a Storage,
@@ -162,6 +169,21 @@ impl<'a> Cache<'a> {
     /// The layers that steps of this build have made and that are not remembered yet.
     pub fn new_layers(&self) -> impl Iterator<Item = &DiffId> {
         self.new.values().filter_map(|entry| entry.layer.as_ref())
+    }
+
+    pub fn give_fresh(&mut self) -> Fresh {
+        Fresh {
+            entries: std::mem::take(&mut self.new),
+            notes: std::mem::take(&mut self.why.now),
+        }
+    }
+
+    pub fn take_fresh(&mut self, fresh: Fresh) {
+        self.new.extend(fresh.entries);
+        for (at, key) in fresh.notes {
+            self.why.now.retain(|(known, _)| *known != at);
+            self.note(at, key);
+        }
     }
 
     /// Writes what is new. Its layers must be in place.

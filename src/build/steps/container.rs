@@ -2,7 +2,7 @@
 //! step's. It is one that `--rm` takes away, so that nothing of it outlives a kill.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -32,9 +32,15 @@ pub struct Command<'a> {
     pub image: (Option<&'a ImageId>, &'a str),
     /// Lowest first.
     pub layers: Vec<DiffId>,
-    /// Standard output is shown.
-    pub shows_output: bool,
     pub adoption: Adoption,
+}
+
+/// What is to be shown of it.
+pub enum Print<'a> {
+    /// Of its standard output, or of its standard error.
+    Bytes { is_error: bool, bytes: &'a [u8] },
+    /// Of how it was started.
+    Warning(&'a str),
 }
 
 /// How it ended.
@@ -46,10 +52,14 @@ pub enum End {
 }
 
 /// Runs it to its end. `template` has what a build's flags say of its containers.
-pub fn run(engine: &Engine, template: &Options, command: Command<'_>) -> Result<End> {
+pub fn run(
+    engine: &Engine,
+    template: &Options,
+    command: Command<'_>,
+    signals: &OwnedFd,
+    print: &mut dyn FnMut(Print<'_>),
+) -> Result<End> {
     let record = record(template, &command)?;
-    let watched = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-    let signals = signal::descriptor(&watched).tried(|| "watch signals")?;
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
     let (out, their_out) = pipe()?;
     let (err, their_err) = pipe()?;
@@ -65,13 +75,15 @@ pub fn run(engine: &Engine, template: &Options, command: Command<'_>) -> Result<
     };
     let running = start(engine, &record, launch, || {})?;
     for warning in &running.warnings {
-        let _ = writeln!(std::io::stderr(), "Warning: {warning}");
+        print(Print::Warning(warning));
     }
+    // Who runs on without us would run for nobody.
+    let _ = say(&running.monitor.control, &Request::EndWithMe, &[]);
     let mut carrier = Carrier {
         control: running.monitor.control,
         signals,
         pipes: [Some(File::from(out)), Some(File::from(err))],
-        shows_output: command.shows_output,
+        print,
         end: None,
         interrupted: None,
     };
@@ -135,16 +147,16 @@ fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
 }
 
 /// Carries what a step prints, and ends it when we are to end.
-struct Carrier {
+struct Carrier<'a> {
     control: OwnedFd,
-    signals: OwnedFd,
+    signals: &'a OwnedFd,
     pipes: [Option<File>; 2],
-    shows_output: bool,
+    print: &'a mut dyn FnMut(Print<'_>),
     end: Option<i32>,
     interrupted: Option<i32>,
 }
 
-impl Carrier {
+impl Carrier<'_> {
     /// To the monitor's end: by then the step's files are a layer.
     fn carry(&mut self) -> Result<()> {
         let mut is_gone = false;
@@ -174,7 +186,7 @@ impl Carrier {
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(fds);
             if ready[0]
-                && let Some(number) = signal::next(&self.signals)
+                && let Some(number) = signal::next(self.signals)
             {
                 self.interrupted = Some(number);
                 let _ = say(&self.control, &Request::Signal(libc::SIGKILL), &[]);
@@ -205,21 +217,14 @@ impl Carrier {
             Ok(0) => false,
             Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
             Ok(count) => {
-                // Who no longer reads what we say still wants what is built.
-                let _ = match at {
-                    0 if !self.shows_output => Ok(()),
-                    0 => write_now(std::io::stdout(), &buffer[..count]),
-                    _ => write_now(std::io::stderr(), &buffer[..count]),
-                };
+                (self.print)(Print::Bytes {
+                    is_error: at == 1,
+                    bytes: &buffer[..count],
+                });
                 true
             }
         }
     }
-}
-
-fn write_now(mut to: impl Write, bytes: &[u8]) -> std::io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
 }
 
 /// A bind of what lies at `source` on the host.

@@ -5,6 +5,10 @@
 //! text to the letter: continuation lines joined with nothing between them, comments and
 //! empty lines within it left out.
 
+pub mod expand;
+pub mod stages;
+pub mod variables;
+
 use crate::error::{Error, Result};
 
 /// Every instruction there is.
@@ -356,7 +360,7 @@ fn heredocs(line: &str, escape: char) -> Vec<Heredoc> {
     if list(line).is_some() {
         return found;
     }
-    for word in super::expand::split(line, escape) {
+    for word in crate::build::language::expand::split(line, escape) {
         let digits = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let Some(rest) = word[digits..].strip_prefix("<<") else {
             continue;
@@ -503,7 +507,7 @@ mod tests {
                         assert_eq!(&again, instruction, "{text:?}");
                     }
                     let lookup = |_: &str| Some("v".to_owned());
-                    let _ = super::super::expand::word(&instruction.rest, file.escape, &lookup);
+                    let _ = super::expand::word(&instruction.rest, file.escape, &lookup);
                 }
             }
         }

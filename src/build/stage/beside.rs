@@ -1,0 +1,245 @@
+//! Stages that do not depend on each other, side by side.
+//!
+//! ```text
+//! build ── fork ──► worker of a stage      what is said, then what the stage came to
+//!   ▲                 │
+//!   └──── stream ─────┘  answered by one byte: layers and steps are taken over
+//! ```
+//!
+//! A worker is a process of its own, as containers are started by forking, which a program
+//! of several threads must not do. It makes layers in the build's staging folder; nothing is
+//! published, or remembered, by anybody but the build itself.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use super::{State, WATCHED, Work};
+use crate::build::cache::Fresh;
+use crate::build::{Failure, Said};
+use crate::error::{Context, Error, Result};
+use crate::sys::process::{self, Fork, Process};
+use crate::sys::signal;
+
+/// How often time is said to have passed: ten times a second.
+const BEAT: i64 = 100_000_000;
+
+/// A stage at work.
+struct Worker {
+    number: usize,
+    process: Process,
+    stream: UnixStream,
+}
+
+/// A worker to the build.
+#[derive(Serialize, Deserialize)]
+enum Report {
+    Said(Said),
+    Ended(Box<Ended>),
+}
+
+/// What a stage came to, and all that its worker knows of it.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    state: Result<State, Failure>,
+    fresh: Fresh,
+    consumed: BTreeSet<String>,
+    warned: BTreeSet<String>,
+}
+
+impl Work<'_> {
+    /// Does every stage that is needed, so many at the same time as `--jobs` says. What
+    /// stages came to that did not fail is kept.
+    pub fn beside(&mut self, tell: &mut dyn FnMut(Said)) -> Result<(), Failure> {
+        let signals = signal::descriptor(&WATCHED).tried(|| "watch signals")?;
+        let mut workers: Vec<Worker> = Vec::new();
+        let mut waiting = self.stages.order.clone();
+        let mut failed: Option<Failure> = None;
+        loop {
+            while failed.is_none()
+                && (self.build.jobs == 0 || workers.len() < self.build.jobs)
+                && let Some(at) = waiting.iter().position(|number| self.can_begin(*number))
+            {
+                tell(Said::Flush);
+                workers.push(self.worker(waiting.remove(at))?);
+            }
+            if workers.is_empty() {
+                break;
+            }
+            let (ready, is_signal) = ready(&signals, &workers, self.build.beats)?;
+            if is_signal && let Some(number) = signal::next(&signals) {
+                failed = Some(Failure::Interrupted(number));
+                end(&workers, number);
+            }
+            if ready.is_empty() {
+                tell(Said::Time);
+            }
+            for at in ready.into_iter().rev() {
+                let worker = &mut workers[at];
+                let ended = match worker.hear() {
+                    Ok(Some(Report::Said(said))) => {
+                        tell(said);
+                        continue;
+                    }
+                    Ok(Some(Report::Ended(ended))) => Some(ended),
+                    Ok(None) | Err(_) => None,
+                };
+                let worker = workers.swap_remove(at);
+                let outcome = match ended {
+                    Some(ended) => self.take_over(worker, *ended),
+                    None => Err(worker.gone()),
+                };
+                if let Err(failure) = outcome
+                    && failed.is_none()
+                {
+                    // What others are at is given up; what they have done stays.
+                    end(&workers, libc::SIGTERM);
+                    failed = Some(failure);
+                }
+            }
+        }
+        match failed {
+            // Signals stay shut out until what was done is kept.
+            Some(failure) => Err(failure),
+            None => {
+                signal::unblock(&WATCHED);
+                Ok(())
+            }
+        }
+    }
+
+    fn can_begin(&self, number: usize) -> bool {
+        let needs = self.stages.needs(&self.stages.all[number]);
+        // What a stage may need and nobody builds is for the step to say.
+        let mut needed = needs.iter().filter(|it| self.stages.order.contains(it));
+        needed.all(|it| self.done.contains_key(it))
+    }
+
+    /// Forks a worker for a stage.
+    fn worker(&mut self, number: usize) -> Result<Worker> {
+        let (ours, theirs) = UnixStream::pair().tried(|| "make a socket pair")?;
+        match process::fork(self.engine.thread)? {
+            Fork::Parent(process) => Ok(Worker {
+                number,
+                process,
+                stream: ours,
+            }),
+            Fork::Child => {
+                process::die_with_parent(libc::SIGKILL);
+                signal::reset();
+                drop(ours);
+                self.work_as(number, theirs)
+            }
+        }
+    }
+
+    /// The worker's life.
+    fn work_as(&mut self, number: usize, stream: UnixStream) -> ! {
+        let say = |report: &Report| {
+            let bytes = serde_json::to_vec(report).unwrap_or_default();
+            let length = (bytes.len() as u64).to_le_bytes();
+            // Without a build there is nothing to work for.
+            let sent = (&stream)
+                .write_all(&length)
+                .and_then(|()| (&stream).write_all(&bytes));
+            if sent.is_err() {
+                process::exit_now(1);
+            }
+        };
+        self.at = number;
+        let stage = &self.stages.all[number];
+        let is_last = self.stages.order.last() == Some(&number);
+        let state = self.stage(stage, is_last, &mut |said| match said {
+            Said::Flush => {}
+            said => say(&Report::Said(said)),
+        });
+        if let Some((_, memory)) = self.context.take() {
+            memory.save();
+        }
+        say(&Report::Ended(Box::new(Ended {
+            state,
+            fresh: self.cache.give_fresh(),
+            consumed: std::mem::take(&mut self.consumed),
+            warned: std::mem::take(&mut self.warned),
+        })));
+        // Its locks are held until the build has its own.
+        let _ = (&stream).read(&mut [0]);
+        process::exit_now(0)
+    }
+
+    fn take_over(&mut self, worker: Worker, ended: Ended) -> Result<(), Failure> {
+        self.cache.take_fresh(ended.fresh);
+        self.consumed.extend(ended.consumed);
+        self.warned.extend(ended.warned);
+        let held = ended.state.and_then(|state| {
+            self.hold(&state)?;
+            self.done.insert(worker.number, state);
+            Ok(())
+        });
+        let _ = (&worker.stream).write_all(&[1]);
+        let _ = worker.process.reap();
+        held
+    }
+}
+
+impl Worker {
+    /// The next of its reports; none if it is gone.
+    fn hear(&mut self) -> Result<Option<Report>> {
+        let mut length = [0; 8];
+        if let Err(error) = self.stream.read_exact(&mut length) {
+            return match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => Ok(None),
+                _ => Err(error.into()),
+            };
+        }
+        let mut bytes = Vec::new();
+        let length = u64::from_le_bytes(length);
+        (&self.stream).take(length).read_to_end(&mut bytes)?;
+        Ok(Some(serde_json::from_slice(&bytes)?))
+    }
+
+    /// Why one that said nothing of its end has ended.
+    fn gone(self) -> Failure {
+        match self.process.reap() {
+            Ok(code) if code > 128 && WATCHED.contains(&(code - 128)) => {
+                Failure::Interrupted(code - 128)
+            }
+            _ => Failure::Other(Error::other(format!(
+                "the process that built stage {} was killed",
+                self.number + 1
+            ))),
+        }
+    }
+}
+
+/// Which workers have something to say, and whether a signal has come. Ten times a second,
+/// with `beats`, none.
+fn ready(signals: &OwnedFd, workers: &[Worker], beats: bool) -> Result<(Vec<usize>, bool)> {
+    let streams = workers.iter().map(|worker| worker.stream.as_fd());
+    let mut fds: Vec<PollFd<'_>> = [signals.as_fd()]
+        .into_iter()
+        .chain(streams)
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .collect();
+    let beat = Timespec {
+        tv_sec: 0,
+        tv_nsec: BEAT,
+    };
+    match poll(&mut fds, beats.then_some(&beat)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    let workers = fds[1..].iter().enumerate().filter(|(_, fd)| is_ready(fd));
+    Ok((workers.map(|(at, _)| at).collect(), is_ready(&fds[0])))
+}
+
+fn end(workers: &[Worker], signal: i32) {
+    for worker in workers {
+        let _ = worker.process.signal(signal);
+    }
+}
