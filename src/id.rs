@@ -260,6 +260,42 @@ fn distance(a: &str, b: &str) -> usize {
     rows[1][b.len()]
 }
 
+/// Bytes that are nearly right, for tests of parsers.
+#[cfg(test)]
+pub mod odd {
+    /// Hands `each` so many times one of `seeds` with a few bytes changed, taken out,
+    /// doubled or cut off.
+    pub fn bytes(seeds: &[&str], count: usize, mut each: impl FnMut(&[u8])) {
+        const LIKELY: &[u8] = b"{}[]\":,=.*/@-0129\\ \n\0ntaz\xff";
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut next = |most: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize % most.max(1)
+        };
+        for _ in 0..count {
+            let mut bytes = seeds[next(seeds.len())].as_bytes().to_vec();
+            for _ in 0..1 + next(4) {
+                let (at, length) = (next(bytes.len()), next(12));
+                let end = (at + length).min(bytes.len());
+                match next(5) {
+                    0 => drop(bytes.drain(at..end)),
+                    1 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
+                    2 => bytes.truncate(at.max(1)),
+                    3 => bytes.insert(at, LIKELY[next(LIKELY.len())]),
+                    _ => {
+                        if let Some(byte) = bytes.get_mut(at) {
+                            *byte = LIKELY[next(LIKELY.len())];
+                        }
+                    }
+                }
+            }
+            each(&bytes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

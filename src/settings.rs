@@ -102,6 +102,8 @@ pub struct Overrides {
     pub cgroup_manager: Option<String>,
     pub events_backend: Option<String>,
     pub cdi_folders: Vec<PathBuf>,
+    /// Where what is printed goes in place of stdout.
+    pub out: Option<PathBuf>,
 }
 
 impl Settings {
@@ -287,6 +289,8 @@ pub struct EventsConfiguration {
     pub size: Option<u64>,
     /// `events_container_create_inspect_data`
     pub inspect_data: bool,
+    /// `healthcheck_events=false`
+    pub no_health: bool,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -311,6 +315,7 @@ struct EngineSection {
     events_logfile_path: Option<PathBuf>,
     events_logfile_max_size: Option<Size>,
     events_container_create_inspect_data: Option<bool>,
+    healthcheck_events: Option<bool>,
 }
 
 /// A number of bytes: `1000000`, `"1m"`.
@@ -420,6 +425,9 @@ impl Configuration {
         }
         if let Some(inspect) = engine.events_container_create_inspect_data {
             events.inspect_data = inspect;
+        }
+        if let Some(health) = engine.healthcheck_events {
+            events.no_health = !health;
         }
         if let Some(ownership) = file.coracle.ownership {
             self.ownership = Some(ownership);

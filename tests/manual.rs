@@ -106,6 +106,9 @@ fn before(command: &str) -> &'static str {
         "wait" => "coracle run -d --name web --network none busybox true",
         "port" => "coracle run -d --name web -p 127.0.0.1::80 busybox sleep inf",
         "image-exists" => "coracle untag app",
+        "container-runlabel" => {
+            "printf 'FROM app\\nLABEL run=\"podman run --rm IMAGE\"\\n' | coracle build -q -t app - >/dev/null"
+        }
         "untag" => "coracle tag app registry.example.com/team/app:1.2",
         "unpause" => "coracle pause web",
         _ => "",

@@ -33,6 +33,8 @@ fn every_field_of_podmans_is_there() {
             "history" => "history IMAGE",
             "volume inspect" => "volume inspect v",
             "secret inspect" => "secret inspect s",
+            "stats" => "stats --no-stream c",
+            "events" => "events --stream=false --filter container=c",
             "time" => {
                 let methods = fields.clone();
                 fields = Vec::new();

@@ -102,3 +102,24 @@ fn a_line_says_that_work_goes_on() {
     let last = screen.rsplit("Loaded image").next().unwrap_or_default();
     assert!(!last.contains("loading"), "{screen}");
 }
+
+#[test]
+fn bytes_are_told_of_layers_that_come_and_go() {
+    let world = World::new();
+    world.coracle("save -q -o image.tar IMAGE").ok();
+    for line in [
+        "coracle save --format oci-archive -o new.tar test",
+        "coracle save --format docker-dir -o new test",
+        "coracle rmi -fa; coracle load -i image.tar",
+    ] {
+        let screen = shown(&world, &format!("TERM=xterm; {line}"));
+        let at = |words: &str| {
+            let found = screen.rfind(words);
+            found.unwrap_or_else(|| panic!("{line} shows no {words:?}: {screen:?}"))
+        };
+        // A line a layer, which ends so; then Podman's.
+        assert!(at(" done   | ") < at("Copying config"), "{screen:?}");
+        assert!(at("Copying config") < at("Writing manifest"), "{screen:?}");
+        assert!(!screen.contains("Copying blob sha256:"), "{screen:?}");
+    }
+}

@@ -21,13 +21,16 @@ mod system;
 mod volume;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, words};
 use crate::output::Output;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{Configuration, Overrides, Settings};
 use crate::sys::SoleThread;
+use crate::sys::process::{place_fd, set_variable};
 
 /// The version of Podman whose behaviour we answer for.
 pub const PODMAN_VERSION: &str = "5.8.6";
@@ -157,9 +160,27 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
             command,
             matches,
             overrides,
-        } => (command.run)(&matches, &Session { overrides, thread })
-            .map_err(|error| with_meant(error, argv)),
+        } => {
+            // What is wrong with the files is said where they matter.
+            if let Ok(configured) = Configuration::read() {
+                for variable in &configured.defaults.engine.env {
+                    set_variable(thread, variable);
+                }
+            }
+            if let Some(path) = &overrides.out {
+                print_to(path)?;
+            }
+            (command.run)(&matches, &Session { overrides, thread })
+                .map_err(|error| with_meant(error, argv))
+        }
     }
+}
+
+/// Has all that is printed from here on written to `path` (`--out`).
+fn print_to(path: &Path) -> Result<()> {
+    let file = std::fs::File::create(path)
+        .map_err(|error| Error::usage(format!("open {}: {}", path.display(), words(&error))))?;
+    place_fd(file.as_fd(), 1).tried(|| format!("write to {}", path.display()))
 }
 
 /// A command line that cannot be, with the word that may have been meant in it.

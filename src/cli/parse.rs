@@ -363,18 +363,21 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
             "--help" | "-h" => globals.help = true,
             "--version" | "-v" => globals.version = true,
             "--remote" | "-r" | "--syslog" | "--noout" | "--transient-store" => {
+                // As Podman has it, what is printed then is printed to nobody.
                 let value = inline.as_deref().and_then(OsStr::to_str).unwrap_or("true");
                 let on = parse_bool(value).map_err(|why| invalid(value, name, &why))?;
                 if on && (name == "--remote" || name == "-r") {
                     return Err(Error::unsupported("--remote"));
                 }
+                if on && name == "--noout" {
+                    globals.overrides.out = Some("/dev/null".into());
+                }
             }
             _ => {
                 let Some(long) = name.strip_prefix("--") else {
-                    return Err(Error::usage(format!(
-                        "unknown shorthand flag: '{}' in {text}",
-                        &name[1..2]
-                    )));
+                    let letter = name.chars().nth(1).unwrap_or('-');
+                    let why = format!("unknown shorthand flag: {letter:?} in {text}");
+                    return Err(Error::usage(why).see("See 'coracle --help'"));
                 };
                 if !takes_value(name) {
                     let known = GLOBAL.iter().map(|(_, long, ..)| *long);
@@ -387,7 +390,8 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     Some(value) => value,
                     None => {
                         let Some((value, after)) = rest.split_first() else {
-                            return Err(Error::usage(format!("flag needs an argument: {name}")));
+                            let why = format!("flag needs an argument: {name}");
+                            return Err(Error::usage(why).see("See 'coracle --help'"));
                         };
                         rest = after;
                         value.clone()
@@ -406,6 +410,12 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     }
                     "module" => modules.push(value.to_string_lossy().into_owned()),
                     "runroot" => globals.overrides.runroot = Some(value.into()),
+                    "out" => globals.overrides.out = Some(value.into()),
+                    "log-level" => check_level(&value.to_string_lossy())?,
+                    // One without hooks asks for nothing.
+                    "hooks-dir" if has_hooks(Path::new(&value)) => {
+                        return Err(Error::unsupported("--hooks-dir"));
+                    }
                     _ => {}
                 }
             }
@@ -413,6 +423,26 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
     }
     use_modules(&modules)?;
     Ok((globals, rest))
+}
+
+/// Whether there are OCI hooks in `folder` (oci-hooks(5)).
+fn has_hooks(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|end| end == "json"))
+}
+
+/// What Podman writes down at these levels we have nothing of.
+fn check_level(level: &str) -> Result<()> {
+    const LEVELS: [&str; 8] = [
+        "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic",
+    ];
+    match LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "Log Level {level:?} is not supported, choose from: {}",
+            LEVELS.join(", ")
+        ))),
+    }
 }
 
 fn invalid(value: &str, flag: &str, why: &str) -> Error {
@@ -426,6 +456,9 @@ fn invalid(value: &str, flag: &str, why: &str) -> Error {
 const ABSENT: &[&str] = &[
     "artifact",
     "auto-update",
+    "container mount",
+    "container umount",
+    "container unmount",
     "farm",
     "generate",
     "image scp",
@@ -433,12 +466,15 @@ const ABSENT: &[&str] = &[
     "image trust",
     "kube",
     "machine",
+    "mount",
     "network",
     "play",
     "pod",
     "quadlet",
     "system connection",
     "system service",
+    "umount",
+    "unmount",
 ];
 
 fn absent(words: &[&str]) -> Option<&'static str> {
@@ -639,14 +675,15 @@ fn help_of(words: &[&str]) -> Result<Parsed> {
         let text = help::of_command(command, &words.join(" "), help::Length::Long);
         return Ok(Parsed::Print(text));
     }
-    match GROUPS.iter().find(|(group, _)| [*group] == *words) {
+    // As cobra: the help of as many words as there are.
+    if let Some((command, used)) = find(&words[..words.len().min(2)]) {
+        let text = help::of_command(command, &words[..used].join(" "), help::Length::Long);
+        return Ok(Parsed::Print(text));
+    }
+    match GROUPS.iter().find(|(group, _)| *group == words[0]) {
         Some((group, _)) => Ok(Parsed::Print(help::of_group(group))),
-        None => Err(match words {
-            [group, _, ..] if GROUPS.iter().any(|(name, _)| name == group) => {
-                near(group, &words.join(" "))
-            }
-            _ => near("", words[0]),
-        }),
+        None if words == ["help"] => Ok(Parsed::Print(help::of_group(""))),
+        None => Err(near("", words[0])),
     }
 }
 

@@ -108,6 +108,22 @@ impl Files {
     }
 }
 
+impl Files {
+    /// As [`Files::overlay`], with what is in `below` where there is nothing else. Not where
+    /// owners are shifted: from what is lowest there the kernel goes on to the files.
+    pub fn overlay_above(&self, storage: &Storage, below: &Path) -> Result<mount::Detached> {
+        if self.folder.is_some() || !self.lower.data.is_empty() {
+            return self.overlay(storage);
+        }
+        let mut lower = self.lower.clone();
+        if let Some(upper) = self.upper() {
+            lower.folders.insert(0, upper.to_owned());
+        }
+        lower.folders.push(below.to_owned());
+        rootfs::read_only(storage, &lower)
+    }
+}
+
 /// The root of a container that runs, alone.
 fn live_root(engine: &Engine, container: &Container) -> Result<Option<OwnedFd>> {
     let Some(entrance) = container.entrance() else {

@@ -159,6 +159,7 @@ struct Place {
     file: PathBuf,
     size: u64,
     inspect_data: bool,
+    no_health: bool,
 }
 
 impl Events {
@@ -189,6 +190,7 @@ impl Events {
                 },
                 size: configured.size.unwrap_or(SIZE),
                 inspect_data: configured.inspect_data,
+                no_health: configured.no_health,
             })
         });
         found.as_ref().map_err(Error::clone)
@@ -213,11 +215,14 @@ impl Events {
     /// Writes events down, all at once.
     pub fn write_all(&self, events: &[Event]) {
         let Ok(place) = self.place() else { return };
+        let events = events
+            .iter()
+            .filter(|event| !(place.no_health && !event.health_status.is_empty()));
         match place.backend {
             EventsBackend::None => {}
-            EventsBackend::Journald => events.iter().for_each(journal::send),
+            EventsBackend::Journald => events.for_each(journal::send),
             EventsBackend::File => {
-                let lines: Vec<u8> = events.iter().filter_map(Event::line).flatten().collect();
+                let lines: Vec<u8> = events.filter_map(Event::line).flatten().collect();
                 if !lines.is_empty() {
                     file::append(&place.file, place.size, &lines);
                 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::archive::Source;
 use super::arrive::{Arrival, Missing};
@@ -40,7 +40,11 @@ pub struct IncomingLayer {
 
 /// Where a layer's bytes are.
 pub enum Origin {
-    Archive(Source),
+    Archive {
+        source: Source,
+        /// Bytes that were read.
+        read: AtomicU64,
+    },
     Registry {
         client: Arc<Client>,
         digest: Digest,
@@ -53,7 +57,7 @@ pub enum Origin {
 impl Origin {
     pub(super) fn size(&self) -> u64 {
         match self {
-            Origin::Archive(source) => source.size(),
+            Origin::Archive { source, .. } => source.size(),
             Origin::Registry { size, .. } => *size,
         }
     }
@@ -64,7 +68,10 @@ impl Origin {
 
     pub(super) fn open(&self) -> Box<dyn Read + Send + '_> {
         match self {
-            Origin::Archive(source) => Box::new(source.clone()),
+            Origin::Archive { source, read } => Box::new(Counted {
+                from: source.clone(),
+                read,
+            }),
             Origin::Registry {
                 client,
                 digest,
@@ -72,6 +79,20 @@ impl Origin {
                 arrived,
             } => Box::new(client.blob(digest, *size, arrived)),
         }
+    }
+}
+
+/// A stream that says how far it has been read.
+struct Counted<'a> {
+    from: Source,
+    read: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 
@@ -101,7 +122,7 @@ pub enum Step {
     Layer(String),
     /// A layer that is in the store already.
     Skipped(String),
-    /// How far each layer is that comes from a registry.
+    /// How far each layer is on its way.
     Arriving(Vec<Arriving>),
     Config(ImageId),
     Manifest,

@@ -149,6 +149,7 @@ impl Arrival<'_> {
         if !self.eager {
             let layer = self.unpack(it, shared)?;
             lock(&shared.layers).push(layer);
+            shared.done[at].store(true, Ordering::Relaxed);
             return Ok(None);
         }
         let claim = loop {
@@ -208,21 +209,18 @@ impl Arrival<'_> {
 }
 
 fn state(missing: &[Missing], shared: &Shared) -> Vec<Arriving> {
-    let state = |(it, done): (&Missing, &AtomicBool)| match &it.layer.origin {
-        Origin::Archive(_) => None,
-        Origin::Registry {
-            digest,
-            size,
-            arrived,
-            ..
-        } => Some(Arriving {
-            digest: Digest::to_string(digest),
+    let state = |(it, done): (&Missing, &AtomicBool)| {
+        let origin = &it.layer.origin;
+        let (Origin::Archive { read: arrived, .. } | Origin::Registry { arrived, .. }) = origin;
+        let digest = it.layer.digest.as_ref();
+        Arriving {
+            digest: digest.map_or_else(|| it.id.to_string(), Digest::to_string),
             arrived: arrived.load(Ordering::Relaxed),
-            size: *size,
+            size: origin.size(),
             done: done.load(Ordering::Relaxed),
-        }),
+        }
     };
-    missing.iter().zip(&shared.done).filter_map(state).collect()
+    missing.iter().zip(&shared.done).map(state).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

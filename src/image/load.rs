@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use serde::Deserialize;
 
@@ -284,7 +285,10 @@ fn layer(archive: &Archive, name: &str, digest: Option<Digest>) -> Result<Incomi
         .open(name)?
         .ok_or_else(|| Error::other(format!("the archive has no {name}")))?;
     Ok(IncomingLayer {
-        origin: Origin::Archive(source),
+        origin: Origin::Archive {
+            source,
+            read: AtomicU64::new(0),
+        },
         digest,
     })
 }

@@ -294,3 +294,46 @@ pub fn read_config(bytes: &[u8]) -> Result<ConfigFile> {
 pub fn time(text: &str) -> Option<jiff::Timestamp> {
     text.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::odd;
+    use crate::image::Wanted;
+
+    const HEX: &str = "4e4ea57cc15287b6a65271911ea590e29b89fd2baa20a0db20877774fe0b5a78";
+
+    #[test]
+    fn no_manifest_makes_it_panic() {
+        let line = format!(r#""size":7,"digest":"sha256:{HEX}""#);
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{{"mediaType":"{OCI_CONFIG}",{line}}},"layers":[{{"mediaType":"{OCI_LAYER}+zstd",{line},"annotations":{{"a":"b"}}}}],"annotations":null}}"#
+        );
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{"mediaType":"{OCI_MANIFEST}",{line},"platform":{{"architecture":"arm","os":"linux","variant":"v7"}}}},{{"mediaType":"{OCI_MANIFEST}",{line}}}]}}"#
+        );
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","created":"2026-01-01T00:00:00Z","config":{{"Env":["A=b"],"Cmd":null,"ExposedPorts":{{"80/tcp":{{}}}},"Healthcheck":{{"Test":["NONE"],"Interval":5}}}},"rootfs":{{"type":"layers","diff_ids":["sha256:{HEX}"]}},"history":[{{"created_by":"x","empty_layer":true}}]}}"#
+        );
+        let (mut manifests, mut indexes, mut configs) = (0, 0, 0);
+        odd::bytes(&[&manifest, &index, &config], 60_000, |bytes| {
+            let _ = media_type(bytes, OCI_MANIFEST);
+            if let Ok(read) = serde_json::from_slice::<Manifest>(bytes) {
+                manifests += 1;
+                // What is written of it is the same again.
+                let written = serde_json::to_vec(&read).unwrap();
+                let again: Manifest = serde_json::from_slice(&written).unwrap();
+                assert_eq!(serde_json::to_vec(&again).unwrap(), written);
+            }
+            if let Ok(read) = serde_json::from_slice::<Index>(bytes) {
+                indexes += 1;
+                let _ = Wanted::default().choose(&read);
+            }
+            if let Ok(read) = read_config(bytes) {
+                configs += 1;
+                let _ = read.created.as_deref().and_then(time);
+            }
+        });
+        assert!(manifests > 100 && indexes > 100 && configs > 100);
+    }
+}

@@ -217,7 +217,7 @@ impl Sender<'_> {
                 }
                 tell(Step::Config(image.id.clone()));
                 tell(Step::Manifest);
-                instances.push(Instance::Image(Saved::new(image, Vec::new())));
+                instances.push(Instance::Image(Box::new(Saved::new(image, Vec::new()))));
                 Ok(None)
             }
             (Source::Registry(from), sender) => {

@@ -352,4 +352,46 @@ mod tests {
             assert!(all.add(bad, Path::new("x")).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn no_configuration_makes_it_panic() {
+        let seed = r#"unqualified-search-registries = ["a.example", "b.example"]
+short-name-mode = "enforcing"
+[aliases]
+short = "far.example/it"
+[[registry]]
+prefix = "*.example"
+location = "near.example/x"
+insecure = true
+[[registry.mirror]]
+location = "mirror.example:5000"
+pull-from-mirror = "tag-only"
+[[registry]]
+location = "blocked.example/a"
+blocked = true
+"#;
+        let mut read = 0;
+        crate::id::odd::bytes(&[seed], 10_000, |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                return;
+            };
+            let mut all = Registries::default();
+            if all.add(text, Path::new("/f.conf")).is_ok() {
+                read += 1;
+                for name in ["short", "short:1", "a/b", "x.example/a/b@c", "é"] {
+                    let _ = all.meant(name);
+                }
+                for (registry, path) in [
+                    ("x.example", "a/b"),
+                    ("blocked.example", "a"),
+                    ("blocked.example", "ab"),
+                    ("near.example", ""),
+                ] {
+                    let _ = all.endpoints(registry, path, false);
+                    let _ = all.own_endpoint(registry, path);
+                }
+            }
+        });
+        assert!(read > 100);
+    }
 }

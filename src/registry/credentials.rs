@@ -430,4 +430,29 @@ mod tests {
         let bad = AuthFile::parse(br#"{"auths": {"a": {"auth": "!"}}}"#).unwrap();
         assert!(bad.entry("a/b").is_err());
     }
+
+    #[test]
+    fn no_auth_file_makes_it_panic() {
+        let seed = r#"{"auths": {"quay.io/team": {"auth": "YToxOjI="},
+            "https://index.docker.io/v1/": {"username": "u", "password": "p"},
+            "t.example": {"identitytoken": "t"}, "null.example": null},
+            "credHelpers": {"gcr.io": "gcloud"}, "credsStore": "pass"}"#;
+        let mut read = 0;
+        crate::id::odd::bytes(&[seed], 30_000, |bytes| {
+            if let Ok(file) = AuthFile::parse(bytes) {
+                read += 1;
+                for name in [
+                    "quay.io/team/x",
+                    "docker.io/library/x",
+                    "t.example/x",
+                    "",
+                    "/",
+                ] {
+                    let _ = file.entry(name);
+                    let _ = file.helper(name);
+                }
+            }
+        });
+        assert!(read > 100);
+    }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, SocksConnector, TcpConnector,
+};
 use ureq::{Agent, Body, Proxy, ProxyProtocol, SendBody};
 
 use super::proxy::Proxies;
@@ -87,16 +89,7 @@ impl Transport {
             return Ok(agent.clone());
         }
         let by = match way.proxy.as_deref() {
-            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-                let scheme = url.split("://").next().unwrap_or_default();
-                return Err(lasting(&format!(
-                    "a proxy by {scheme}:// is not supported by coracle yet"
-                )));
-            }
-            Some(url) => Some(Proxy::new(url).map_err(|_| {
-                // It may have a password in it.
-                lasting("invalid proxy address in the environment")
-            })?),
+            Some(url) => Some(by_proxy(url)?),
             None => None,
         };
         // A proxy may itself be spoken to by TLS.
@@ -123,6 +116,7 @@ impl Transport {
             .build();
         let connector =
             ().chain(ConnectProxyConnector::default())
+                .chain(SocksConnector::default())
                 .chain(TcpConnector::default())
                 .chain(Tls(tls));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
@@ -189,6 +183,23 @@ impl Transport {
             secure: scheme == "https",
         }
     }
+}
+
+/// The proxy that the environment has. By SOCKS 5 the proxy looks up the name, as Go's
+/// programs have it do.
+fn by_proxy(url: &str) -> Result<Proxy, Failure> {
+    let url = match url.split_once("://") {
+        Some(("http" | "https" | "socks5h", _)) => url.to_owned(),
+        Some(("socks5", rest)) => format!("socks5h://{rest}"),
+        other => {
+            let scheme = other.map_or("", |(scheme, _)| scheme);
+            return Err(lasting(&format!(
+                "a proxy by {scheme}:// is not supported by coracle yet"
+            )));
+        }
+    };
+    // It may have a password in it.
+    Proxy::new(&url).map_err(|_| lasting("invalid proxy address in the environment"))
 }
 
 fn lasting(words: &str) -> Failure {

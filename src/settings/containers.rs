@@ -64,8 +64,11 @@ pub struct Engine {
     pub cdi_spec_dirs: Option<Vec<std::path::PathBuf>>,
     pub cgroup_manager: Option<String>,
     pub detach_keys: Option<String>,
+    pub env: Vec<String>,
     pub image_volume_mode: Option<String>,
     pub pull_policy: Option<String>,
+    pub retry: Option<u32>,
+    pub retry_delay: Option<String>,
     pub stop_timeout: Option<u32>,
 }
 

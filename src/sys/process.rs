@@ -33,6 +33,18 @@ impl SoleThread {
     }
 }
 
+/// Sets `NAME=VALUE` in this process's own environment.
+pub fn set_variable(_: SoleThread, variable: &str) {
+    let Some((name, value)) = variable.split_once('=') else {
+        return;
+    };
+    let is_sayable = !name.is_empty() && !variable.contains('\0');
+    if is_sayable {
+        // SAFETY: `SoleThread` proves that nobody reads the environment meanwhile.
+        unsafe { std::env::set_var(name, value) }
+    }
+}
+
 /// Runs the test `name` (its full path) once more in a process of its own, where
 /// it may fork, change credentials and throw capabilities away: the proof there,
 /// `None` here when that went well.

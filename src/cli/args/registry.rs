@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::output::terminal;
 use crate::registry::{Credentials, Options};
+use crate::settings::Configuration;
 
 #[derive(clap::Args, Debug, Clone, Default)]
 #[group(skip)]
@@ -22,14 +23,9 @@ pub struct Args {
     #[arg(long, value_name = "USER[:PASSWORD]")]
     pub creds: Option<String>,
 
-    /// How often to try again what fails for a moment
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value = "3",
-        hide_default_value = true
-    )]
-    pub retry: String,
+    /// How often to try again what fails for a moment; 3 unless containers.conf says
+    #[arg(long, value_name = "NUMBER")]
+    pub retry: Option<String>,
 
     /// How long to wait before that
     #[arg(long, value_name = "DURATION")]
@@ -44,18 +40,26 @@ pub struct Args {
 
 impl Args {
     pub fn options(&self) -> Result<Options> {
+        let configured = &Configuration::read()?.defaults.engine;
+        let retry_delay = self.retry_delay.as_ref();
+        let retry_delay = retry_delay.or(configured.retry_delay.as_ref());
         Ok(Options {
             tls_verify: self.tls_verify,
             credentials: self.creds.as_deref().map(credentials).transpose()?,
             authfile: authfile(&self.authfile)?,
             cert_dir: self.cert_dir.clone(),
-            retry: self.retry.parse().map_err(|_| {
-                Error::usage(format!(
-                    "invalid argument {:?} for \"--retry\" flag: strconv.ParseUint: parsing {:?}: invalid syntax",
-                    self.retry, self.retry
-                ))
-            })?,
-            retry_delay: self.retry_delay.as_deref().map(delay).transpose()?,
+            retry: match (&self.retry, configured.retry) {
+                (Some(text), _) => text.parse().map_err(|_| {
+                    Error::usage(format!(
+                        "invalid argument {text:?} for \"--retry\" flag: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                    ))
+                })?,
+                (None, Some(retry)) => retry,
+                (None, None) => Options::default().retry,
+            },
+            retry_delay: (retry_delay.filter(|text| !text.is_empty()))
+                .map(|text| delay(text))
+                .transpose()?,
             ..Options::default()
         })
     }

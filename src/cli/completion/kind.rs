@@ -396,6 +396,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
         | "os-feature"
         | "os-features"
         | "os-version"
+        | "exec"
         | "passwd-entry"
         | "password"
         | "personality"
@@ -463,7 +464,7 @@ pub fn of_operand(command: &str, word: &str) -> Option<Kind> {
         ("unshare", "COMMAND") => HostProgram,
         (_, "COMMAND") => Program,
         (_, "ARG") => PathInside,
-        (_, "NAME" | "TERM" | "DIGEST" | "TAG") => Text,
+        (_, "NAME" | "TERM" | "DIGEST" | "TAG" | "LABEL") => Text,
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
-//! `container checkpoint`, `restore` and `runlabel`: known, and refused. An unprivileged
-//! user can take no checkpoint, and Podman says so.
+//! `container checkpoint` and `restore`: known, and refused. An unprivileged user can
+//! take no checkpoint, and Podman says so.
 
-use crate::cli::{Command, at_least};
+use crate::cli::Command;
 use crate::error::{Error, Kind};
 
 pub const CHECKPOINT: Command = Command {
@@ -21,16 +21,6 @@ pub const RESTORE: Command = Command {
     examples: &[],
 };
 
-pub const RUNLABEL: Command = Command {
-    names: &["container runlabel"],
-    define: any,
-    run: |matches, _| {
-        at_least(2, operands(matches).count())?;
-        Err(Error::unsupported("container runlabel"))
-    },
-    examples: &[],
-};
-
 /// Flags and operands as they come: none is heeded.
 fn any() -> clap::Command {
     clap::Command::new("").hide(true).arg(
@@ -40,13 +30,6 @@ fn any() -> clap::Command {
             .trailing_var_arg(true)
             .hide(true),
     )
-}
-
-fn operands(matches: &clap::ArgMatches) -> impl Iterator<Item = &String> {
-    let all = matches.get_many::<String>("rest");
-    all.into_iter()
-        .flatten()
-        .filter(|word| !word.starts_with('-'))
 }
 
 fn needs_root(what: &str) -> Error {

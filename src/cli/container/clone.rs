@@ -1,6 +1,8 @@
 use super::made::note_created;
 use super::session::Session;
-use crate::cli::args::resources;
+use crate::cli::args::image as which;
+use crate::cli::args::{registry, resources};
+use crate::cli::image::steps::{Steps, warn_of_platform};
 use crate::cli::{Command, Example};
 use crate::container::attach::Wanted;
 use crate::container::create::{make_ready, publish, use_neighbours};
@@ -10,7 +12,7 @@ use crate::container::{self, ImageUse, Record};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::id::{ContainerId, Name};
-use crate::image;
+use crate::image::{self, Image};
 use crate::output::Output;
 use crate::output::progress::copying;
 use crate::storage::Storage;
@@ -94,7 +96,7 @@ fn run(args: &Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let storage = &engine.storage;
     let old = container::find(storage, name)?;
     let image = match image {
-        Some(image) => Some(image::find(storage, image)?),
+        Some(image) => Some(brought(engine, image, output)?),
         None => None,
     };
     // What it is made of may not go meanwhile.
@@ -167,6 +169,22 @@ fn run(args: &Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     }
     output.line(&record.id);
     Ok(0)
+}
+
+/// The image of this name, pulled where it is missing.
+fn brought(engine: &Engine, name: &str, output: &mut Output) -> Result<Image> {
+    let wanted = which::platform(&None, &None, &None, &None)?;
+    output.flush();
+    let mut steps = Steps::new(output, false);
+    let pull = image::Pull {
+        text: name,
+        policy: which::policy("missing")?,
+        wanted: &wanted,
+        options: &registry::Args::default().options()?,
+    };
+    let image = image::pull(engine, &pull, &mut |step| steps.tell(step))?;
+    warn_of_platform(output, &image, &wanted);
+    Ok(image)
 }
 
 /// `NAME-clone`, or with the first number that makes it free.

@@ -4,6 +4,7 @@ use super::{Command, command};
 
 mod attach;
 mod checkpoint;
+mod cleanup;
 mod clone;
 mod commit;
 mod cp;
@@ -28,6 +29,7 @@ mod rename;
 mod restart;
 mod rm;
 mod run;
+mod runlabel;
 mod session;
 mod start;
 mod stats;
@@ -41,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
     command!(attach, "container attach", "attach"),
     checkpoint::CHECKPOINT,
     checkpoint::RESTORE,
-    checkpoint::RUNLABEL,
+    command!(cleanup, "container cleanup"),
     clone::COMMAND,
     command!(commit, "container commit", "commit"),
     command!(cp, "container cp", "cp"),
@@ -67,6 +69,7 @@ pub const COMMANDS: &[Command] = &[
     command!(restart, "container restart", "restart"),
     command!(rm, "container rm", "rm"),
     command!(run, "container run", "run"),
+    command!(runlabel, "container runlabel"),
     command!(start, "container start", "start"),
     command!(stats, "container stats", "stats"),
     command!(stop, "container stop", "stop"),

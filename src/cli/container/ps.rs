@@ -362,7 +362,9 @@ fn sort(containers: &mut [Container], by: &str, sizes: &BTreeMap<ContainerId, Si
     let size = |it: &Container| sizes.get(&it.record.id).map_or(0, |it| it.virtual_size);
     let started = |it: &Container| it.status.started.as_ref().map(|it| it.at);
     match by {
-        "command" => containers.sort_by(|a, b| a.record.options.argv.cmp(&b.record.options.argv)),
+        "command" => {
+            containers.sort_by(|a, b| a.record.options.command.cmp(&b.record.options.command))
+        }
         "id" => containers.sort_by(|a, b| a.record.id.cmp(&b.record.id)),
         "image" => containers.sort_by(|a, b| a.record.image.name.cmp(&b.record.image.name)),
         "names" => containers.sort_by(|a, b| a.record.name.cmp(&b.record.name)),
@@ -449,7 +451,7 @@ impl ContainerRow {
     }
 
     fn command(&self) -> String {
-        let command = self.container.record.options.argv.join(" ");
+        let command = self.container.record.options.command.join(" ");
         if self.full || command.chars().count() <= 20 {
             return command;
         }
@@ -591,7 +593,7 @@ impl ContainerRow {
         let exposed = self.exposed();
         Shown {
             auto_remove: options.remove,
-            command: &options.argv,
+            command: Some(options.command.as_slice()).filter(|words| !words.is_empty()),
             created: None,
             created_at: String::new(),
             cid_file: options
@@ -825,7 +827,7 @@ impl Row for Listed {
 #[serde(rename_all = "PascalCase")]
 struct Shown<'a> {
     auto_remove: bool,
-    command: &'a [String],
+    command: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<Time>,
     created_at: String,
@@ -926,7 +928,7 @@ mod tests {
     fn commands_are_cut_after_seventeen_letters() {
         let command = |text: &str| {
             let argv = vec![text.to_owned()];
-            row(|options| options.argv = argv).command()
+            row(|options| options.command = argv).command()
         };
         assert_eq!(command("sleep 100"), "sleep 100");
         assert_eq!(command("aaaaaaaaaabbbbbbbbbb"), "aaaaaaaaaabbbbbbbbbb");

@@ -195,10 +195,17 @@ fn rows(
         names.entry(id).or_default().push(name);
     }
     let mut rows = Vec::new();
-    let family = image::Family::of(storage)?;
+    // Read when it is needed: most images have names.
+    let mut family: Option<image::Family> = None;
     for image in image::lists::all(storage)? {
         let names = names.remove(&image.id).unwrap_or_default();
-        let is_between = names.is_empty() && family.has_children(&image);
+        let is_between = names.is_empty() && {
+            let family = match &mut family {
+                Some(known) => known,
+                unread => unread.insert(image::Family::of(storage)?),
+            };
+            family.has_children(&image)
+        };
         if is_between && !all {
             continue;
         }

@@ -12,7 +12,7 @@ pub struct Steps<'a> {
     quiet: bool,
     parts: Option<Parts>,
     /// Until the work is done.
-    _waiting: Option<Waiting>,
+    waiting: Option<Waiting>,
 }
 
 impl<'a> Steps<'a> {
@@ -21,7 +21,7 @@ impl<'a> Steps<'a> {
             output,
             quiet,
             parts: None,
-            _waiting: None,
+            waiting: None,
         }
     }
 
@@ -38,10 +38,11 @@ impl<'a> Steps<'a> {
         self.parts
     }
 
-    /// Of work that does not say how far it has got.
+    /// Of work that at first does not say how far it has got.
     pub fn waiting(output: &'a mut Output, quiet: bool, thread: SoleThread, what: &str) -> Self {
         Self {
-            _waiting: (!quiet).then(|| Waiting::new(thread, what)),
+            waiting: (!quiet).then(|| Waiting::new(thread, what)),
+            parts: (!quiet).then(Parts::on_terminal).flatten(),
             ..Self::new(output, quiet)
         }
     }
@@ -66,7 +67,11 @@ impl<'a> Steps<'a> {
             // It has a line that moves.
             Step::Layer(_) => return,
             Step::Arriving(parts) => {
-                if let Some(shown) = &mut self.parts {
+                if let Some(shown) = &mut self.parts
+                    && !parts.is_empty()
+                {
+                    // These lines say more than that one.
+                    self.waiting = None;
                     shown.show(&parts.iter().map(part).collect::<Vec<_>>());
                 }
                 return;

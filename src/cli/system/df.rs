@@ -246,7 +246,7 @@ impl Found {
             to_value(&ContainerRow {
                 id: record.id.short(),
                 image: record.image.shown_id().get(..12).unwrap_or_default(),
-                command: record.options.argv.join(" "),
+                command: record.options.command.join(" "),
                 volumes: record.volumes().count(),
                 size: human::size(*size, 4),
                 created: since(record.created),

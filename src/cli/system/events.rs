@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use crate::cli::Example;
 use crate::cli::args::filter::Filters;
 use crate::container::logs::{Away, parse_time};
@@ -221,7 +223,7 @@ fn line(event: &Event, short: bool) -> String {
             text
         }
         Type::Network => {
-            let none = std::collections::BTreeMap::new();
+            let none = BTreeMap::new();
             let attributes = event.attributes.as_ref().unwrap_or(&none);
             match attributes.get("driver") {
                 Some(driver) => format!("{begin} {id} (name={}, type={driver})", event.network),
@@ -237,7 +239,26 @@ fn line(event: &Event, short: bool) -> String {
 /// An event as templates see it.
 struct Shown(Event);
 
+/// Podman's events.Details, which is part of each event.
+#[derive(serde::Serialize)]
+#[serde(rename = "events.Details", rename_all = "PascalCase")]
+struct Details<'a> {
+    #[serde(rename = "PodID")]
+    pod_id: &'a str,
+    container_inspect_data: &'a str,
+    attributes: NilIfEmpty<BTreeMap<String, String>>,
+}
+
 impl Shown {
+    fn details(&self) -> Option<Value> {
+        let details = Details {
+            pod_id: &self.0.pod,
+            container_inspect_data: &self.0.inspect_data,
+            attributes: NilIfEmpty(self.0.attributes.clone().unwrap_or_default()),
+        };
+        to_value(&details).ok()
+    }
+
     fn nanoseconds(&self) -> i64 {
         i64::try_from(self.0.time.as_nanosecond()).unwrap_or(0)
     }
@@ -262,6 +283,7 @@ impl Row for Shown {
                 None => Value::Nil,
             },
             "ContainerInspectData" => Value::text(&event.inspect_data),
+            "Details" => self.details()?,
             "Error" => Value::text(&event.error),
             "HealthStatus" => Value::text(&event.health_status),
             "ID" => Value::text(&event.id),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
@@ -142,8 +142,10 @@ impl World {
         match self.access {
             Access::Write => rootfs::mount_root(storage, &self.record, self.files.lower(), &at)?,
             Access::Read => {
-                let overlay = self.files.overlay(storage)?;
-                mount::attach(&overlay, &at).tried(|| format!("mount {}", at.display()))?;
+                let tried = || format!("mount {}", at.display());
+                let places = self.make_places(&at).tried(tried)?;
+                let overlay = self.files.overlay_above(storage, &places)?;
+                mount::attach(&overlay, &at).tried(tried)?;
             }
         }
         let root = open_dir(&at).tried(|| format!("open {}", at.display()))?;
@@ -169,6 +171,27 @@ impl World {
                 .tried(|| format!("mount {}", it.destination.display()))?;
         }
         Ok(root)
+    }
+
+    /// Folders for what is mounted where the image has none, as nothing can be made in what
+    /// is only read: on a tmpfs at `at`, which the container's tree comes to lie on.
+    fn make_places(&self, at: &Path) -> io::Result<PathBuf> {
+        let tmpfs = mount::make("tmpfs", &[], MountAttrFlags::empty())?;
+        mount::attach(&tmpfs, at)?;
+        let places = at.join("places");
+        std::fs::create_dir(&places)?;
+        let root = open_dir(&places)?;
+        for mount in spec::mounts(&self.record.options) {
+            let is_folder = match &mount.kind {
+                MountKind::Bind { source } => source.is_dir(),
+                MountKind::Volume { .. } => true,
+                _ => false,
+            };
+            if is_folder {
+                make_folders(&root, &mount.destination)?;
+            }
+        }
+        Ok(places)
     }
 
     /// Mounts what is a file or folder of the host's where the container has it.
@@ -265,7 +288,7 @@ impl World {
 /// Makes the folder `path` beneath `root`, and those above it.
 fn make_folders(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let mut at = std::path::PathBuf::from("/");
+    let mut at = PathBuf::from("/");
     let mut folder = open_in_root(root, Path::new("."), flags)?;
     for part in relative(path).components() {
         at.push(part);

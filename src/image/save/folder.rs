@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use serde_json::Value;
 
-use super::{Blob, Layout, Packer, REF_NAME, Save, blob_path, distinct, docker, oci, watched};
+use super::{
+    Blob, Layout, Packer, REF_NAME, Save, Watching, blob_path, distinct, docker, oci, watched,
+};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{DiffId, Digest};
@@ -19,17 +21,17 @@ use crate::sys::file::{Durable, write_whole};
 const VERSION: &str = "Directory Transport Version: ";
 pub const VERSION_FILE: &[u8] = b"Directory Transport Version: 1.1\n";
 
-pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
+pub fn save(engine: &Engine, save: &Save, path: &Path, watching: Watching) -> Result<Vec<Digest>> {
     let names: Vec<&str> = save
         .images
         .iter()
         .filter_map(|saved| saved.ref_name.as_deref())
         .collect();
+    let place = (save.layout, path, &names[..]);
     into(
         engine,
-        save.layout,
-        path,
-        &names,
+        place,
+        watching,
         |packer, folder, before| match save.layout {
             Layout::DockerFolder => Ok(vec![write_docker(packer, save, folder)?]),
             _ => write_oci(packer, save, folder, before),
@@ -41,9 +43,8 @@ pub fn save(engine: &Engine, save: &Save, path: &Path) -> Result<Vec<Digest>> {
 /// gives it the descriptors of what is there and stays: all but those of these `names`.
 pub fn into<F>(
     engine: &Engine,
-    layout: Layout,
-    path: &Path,
-    names: &[&str],
+    (layout, path, names): (Layout, &Path, &[&str]),
+    watching: Watching,
     work: F,
 ) -> Result<Vec<Digest>>
 where
@@ -78,8 +79,13 @@ where
         }
     };
     let storage = &engine.storage;
-    watched(engine, clean, |stop| {
-        let packer = Packer { storage, stop };
+    let Watching { progress, tick } = watching;
+    watched(engine, clean, tick, |stop| {
+        let packer = Packer {
+            storage,
+            stop,
+            progress,
+        };
         let folder = if is_there { path } else { &made };
         if !is_there {
             std::fs::create_dir(folder)?;

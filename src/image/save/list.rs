@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::tape::{Part, Tape, entry};
 use super::{
-    Format, Layout, Packer, REF_NAME, Save, Saved, Target, blob_path, docker, folder, oci, watched,
+    Format, Layout, Packer, Progress, REF_NAME, Save, Saved, Target, Watching, blob_path, docker,
+    folder, oci, watched,
 };
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -39,7 +40,7 @@ pub struct SaveList<'a> {
 /// What an entry of a list is.
 pub enum Instance {
     /// Packed from the store.
-    Image(Saved),
+    Image(Box<Saved>),
     /// As it is elsewhere.
     Ready {
         manifest: Vec<u8>,
@@ -79,13 +80,14 @@ pub fn save_list(engine: &Engine, save: &SaveList) -> Result<Digest> {
         Layout::OciArchive => archive(engine, save)?,
         _ => {
             let names: Vec<&str> = place.reference.as_deref().into_iter().collect();
-            folder::into(
-                engine,
-                place.layout,
-                &place.path,
-                &names,
-                |packer, folder, before| write(packer, save, folder, before),
-            )?
+            let to = (place.layout, place.path.as_path(), &names[..]);
+            let watching = Watching {
+                progress: &Progress::default(),
+                tick: &mut || (),
+            };
+            folder::into(engine, to, watching, |packer, folder, before| {
+                write(packer, save, folder, before)
+            })?
         }
     };
     let digest = digests.into_iter().next();
@@ -105,8 +107,13 @@ fn archive(engine: &Engine, save: &SaveList) -> Result<Vec<Digest>> {
     let digests = watched(
         engine,
         || new.clear(),
+        &mut || (),
         |stop| {
-            let packer = Packer { storage, stop };
+            let packer = Packer {
+                storage,
+                stop,
+                progress: &Progress::default(),
+            };
             std::fs::create_dir(&folder)?;
             let digests = write(&packer, save, &folder, Vec::new())?;
             let mut tape = Tape::new(&new.file);

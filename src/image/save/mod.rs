@@ -31,14 +31,14 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::Digest as _;
 
-use super::add::Step;
+use super::add::{Arriving, Step};
 use super::{Format, Image, Reference};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -111,14 +111,28 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
     for saved in save.images {
         held.push(saved.image.lock(&engine.storage)?);
     }
+    let config = |tell: &mut dyn FnMut(Step), saved: &Saved| {
+        tell(Step::Config(saved.image.id.clone()));
+    };
     for saved in save.images {
         for id in &saved.image.layers {
             tell(Step::Layer(id.to_string()));
         }
-        tell(Step::Config(saved.image.id.clone()));
+        // Of one image it is told when its layers are there, as Podman does.
+        if save.images.len() > 1 {
+            config(tell, saved);
+        }
     }
+    let progress = Progress::of(&engine.storage, &distinct(save.images))?;
+    let mut watch = || tell(Step::Arriving(progress.state()));
+    let watching = Watching {
+        progress: &progress,
+        tick: &mut watch,
+    };
     let digests = match save.target {
-        Target::Path(path) if save.layout.is_folder() => folder::save(engine, save, path)?,
+        Target::Path(path) if save.layout.is_folder() => {
+            folder::save(engine, save, path, watching)?
+        }
         Target::Stdout if save.layout.is_folder() => {
             return Err(Error::usage("a folder cannot be written to stdout"));
         }
@@ -128,14 +142,14 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
             })?;
             let tried = || format!("write {}", path.display());
             let clean = || new.clear();
-            let digests = archive(engine, save, &new.file, clean).tried(tried)?;
+            let digests = archive(engine, save, &new.file, clean, watching).tried(tried)?;
             new.finish().tried(tried)?;
             digests
         }
         Target::Stdout => {
             let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
             let mut stdout = File::from(stdout);
-            let written = archive(engine, save, &stdout, || ());
+            let written = archive(engine, save, &stdout, || (), watching);
             let digests = written.tried(|| "write to stdout")?;
             if stdout.metadata()?.is_file() {
                 // Who writes to it after us goes on behind the archive.
@@ -144,16 +158,70 @@ pub fn save(engine: &Engine, save: &Save, tell: &mut dyn FnMut(Step)) -> Result<
             digests
         }
     };
+    if let [saved] = save.images {
+        config(tell, saved);
+    }
     tell(Step::Manifest);
     Ok(digests)
 }
 
-fn archive(engine: &Engine, save: &Save, file: &File, clean: impl Fn()) -> Result<Vec<Digest>> {
+/// How far layers are that are packed.
+#[derive(Default)]
+struct Progress(Vec<(DiffId, u64, AtomicU64)>);
+
+impl Progress {
+    fn of(storage: &Storage, ids: &[&DiffId]) -> Result<Self> {
+        let mut all = Vec::new();
+        for id in ids {
+            let size = storage.read_layer(id)?.map_or(0, |layer| layer.size);
+            all.push(((*id).clone(), size, AtomicU64::new(0)));
+        }
+        Ok(Self(all))
+    }
+
+    fn add(&self, id: &DiffId, count: usize) {
+        if let Some((_, _, done)) = self.0.iter().find(|it| it.0 == *id) {
+            done.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self) -> Vec<Arriving> {
+        let one = |(id, size, done): &(DiffId, u64, AtomicU64)| {
+            let arrived = done.load(Ordering::Relaxed);
+            Arriving {
+                digest: id.to_string(),
+                arrived,
+                size: *size,
+                done: arrived >= *size,
+            }
+        };
+        self.0.iter().map(one).collect()
+    }
+}
+
+/// Who is told how far it is, now and then.
+struct Watching<'a> {
+    progress: &'a Progress,
+    tick: &'a mut dyn FnMut(),
+}
+
+fn archive(
+    engine: &Engine,
+    save: &Save,
+    file: &File,
+    clean: impl Fn(),
+    watching: Watching,
+) -> Result<Vec<Digest>> {
     let staging = engine.storage.stage()?;
     let spool = staging.path().to_owned();
     let storage = &engine.storage;
-    watched(engine, clean, |stop| {
-        let packer = Packer { storage, stop };
+    let Watching { progress, tick } = watching;
+    watched(engine, clean, tick, |stop| {
+        let packer = Packer {
+            storage,
+            stop,
+            progress,
+        };
         match save.layout {
             Layout::DockerArchive => docker::archive(&packer, save.images, file),
             _ => oci::archive(&packer, save, file, &spool),
@@ -161,9 +229,14 @@ fn archive(engine: &Engine, save: &Save, file: &File, clean: impl Fn()) -> Resul
     })
 }
 
-/// Does `work` in the user namespace; when the command is interrupted, `clean`s up
-/// what would stay behind.
-fn watched<F>(engine: &Engine, clean: impl Fn(), work: F) -> Result<Vec<Digest>>
+/// Does `work` in the user namespace, with a `tick` now and then; when the command is
+/// interrupted, `clean`s up what would stay behind.
+fn watched<F>(
+    engine: &Engine,
+    clean: impl Fn(),
+    tick: &mut dyn FnMut(),
+    work: F,
+) -> Result<Vec<Digest>>
 where
     F: FnOnce(&AtomicBool) -> Result<Vec<Digest>> + Send,
 {
@@ -178,8 +251,11 @@ where
             scope.spawn(move || done.send(work(stop)));
             loop {
                 match ended.recv_timeout(Duration::from_millis(50)) {
-                    Ok(result) => return result,
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(result) => {
+                        tick();
+                        return result;
+                    }
+                    Err(RecvTimeoutError::Timeout) => tick(),
                     Err(RecvTimeoutError::Disconnected) => {
                         return Err(Error::other("a thread failed"));
                     }
@@ -204,6 +280,7 @@ where
 struct Packer<'a> {
     storage: &'a Storage,
     stop: &'a AtomicBool,
+    progress: &'a Progress,
 }
 
 /// A layer as it stands in an archive or folder.
@@ -251,6 +328,7 @@ impl Packer<'_> {
             let mut written = Ok(());
             for piece in pieces {
                 hasher.update(&piece);
+                self.progress.add(id, piece.len());
                 written = match self.stop.load(Ordering::Relaxed) {
                     true => Err(io::Error::other("it was interrupted")),
                     false => to.write_all(&piece),
