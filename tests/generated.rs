@@ -78,6 +78,26 @@ fn man_pages_are_clean() {
     }
 }
 
+/// A page of ours that another names is there.
+#[test]
+fn pages_lead_to_pages_that_are_there() {
+    let pages: BTreeMap<String, String> = man::pages().into_iter().chain(by_hand()).collect();
+    for (name, text) in &pages {
+        let text = text.replace("\\-", "-");
+        for part in text.split("\\fBcoracle").skip(1) {
+            let Some((title, rest)) = part.split_once("\\fP(") else {
+                continue;
+            };
+            let section = &rest[..1];
+            let is_title = title.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            if is_title && ["1", "7"].contains(&section) {
+                let page = format!("coracle{title}.{section}");
+                assert!(pages.contains_key(&page), "{name} leads to {page}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_command_has_a_summary_and_an_example() {
     for command in coracle::cli::commands() {

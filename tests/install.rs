@@ -38,7 +38,7 @@ fn what_is_installed_is_found_and_goes_again() {
     let version = world
         .shell("PATH=~/.local/bin:$PATH; docker --version")
         .stdout();
-    assert!(version.starts_with("coracle version"), "{version}");
+    assert!(version.starts_with("docker version"), "{version}");
     // By the file that stands in its place, not by a name that is asked.
     let offered = world
         .shell(

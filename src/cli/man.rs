@@ -345,7 +345,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.config/containers/containers.conf",
-        "Of containers.conf(5) these are heeded: `userns` under `[containers]`, `multi_image_archive` under `[engine]`, and `ownership` under `[coracle]`, which is as CORACLE_OWNERSHIP. /etc/containers and /usr/share/containers are read before it.",
+        "What options are where they are not given, as containers.conf(5) says. A key is heeded or refused by its name; one that is about a part which is not here means nothing. `ownership` under `[coracle]` is as CORACLE_OWNERSHIP. The files of /usr/share/containers and /etc/containers are read before it, and those in containers.conf.d after each.",
     ),
     (
         "~/.config/containers/certs.d/HOST:PORT, /etc/containers/certs.d/…, /etc/docker/certs.d/…",

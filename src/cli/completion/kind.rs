@@ -151,9 +151,9 @@ fn of_any_option(option: &str) -> Option<Kind> {
         "group-add" => Words(&[("keep-groups", "Your own groups")]),
         "pod" | "network-alias" => Text,
         // Files.
-        "authfile" | "cgroup-conf" | "cidfile" | "compat-auth-file" | "config"
-        | "conmon-pidfile" | "digestfile" | "env-file" | "file" | "hosts-file" | "iidfile"
-        | "ignorefile" | "input" | "label-file" | "logfile" | "output" | "pidfile"
+        "artifact-config" | "authfile" | "cgroup-conf" | "cidfile" | "compat-auth-file"
+        | "config" | "conmon-pidfile" | "digestfile" | "env-file" | "file" | "hosts-file"
+        | "iidfile" | "ignorefile" | "input" | "label-file" | "logfile" | "output" | "pidfile"
         | "pod-id-file" | "build-arg-file" | "seccomp-profile" | "init-path" | "device" => File,
         "cert-dir" | "root" | "runroot" | "health-log-destination" => Folder,
         "volume" => Mount,
@@ -340,6 +340,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
         "http-proxy" => Words(&[("true", ""), ("false", "")]),
         // Numbers, and what only the caller knows.
         "annotation"
+        | "artifact-config-type"
         | "author"
         | "blkio-weight"
         | "build-arg"

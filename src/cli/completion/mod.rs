@@ -40,7 +40,8 @@ use offer::Offers;
 /// bash, put it where bash-completion looks:
 /// `~/.local/share/bash-completion/completions/coracle`; for zsh, as `_coracle` in
 /// a folder of `$fpath`; for fish, `~/.config/fish/completions/coracle.fish`; for
-/// PowerShell, in `$PROFILE`.
+/// PowerShell, in `$PROFILE`. The first three are tested in their shells; that of
+/// PowerShell has never been run in one.
 ///
 /// Where `podman` or `docker` is an alias of coracle or a link to it, they are
 /// completed too: in bash the script is then read after the alias is made, as by

@@ -12,7 +12,7 @@ use crate::output::value::to_value;
 use crate::output::{Output, json, listing, table};
 use crate::userns::{IdMap, IdRange};
 
-/// Explain who is who in a container, and what its user may do with a path
+/// Explain who is who in a container, and who may do what
 ///
 /// Shows the container's user, the id map with the names of both sides, and the
 /// mounts with their sources. With PATH also who owns it, in the container and on

@@ -6,7 +6,7 @@ use crate::container::top::{self, DEFAULT, Descriptor};
 use crate::container::{self, Container, State};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::output::{Output, table};
+use crate::output::Output;
 
 /// Display the running processes of a container
 ///
@@ -78,7 +78,7 @@ fn table_of(
         text.push_str(&values.join("\t"));
         text.push('\n');
     }
-    output.text(&table::align(&text));
+    output.table(&text);
     Ok(0)
 }
 
