@@ -112,10 +112,13 @@ fn a_terminal_sees_what_is_at_work() {
     let screen = screen.replace("\r\n", "\n");
     assert_eq!(code, 0, "{screen}");
     assert!(screen.contains("\x1b[J"), "{screen:?}");
-    let done = screen
+    let mut done = screen
         .lines()
         .filter(|line| line.contains("STEP 3/3: RUN echo quick"));
-    assert!(done.last().unwrap().trim_end().ends_with('s'), "{screen:?}");
+    assert!(
+        done.next_back().unwrap().trim_end().ends_with('s'),
+        "{screen:?}"
+    );
     assert!(screen.contains("Successfully tagged localhost/it:latest"));
     let (_, screen) = shown("-t it");
     assert_eq!(screen.matches("  CACHED").count(), 2, "{screen:?}");

@@ -247,12 +247,16 @@ mod tests {
     fn words_stand_for_image_and_name() {
         let of = |label: &str, more: &[&str]| {
             let more: Vec<String> = more.iter().map(|it| (*it).to_owned()).collect();
-            command(label, "localhost/lab:latest", "lab", &more, |name| {
-                match name {
+            command(
+                label,
+                "localhost/lab:latest",
+                "lab",
+                &more,
+                |name| match name {
                     "PWD" => "/here".to_owned(),
                     _ => String::new(),
-                }
-            })
+                },
+            )
             .map(|words| words.join("|"))
             .map_err(|error| error.to_string())
         };
