@@ -145,7 +145,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
         // Names of things.
         "name" | "hostname" | "tag" | "hostuser" | "target" | "isolation" => Text,
         "volumes-from" | "requires" => Container(Which::All),
-        "cache-from" | "cache-to" | "from" | "manifest" => Image,
+        "artifact-subject" | "cache-from" | "cache-to" | "from" | "manifest" | "subject" => Image,
         "secret" => Secret,
         "user" => User,
         "group-add" => Words(&[("keep-groups", "Your own groups")]),
@@ -283,7 +283,7 @@ fn of_any_option(option: &str) -> Option<Kind> {
             ("VOLUME=", "A folder that is a volume"),
             ("WORKDIR=", "The folder the command starts in"),
         ]),
-        "compression-format" => Words(&[
+        "add-compression" | "compression-format" => Words(&[
             ("gzip", "Read everywhere (the default)"),
             ("zstd", "Smaller and quicker"),
             ("zstd:chunked", "zstd whose files can be fetched one by one"),
@@ -341,6 +341,8 @@ fn of_any_option(option: &str) -> Option<Kind> {
         // Numbers, and what only the caller knows.
         "annotation"
         | "artifact-config-type"
+        | "artifact-layer-type"
+        | "artifact-type"
         | "author"
         | "blkio-weight"
         | "build-arg"
