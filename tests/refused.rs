@@ -243,6 +243,35 @@ fn a_full_disk() {
 }
 
 #[test]
+fn few_bytes_that_unpack_to_very_many() {
+    let world = World::empty();
+    let data = world.folder(".local/share");
+    world
+        .shell("mkdir tree; yes | head -c 900M > tree/big; tar -C tree -c big | zstd -q > bomb.tar.zst; rm -r tree")
+        .ok();
+    let setup = format!(
+        "{NO_IDS}; mount -t tmpfs -o size=350m tmpfs {}",
+        data.display()
+    );
+    // Looked at all the while: there is room for others to the end.
+    let script = format!(
+        r#"{setup}
+        (while [ ! -e done ]; do stat -f -c %a {data}; done > free) &
+        code=0; coracle import -q bomb.tar.zst bomb || code=$?
+        touch done; wait
+        coracle images -aq; ls {data}/coracle/staging
+        echo $code $(($(sort -n free | head -n 1) * $(stat -f -c %S {data}) / 1048576 > 60))"#,
+        data = data.display()
+    );
+    let done = world
+        .shell("exec unshare --user --map-current-user --mount --keep-caps bash -ec \"$0\"")
+        .arg(script)
+        .ok();
+    done.says("no space left on device");
+    assert_eq!(done.stdout().trim(), "125 1");
+}
+
+#[test]
 fn a_full_disk_in_each_change_of_a_volume() {
     let world = World::empty();
     let data = world.folder(".local/share");
