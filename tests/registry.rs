@@ -519,6 +519,58 @@ fn registries_conf_is_heeded() {
 }
 
 #[test]
+fn a_short_name_that_may_mean_several() {
+    let world = World::empty();
+    let fake = Fake::new(Image::of(&[layer()]), |_, answer| answer);
+    let host = &fake.host;
+    let configure = |mode: &str| {
+        let text = format!(
+            "unqualified-search-registries = [\"nowhere.invalid\", \"{host}\"]\n\
+             short-name-mode = \"{mode}\"\n\
+             [[registry]]\nlocation = \"{host}\"\ninsecure = true\n\
+             [[registry]]\nlocation = \"nowhere.invalid\"\nblocked = true\n"
+        );
+        world.file(".config/containers/registries.conf", text);
+    };
+    configure("no-such");
+    let wrong = world.coracle("pull -q it:1").fails(125);
+    wrong.says("invalid short-name mode: \"no-such\"");
+    configure("enforcing");
+    let unasked = world.coracle("pull -q it:1").fails(125);
+    assert_eq!(
+        unasked.stderr().trim_end(),
+        "Error: short-name resolution enforced but cannot prompt without a TTY"
+    );
+    // Who can answer is asked, once: the answer is remembered as Podman does.
+    let mut asked = world.coracle("pull it:1").terminal();
+    asked
+        .shows("Please select an image:")
+        .shows(&format!("2) {host}/it:1"))
+        .shows("[1]: ")
+        .types("7\r")
+        .shows("[1]: ")
+        .types("2\r");
+    let (code, screen) = asked.wait();
+    assert_eq!(code, 0, "{screen}");
+    let remembered = world
+        .home()
+        .join(".cache/containers/short-name-aliases.conf");
+    assert_eq!(
+        std::fs::read_to_string(&remembered).unwrap(),
+        format!("[aliases]\n  \"it\" = \"{host}/it\"\n")
+    );
+    let again = world.coracle("pull it:1").ok();
+    again.says("Resolved \"it\" as an alias (");
+    std::fs::remove_file(&remembered).unwrap();
+    for mode in ["permissive", "disabled"] {
+        configure(mode);
+        let all = world.coracle("pull it:1").ok();
+        all.says("Resolving \"it\" using unqualified-search registries (");
+        all.says(&format!("Trying to pull {host}/it:1..."));
+    }
+}
+
+#[test]
 fn run_pulls_as_its_policy_says() {
     let world = World::empty();
     let image = Image::of(&[layer()]);

@@ -61,7 +61,7 @@ pub use instruction::{apply as instruct, apply_one as instruct_one};
 pub use load::{Input, Loaded, check_path, load, load_from};
 pub use name::{history, tag, untag, untag_one};
 pub use platform::Wanted;
-pub use pull::{Policy, Pull, all_tags, pull};
+pub use pull::{Choose, Policy, Pull, all_tags, pull};
 pub use push::{Compression, Format, Push, push};
 pub use push_list::{PushList, To, push_list};
 pub use reference::{Reference, is_short};

@@ -24,7 +24,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::events::{Event, Type};
 use crate::id::{Digest, ImageId};
-use crate::registry::{self, Access, Client, Endpoint};
+use crate::registry::{self, Access, Client, Endpoint, ShortNames};
 use crate::storage::Locked;
 
 /// When an image is pulled.
@@ -39,6 +39,9 @@ pub enum Policy {
     Never,
 }
 
+/// Asks which of several names is meant. Gives its place.
+pub type Choose = dyn Fn(&[String]) -> Result<usize>;
+
 /// What is pulled, and how.
 pub struct Pull<'a> {
     /// As the user has typed it.
@@ -46,6 +49,8 @@ pub struct Pull<'a> {
     pub policy: Policy,
     pub wanted: &'a Wanted,
     pub options: &'a registry::Options,
+    /// None: nobody can be asked.
+    pub choose: Option<&'a Choose>,
 }
 
 /// The image that is asked for: from the store or from a registry, as the policy
@@ -105,8 +110,29 @@ fn from_registries(
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
     let registries = registry::Registries::read(&engine.settings)?;
-    let meant = registries.meant(text)?;
+    let mut meant = registries.meant(text)?;
     let mut first: Vec<Step> = Vec::new();
+    let mut chosen = None;
+    if meant.names.len() > 1 {
+        match (registries.short_names(), pull.choose) {
+            (ShortNames::Enforcing, None) => {
+                let words = "short-name resolution enforced but cannot prompt without a TTY";
+                return Err(Error::other(words));
+            }
+            (ShortNames::Enforcing | ShortNames::Permissive, Some(choose)) => {
+                let name = meant.names.swap_remove(choose(&meant.names)?);
+                chosen = Some(name.clone());
+                (meant.names, meant.searched) = (vec![name], None);
+            }
+            _ => {}
+        }
+    }
+    if let Some(place) = &meant.searched {
+        first.push(Step::Resolved(format!(
+            "Resolving {:?} using unqualified-search registries ({place})",
+            strip_suffix(text)
+        )));
+    }
     if let Some(place) = &meant.alias {
         first.push(Step::Resolved(format!(
             "Resolved {:?} as an alias ({place})",
@@ -124,7 +150,12 @@ fn from_registries(
             first.drain(..).for_each(&mut *tell);
         }
         match one(engine, pull, &registries, &reference, &mut first, tell) {
-            Ok(image) => return Ok(image),
+            Ok(image) => {
+                if let Some(name) = chosen {
+                    registries.remember(strip_suffix(text), strip_suffix(&name));
+                }
+                return Ok(image);
+            }
             Err(error) => errors.push(error),
         }
     }

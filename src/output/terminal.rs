@@ -3,6 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use crate::error::{Error, Result};
+
 /// Whether `stream` is a terminal that moves its cursor.
 pub fn moves(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("TERM").is_none_or(|it| it != "dumb")
@@ -43,8 +45,33 @@ pub fn painted(text: &str, colour: Colour) -> String {
     };
     format!("\x1b[{code}m{text}\x1b[0m")
 }
+/// Asks on stderr which of `names` is meant, until an answer is the number of one; a line
+/// with nothing in it is the first. Gives its place.
+pub fn choose(question: &str, names: &[String]) -> Result<usize> {
+    let mut stderr = std::io::stderr();
+    let mut shown = format!("{question}\n");
+    for (at, name) in names.iter().enumerate() {
+        shown.push_str(&format!("  {}) {name}\n", at + 1));
+    }
+    let _ = stderr.write_all(shown.as_bytes());
+    loop {
+        let _ = stderr.write_all(format!("1-{} [1]: ", names.len()).as_bytes());
+        let mut line = String::new();
+        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+            return Err(Error::other("EOF"));
+        }
+        match line.trim() {
+            "" => return Ok(0),
+            text => match text.parse::<usize>() {
+                Ok(number) if (1..=names.len()).contains(&number) => return Ok(number - 1),
+                _ => {}
+            },
+        }
+    }
+}
+
 /// Asks for a password, which is not shown; of a stdin that is no terminal none is read.
-pub fn password() -> Result<String, String> {
+pub fn password() -> std::result::Result<String, String> {
     let stdin = std::io::stdin();
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(b"Password: ");

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Endpoint;
 use crate::error::{Context, Error, Result};
 use crate::settings::{self, Settings};
+use crate::sys::file::{Durable, write_whole};
 
 /// The registry of short names where nothing says otherwise.
 const DOCKER: &str = "docker.io";
@@ -16,11 +17,38 @@ const DOCKER: &str = "docker.io";
 /// All of registries.conf and its drop-ins.
 #[derive(Debug, Default)]
 pub struct Registries {
-    search: Option<Vec<String>>,
+    /// And the file that says so.
+    search: Option<(Vec<String>, PathBuf)>,
+    short_names: ShortNames,
+    /// Where an alias that was chosen is remembered.
+    remembered: PathBuf,
     /// By prefix.
     registries: BTreeMap<String, Registry>,
     /// To a full name, and the file that says so.
     aliases: BTreeMap<String, (String, PathBuf)>,
+}
+
+/// What is done where a short name may mean several (registries.conf(5), short-name-mode).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ShortNames {
+    /// All are tried, where nobody can be asked.
+    #[default]
+    Permissive,
+    /// Somebody must be asked.
+    Enforcing,
+    /// All are tried.
+    Disabled,
+}
+
+impl ShortNames {
+    fn parse(text: &str) -> Result<Self> {
+        Ok(match text {
+            "enforcing" => Self::Enforcing,
+            "" | "permissive" => Self::Permissive,
+            "disabled" => Self::Disabled,
+            _ => return Err(Error::other(format!("invalid short-name mode: {text:?}"))),
+        })
+    }
 }
 
 /// What a name that the user typed may mean.
@@ -29,12 +57,15 @@ pub struct Meant {
     pub names: Vec<String>,
     /// The file that has the alias, if it is one.
     pub alias: Option<String>,
+    /// The file that has the registries which are searched for it, if one has.
+    pub searched: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "kebab-case", default)]
 struct File {
     unqualified_search_registries: Option<Vec<String>>,
+    short_name_mode: Option<String>,
     registry: Vec<Registry>,
     aliases: BTreeMap<String, String>,
     /// Version 1.
@@ -81,8 +112,12 @@ impl Registries {
         }
         let cache = std::env::var_os("XDG_CACHE_HOME").filter(|it| !it.is_empty());
         let cache = cache.map_or_else(|| settings.home.join(".cache"), PathBuf::from);
-        files.push(cache.join("containers/short-name-aliases.conf"));
-        let mut all = Self::default();
+        let remembered = cache.join("containers/short-name-aliases.conf");
+        files.push(remembered.clone());
+        let mut all = Self {
+            remembered,
+            ..Self::default()
+        };
         for file in files {
             let tried = || format!("loading registries configuration {:?}", file);
             match std::fs::read_to_string(&file) {
@@ -101,7 +136,10 @@ impl Registries {
             return Err(Error::unsupported("registries.conf in version 1 format"));
         }
         if let Some(search) = file.unqualified_search_registries {
-            self.search = Some(search);
+            self.search = Some((search, path.to_owned()));
+        }
+        if let Some(mode) = file.short_name_mode {
+            self.short_names = ShortNames::parse(&mode)?;
         }
         for mut registry in file.registry {
             if registry.prefix.is_empty() {
@@ -144,6 +182,7 @@ impl Registries {
             return Ok(Meant {
                 names: vec![text.to_owned()],
                 alias: None,
+                searched: None,
             });
         }
         let end = text.find([':', '@']).unwrap_or(text.len());
@@ -152,6 +191,7 @@ impl Registries {
             return Ok(Meant {
                 names: vec![format!("{target}{suffix}")],
                 alias: Some(file.display().to_string()),
+                searched: None,
             });
         }
         Ok(Meant {
@@ -161,20 +201,44 @@ impl Registries {
                 .map(|it| format!("{it}/{text}"))
                 .collect(),
             alias: None,
+            searched: (self.search.as_ref()).map(|(_, file)| file.display().to_string()),
         })
+    }
+
+    /// What is done where a short name may mean several.
+    pub fn short_names(&self) -> ShortNames {
+        self.short_names
+    }
+
+    /// Remembers that the short name `name` means `target`, as Podman does with what was
+    /// chosen. What cannot be kept is asked for again.
+    pub fn remember(&self, name: &str, target: &str) {
+        let text = std::fs::read_to_string(&self.remembered).unwrap_or_default();
+        let Ok(File { mut aliases, .. }) = toml::from_str(&text) else {
+            return;
+        };
+        aliases.insert(name.to_owned(), target.to_owned());
+        let mut text = "[aliases]\n".to_owned();
+        for (name, target) in aliases {
+            text.push_str(&format!("  {name:?} = {target:?}\n"));
+        }
+        if let Some(folder) = self.remembered.parent() {
+            let _ = std::fs::create_dir_all(folder);
+            let _ = write_whole(&self.remembered, text.as_bytes(), Durable::Yes);
+        }
     }
 
     /// The registries that a short name is looked for in.
     pub fn searched(&self) -> Vec<String> {
         match &self.search {
-            Some(search) => search.clone(),
+            Some((search, _)) => search.clone(),
             None => vec![DOCKER.to_owned()],
         }
     }
 
     /// The registry of a login that names none: the first that is searched.
     pub fn first(&self) -> Option<&str> {
-        self.search.as_ref()?.first().map(String::as_str)
+        self.search.as_ref()?.0.first().map(String::as_str)
     }
 
     /// Where `registry/path` is asked for: mirrors first, then where it is.

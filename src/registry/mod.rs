@@ -29,7 +29,7 @@ mod upload;
 
 pub use blob::Blob;
 pub use client::{Access, CATALOG, Client, Fetched};
-pub use configuration::{Meant, Registries};
+pub use configuration::{Meant, Registries, ShortNames};
 pub use credentials::Credentials;
 pub use download::download;
 pub use search::Hit;

@@ -84,6 +84,7 @@ impl Work<'_> {
             policy: Policy::Always,
             wanted: &self.build.wanted,
             options: &self.build.registry,
+            choose: None,
         };
         let image = self.pulled(&pull, &mut |_| ())?;
         let entry = self.entry_of(&image);

@@ -102,6 +102,7 @@ impl Work<'_> {
             policy: self.build.policy,
             wanted,
             options: &self.build.registry,
+            choose: None,
         };
         tell(Said::Flush);
         let image = self.pulled(&pull, &mut |step| tell(Said::Image(step)))?;

@@ -2,7 +2,7 @@ use super::made::note_created;
 use super::session::Session;
 use crate::cli::args::image as which;
 use crate::cli::args::{registry, resources};
-use crate::cli::image::steps::{Steps, warn_of_platform};
+use crate::cli::image::steps::{Steps, chooser, warn_of_platform};
 use crate::cli::{Command, Example};
 use crate::container::attach::Wanted;
 use crate::container::create::{make_ready, publish, use_neighbours};
@@ -181,6 +181,7 @@ fn brought(engine: &Engine, name: &str, output: &mut Output) -> Result<Image> {
         policy: which::policy("missing")?,
         wanted: &wanted,
         options: &registry::Args::default().options()?,
+        choose: chooser(),
     };
     let image = image::pull(engine, &pull, &mut |step| steps.tell(step))?;
     warn_of_platform(output, &image, &wanted);

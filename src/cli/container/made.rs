@@ -5,7 +5,7 @@ use std::path::Path;
 use super::inspected::inspected;
 use crate::cli::args::create::{CreateArgs, ImageDefaults, check_host};
 use crate::cli::args::host::{Caller, Host, Lookup, Neighbour};
-use crate::cli::image::steps::{Steps, warn_of_platform};
+use crate::cli::image::steps::{Steps, chooser, warn_of_platform};
 use crate::container::options::LogDriver;
 use crate::container::remove::{Removal, remove};
 use crate::container::{self, Container, ImageUse, Record, State, Status, name};
@@ -214,6 +214,7 @@ fn bring(
         policy: args.image.pull_policy()?,
         wanted: &wanted,
         options: &args.registry.options()?,
+        choose: chooser(),
     };
     container::sweep(engine)?;
     output.flush();

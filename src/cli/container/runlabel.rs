@@ -3,7 +3,7 @@ use std::process::Command;
 
 use crate::cli::args::image as which;
 use crate::cli::args::registry;
-use crate::cli::image::steps::{Steps, warn_of_platform};
+use crate::cli::image::steps::{Steps, chooser, warn_of_platform};
 use crate::cli::{Example, at_least};
 use crate::container;
 use crate::container::remove::{Removal, remove};
@@ -69,6 +69,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         policy: which::policy("missing")?,
         wanted: &wanted,
         options: &args.registry.options()?,
+        choose: chooser(),
     };
     let image = image::pull(engine, &pull, &mut |step| steps.tell(step))?;
     warn_of_platform(output, &image, &wanted);

@@ -1,5 +1,5 @@
 use super::refused::OfPull;
-use super::steps::{Steps, warn_of_platform};
+use super::steps::{Steps, chooser, warn_of_platform};
 use crate::cli::args::{image as which, registry};
 use crate::cli::{Example, at_least};
 use crate::container;
@@ -110,6 +110,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
                 policy,
                 wanted: &wanted,
                 options: &options,
+                choose: chooser(),
             };
             // Children that are forked from here on must have nothing to write.
             output.flush();

@@ -1,10 +1,23 @@
 //! What is told of an image on its way: Podman's lines on a pipe, lines that move on
 //! a terminal.
 
-use crate::image::{Arriving, Image, Step, Wanted};
+use std::io::IsTerminal;
+
+use crate::image::{self, Arriving, Image, Step, Wanted};
 use crate::output::progress::{Part, Parts};
-use crate::output::{Output, Waiting};
+use crate::output::{Output, Waiting, terminal};
 use crate::sys::SoleThread;
+
+/// Who asks which of several names a short one means: nobody, where nobody answers, nor as
+/// `docker`, which never asks.
+pub fn chooser() -> Option<&'static image::Choose> {
+    let is_docker = std::env::args_os().next().is_some_and(|program| {
+        let name = std::path::Path::new(&program).file_name();
+        name.is_some_and(|name| name == "docker")
+    });
+    let answers = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    (answers && !is_docker).then_some(&|names| terminal::choose("Please select an image:", names))
+}
 
 /// Tells steps on stderr.
 pub struct Steps<'a> {
