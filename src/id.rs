@@ -263,17 +263,32 @@ fn distance(a: &str, b: &str) -> usize {
 /// Bytes that are nearly right, for tests of parsers.
 #[cfg(test)]
 pub mod odd {
-    /// Hands `each` so many times one of `seeds` with a few bytes changed, taken out,
-    /// doubled or cut off.
-    pub fn bytes(seeds: &[&str], count: usize, mut each: impl FnMut(&[u8])) {
-        const LIKELY: &[u8] = b"{}[]\":,=.*/@-0129\\ \n\0ntaz\xff";
+    /// Numbers below what is asked for, the same each time.
+    fn numbers() -> impl FnMut(usize) -> usize {
         let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut next = |most: usize| {
+        move |most: usize| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state as usize % most.max(1)
-        };
+        }
+    }
+
+    /// Hands `each` so many times a text of fewer than `most` of `pieces`, in any order.
+    pub fn texts(pieces: &[&str], most: usize, count: usize, mut each: impl FnMut(&str)) {
+        let mut next = numbers();
+        for _ in 0..count {
+            let length = next(most);
+            let text: String = (0..length).map(|_| pieces[next(pieces.len())]).collect();
+            each(&text);
+        }
+    }
+
+    /// Hands `each` so many times one of `seeds` with a few bytes changed, taken out,
+    /// doubled or cut off.
+    pub fn bytes(seeds: &[&str], count: usize, mut each: impl FnMut(&[u8])) {
+        const LIKELY: &[u8] = b"{}[]\":,=.*/@-0129\\ \n\0ntaz\xff";
+        let mut next = numbers();
         for _ in 0..count {
             let mut bytes = seeds[next(seeds.len())].as_bytes().to_vec();
             for _ in 0..1 + next(4) {

@@ -456,14 +456,12 @@ fn invalid(value: &str, flag: &str, why: &str) -> Error {
 const ABSENT: &[&str] = &[
     "artifact",
     "auto-update",
+    "compose",
     "container mount",
     "container umount",
     "container unmount",
     "farm",
     "generate",
-    "image scp",
-    "image sign",
-    "image trust",
     "kube",
     "machine",
     "mount",
@@ -500,48 +498,10 @@ fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
             return help_of(&[group]);
         }
         let what = rest[1].to_string_lossy();
-        let typed = format!("{group} {what}");
-        return Err(match NOT_YET.contains(&typed.as_str()) {
-            true => Error::unsupported(format_args!("`coracle {typed}`")),
-            false => near(group, &typed),
-        });
+        return Err(near(group, &format!("{group} {what}")));
     }
-    Err(match NOT_YET.contains(&words[0]) {
-        true => {
-            let own = words.get(1).filter(|word| !word.starts_with('-'));
-            let typed = own.map_or(words[0].to_owned(), |own| format!("{} {own}", words[0]));
-            Error::unsupported(format_args!("`coracle {typed}`"))
-        }
-        false => near("", words[0]),
-    })
+    Err(near("", words[0]))
 }
-
-/// Commands and groups that Podman has.
-const NOT_YET: &[&str] = &[
-    "artifact",
-    "auto-update",
-    "compose",
-    "container cleanup",
-    "container mount",
-    "container umount",
-    "container unmount",
-    "farm",
-    "generate",
-    "image scp",
-    "image sign",
-    "image trust",
-    "kube",
-    "machine",
-    "mount",
-    "network",
-    "play",
-    "pod",
-    "quadlet",
-    "system connection",
-    "system service",
-    "umount",
-    "unmount",
-];
 
 /// Podman's error for a command of `group` that is none, with the one that may have
 /// been meant.

@@ -92,6 +92,11 @@ impl Edits {
         Ok(())
     }
 
+    /// Whether there is nothing to apply.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// `options` with these, which win over what was there.
     pub fn applied(&self, options: &Options) -> Options {
         let mut options = options.clone();

@@ -77,10 +77,11 @@ pub fn prepare(
         edits,
         notify,
     } = ground;
-    let record = &Record {
+    let edited = (!edits.is_empty()).then(|| Record {
         options: edits.applied(&record.options),
         ..record.clone()
-    };
+    });
+    let record = edited.as_ref().unwrap_or(record);
     let storage = &engine.storage;
     let options = &record.options;
     let root = storage.container(&record.id).join("rootfs");

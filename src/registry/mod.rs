@@ -8,8 +8,10 @@
 //! 401  WWW-Authenticate: Bearer realm=…      a token for the repository's scope
 //! ```
 //!
-//! [`download`] fetches what any URL names. The HTTP client's types stop here. It blocks and starts no thread of its own,
-//! yet whoever uses it runs in a process that forks nothing afterwards.
+//! [`download`] fetches what any URL names.
+//!
+//! The HTTP client's types stop here. It blocks and starts no thread of its own, yet
+//! whoever uses it runs in a process that forks nothing afterwards.
 //!
 //! **Invariant:** credentials and tokens go to the registry (and, as it demands,
 //! to its token service), never along a redirect to another host.

@@ -152,13 +152,16 @@ pub fn aside<T>(_proof: SoleThread, work: impl FnOnce() -> T) -> io::Result<Opti
     };
     let pid = vfork_with(libc::CLONE_FILES, &mut given)?;
     if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+        rustix::io::retry_on_intr(|| {
+            rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+        })?;
     }
     Ok(given.done)
 }
 
-/// A child that becomes another program: `work` ends in [`Program::exec`], or in
-/// what kept it from that, which is given back; until then we stand still. Descriptors are the child's own.
+/// A child that becomes another program: `work` ends in [`Program::exec`], or in what kept
+/// it from that, which is given back; until then we stand still. Descriptors are the
+/// child's own.
 pub fn spawn<E>(_proof: SoleThread, work: impl FnOnce() -> E) -> Result<(Process, Option<E>)> {
     let mut given = Beside {
         work: Some(work),

@@ -483,19 +483,8 @@ mod tests {
             "COPY", "$", "{", "}", ":-", "`", "\t", "\r\n", "ü", "\u{feff}", "escape", "ONBUILD",
             ",", "-", "0",
         ];
-        let mut seed = 7u64;
-        let mut next = || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
-        for _ in 0..20_000 {
-            let length = next() % 24;
-            let text: String = (0..length)
-                .map(|_| pieces[(next() % pieces.len() as u64) as usize])
-                .collect();
-            if let Ok(file) = parse("f", &text) {
+        crate::id::odd::texts(&pieces, 24, 20_000, |text| {
+            if let Ok(file) = parse("f", text) {
                 for instruction in &file.instructions {
                     assert!(KEYWORDS.contains(&instruction.keyword.as_str()));
                     assert!(!instruction.original.contains('\n'), "{text:?}");
@@ -510,6 +499,6 @@ mod tests {
                     let _ = super::expand::word(&instruction.rest, file.escape, &lookup);
                 }
             }
-        }
+        });
     }
 }

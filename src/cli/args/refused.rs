@@ -1,4 +1,4 @@
-//! Flags of Podman's `run` and `create` that there is nothing behind yet. Each is in
+//! Flags of Podman's that there is nothing behind yet. Each is in
 //! the definition, so that it reads its value, and when given ends the command with
 //! its name: none is ignored.
 
@@ -44,6 +44,18 @@ pub const fn unless(name: &'static str, harmless: &'static [&'static str]) -> Fl
         takes: Takes::Value,
         harmless,
     }
+}
+
+/// What a command takes that is refused whatever it is given: flags and operands as they
+/// come, none of which is heeded.
+pub fn any() -> Command {
+    Command::new("").hide(true).arg(
+        Arg::new("rest")
+            .num_args(0..)
+            .allow_hyphen_values(true)
+            .trailing_var_arg(true)
+            .hide(true),
+    )
 }
 
 /// In the order of podman-run(1).

@@ -26,7 +26,7 @@ pub use line::operand_words;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Example, GROUPS, help, parse};
+use super::{Command, Example, GROUPS, help, parse};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::output::Output;
@@ -160,6 +160,12 @@ fn offers(before: &[String], typed: &str, after: Vec<String>) -> Offers {
 /// What may have been meant in a command line that was refused, if one of its words is
 /// near to one that may stand there.
 pub fn meant(argv: &[OsString]) -> Option<String> {
+    let (command, rest) = command_of(argv)?;
+    line::meant(command, &rest)
+}
+
+/// The command that a whole command line names, and the words after its name.
+fn command_of(argv: &[OsString]) -> Option<(&'static Command, Vec<String>)> {
     let words: Vec<String> = argv
         .iter()
         .skip(1)
@@ -168,7 +174,7 @@ pub fn meant(argv: &[OsString]) -> Option<String> {
     let rest = after_globals(&words, &mut Overrides::default()).ok()?;
     let names: Vec<&str> = rest.iter().take(2).map(String::as_str).collect();
     let (command, used) = parse::find(&names)?;
-    line::meant(command, &rest[used..])
+    Some((command, rest[used..].to_vec()))
 }
 
 /// The field that may have been meant by the one that the error of a template names:
@@ -178,14 +184,7 @@ pub fn field_meant(argv: &[OsString], said: &str) -> Option<String> {
     let name = after.split(' ').next()?;
     let path = before.rsplit_once("at <")?.1.split('>').next()?;
     let parent = path.get(1..=path.find(&format!(".{name}"))?)?;
-    let words: Vec<String> = argv
-        .iter()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into())
-        .collect();
-    let rest = after_globals(&words, &mut Overrides::default()).ok()?;
-    let words: Vec<&str> = rest.iter().take(2).map(String::as_str).collect();
-    let (command, _) = parse::find(&words)?;
+    let (command, _) = command_of(argv)?;
     let fields: Vec<&str> = fields_of(super::man::main_name(command))
         .filter_map(|field| field.strip_prefix(parent))
         .collect();

@@ -2,6 +2,7 @@
 //! take no checkpoint, and Podman says so.
 
 use crate::cli::Command;
+use crate::cli::args::refused::any;
 use crate::error::{Error, Kind};
 
 pub const CHECKPOINT: Command = Command {
@@ -20,17 +21,6 @@ pub const RESTORE: Command = Command {
     run: |_, _| Err(needs_root("restoring")),
     examples: &[],
 };
-
-/// Flags and operands as they come: none is heeded.
-fn any() -> clap::Command {
-    clap::Command::new("").hide(true).arg(
-        clap::Arg::new("rest")
-            .num_args(0..)
-            .allow_hyphen_values(true)
-            .trailing_var_arg(true)
-            .hide(true),
-    )
-}
 
 fn needs_root(what: &str) -> Error {
     Error::new(

@@ -2,7 +2,7 @@
 //! that kind.
 
 use crate::cli::Command;
-use crate::cli::args::refused::{Flag, Refused, flags, value};
+use crate::cli::args::refused::{Flag, Refused, any, flags, value};
 use crate::error::{Error, Result};
 
 /// In the order of podman-pull(1).
@@ -38,14 +38,3 @@ pub const TRUST: Command = Command {
     run: |_, _| Err(Error::unsupported("image trust")),
     examples: &[],
 };
-
-/// Flags and operands as they come: none is heeded.
-fn any() -> clap::Command {
-    clap::Command::new("").hide(true).arg(
-        clap::Arg::new("rest")
-            .num_args(0..)
-            .allow_hyphen_values(true)
-            .trailing_var_arg(true)
-            .hide(true),
-    )
-}
