@@ -296,7 +296,7 @@ impl Storage {
                 return Staging::of(&self.root.join("staging"), path).map_err(|_| error);
             }
         };
-        match std::fs::rename(path, staging.path().join("retired")) {
+        match std::fs::rename(path, staging.path().join(staging::RETIRED)) {
             Ok(()) => Ok(Some(staging)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).tried(|| format!("remove {}", path.display())),
