@@ -78,7 +78,8 @@ uninstall:
 # target/debian/coracle_VERSION_ARCH.deb, by cargo-deb.
 deb: build
 	command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
-	$(CARGO) deb --no-build --no-strip --target $(notdir $(patsubst %/release,%,$(BUILT)))
+	$(CARGO) deb --no-build --no-strip --target $(notdir $(patsubst %/release,%,$(BUILT))) \
+	    $(if $(DEBEMAIL),--maintainer "$(or $(DEBFULLNAME),$(DEBEMAIL)) <$(DEBEMAIL)>")
 
 clean:
 	$(CARGO) clean
