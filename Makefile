@@ -71,7 +71,7 @@ uninstall:
 	done
 	rm -f $(ROOT)/bin/coracle $(BASH)/coracle $(ZSH)/_coracle $(FISH)/coracle.fish
 	for page in man/*.[17]; do rm -f "$(MAN)/man$${page##*.}/$${page##*/}"; done
-	case $(PREFIX) in /usr | /usr/local) ;; *) \
+	case $(ROOT) in /usr | /usr/local) ;; *) \
 	    rmdir -p --ignore-fail-on-non-empty $(ROOT)/bin $(MAN)/man1 $(MAN)/man7 $(BASH) $(ZSH) $(FISH) 2>/dev/null; true ;; \
 	esac
 
