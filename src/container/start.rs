@@ -360,7 +360,7 @@ impl<'a> Monitor<'a> {
             ));
         };
         if fresh {
-            create::publish(self.storage(), self.record, self.durable())?;
+            create::publish_seated(self.storage(), self.record, self.durable())?;
         } else if !self.dir.join("container.json").exists() {
             return Err(super::no_such(self.record.name.as_str()));
         }

@@ -55,7 +55,9 @@ pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
 pub use owners::owner_of;
 pub use staging::Staging;
-pub use tree::{disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees};
+pub use tree::{
+    AT_ONCE, disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees,
+};
 
 use crate::error::{Context, Error, Result};
 use crate::events::Events;
