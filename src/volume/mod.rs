@@ -72,6 +72,8 @@ use crate::userns::IdMap;
 pub trait Watch: Sync {
     /// So many bytes more are done.
     fn advance(&self, bytes: u64);
+    /// One more file is begun, or a link: many that are empty take their time, too.
+    fn file(&self) {}
 }
 
 /// Nobody is told.

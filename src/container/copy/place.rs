@@ -276,6 +276,7 @@ impl<'a> Placer<'a> {
     }
 
     fn entry<R: BufRead>(&mut self, entry: &Entry, content: Content<'_, R>) -> Result<()> {
+        self.watch.file();
         let path = self.path(&entry.path);
         let tried = || format!("copying {:?}", shown(&path));
         // The folder that the copy goes to stays as it is.
