@@ -167,6 +167,19 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
                     set_variable(thread, variable);
                 }
             }
+            let asked = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+            if let Some(url) = asked("CONTAINER_HOST") {
+                parse::check_url("CONTAINER_HOST", &url)?;
+            }
+            if let Some(name) = asked("CONTAINER_CONNECTION") {
+                parse::check_connection(&name)?;
+            }
+            if let Some(folder) = &overrides.docker_config {
+                set_variable(
+                    thread,
+                    &format!("DOCKER_CONFIG={}", folder.to_string_lossy()),
+                );
+            }
             if let Some(path) = &overrides.out {
                 print_to(path)?;
             }

@@ -27,7 +27,7 @@ use super::notify::Notify;
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::secrets::Secrets;
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, State, create, events, remove, rootfs};
+use super::{Exit, Record, Seat, Started, State, create, events, remove, root_mount, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -98,6 +98,7 @@ pub fn start(
     engine.settings.ensure_runtime()?;
     // What containers.conf says of it wrongly is known now.
     engine.storage.events().backend()?;
+    root_mount::refuse_mounted(&engine.storage, record)?;
     start_required(engine, record)?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
