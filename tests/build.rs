@@ -858,6 +858,62 @@ fn a_step_that_is_interrupted_leaves_what_was_done_before() {
 }
 
 #[test]
+fn a_build_ends_by_a_signal_at_whatever_step() {
+    let site = Site::new();
+    site.file("f", "1\n");
+    site.file(
+        "Containerfile",
+        "FROM localhost/test AS a\nRUN echo 1 > /one\nCOPY f /\nFROM localhost/test\nRUN echo 2 > /two\nENV a=b\nCOPY --from=a / /x\nRUN echo 3 > /three\n",
+    );
+    let mut ended = 0;
+    for (at, flags) in (1..=8).flat_map(|at| [(at, ""), (at, "--jobs 2"), (at, "--squash")]) {
+        let line = format!("build --no-cache {flags} -t never c");
+        let running = site.world.coracle(&line).spawn();
+        running.prints(&match at {
+            1..=3 => format!("[1/2] STEP {at}/3"),
+            4..=8 => format!("[2/2] STEP {}/5", at - 3),
+            _ => unreachable!(),
+        });
+        running.signal(rustix::process::Signal::TERM);
+        let done = running.wait();
+        let staging = site.world.data().join("staging");
+        assert_eq!(
+            std::fs::read_dir(staging).unwrap().count(),
+            0,
+            "{line} {at}"
+        );
+        // The last of it may have been done.
+        let is_there = site.world.coracle("image exists never").run().code == 0;
+        assert_eq!(is_there, done.code == 0, "{line} {at}: {}", done.stderr());
+        match is_there {
+            true => drop(site.world.coracle("rmi never").ok()),
+            false => ended += 1,
+        }
+        assert!(
+            is_there || done.code == 128 + 15,
+            "{}: {}",
+            done.code,
+            done.stderr()
+        );
+    }
+    assert!(ended > 15, "{ended} of 24 were ended in time");
+    site.world.wait_for_processes();
+    site.is_clean();
+    // Who is to ignore a signal does.
+    site.file(
+        "Containerfile",
+        "FROM localhost/test\nRUN echo begun; until test -e /x/go; do :; done\n",
+    );
+    let line = "trap '' HUP; exec coracle build --no-cache -v $PWD:/x -t done c";
+    let running = site.world.shell(line).spawn();
+    running.prints("begun");
+    running.signal(rustix::process::Signal::HUP);
+    site.world.file("go", "");
+    assert_eq!(running.wait().code, 0);
+    site.is_clean();
+}
+
+#[test]
 fn several_platforms_make_a_list() {
     let site = Site::new();
     site.file("f", "1\n");

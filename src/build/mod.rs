@@ -175,7 +175,6 @@ pub enum Failure {
         code: i32,
         error: Error,
     },
-    Interrupted(i32),
     Other(Error),
 }
 

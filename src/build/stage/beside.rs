@@ -12,19 +12,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use super::{State, WATCHED, Work};
+use super::{State, Work};
 use crate::build::cache::Fresh;
 use crate::build::cache::remote::Offer;
 use crate::build::{Failure, Said};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, Process};
-use crate::sys::signal;
 
 /// How often time is said to have passed: ten times a second.
 const BEAT: i64 = 100_000_000;
@@ -57,7 +56,6 @@ impl Work<'_> {
     /// Does every stage that is needed, so many at the same time as `--jobs` says. What
     /// stages came to that did not fail is kept.
     pub fn beside(&mut self, tell: &mut dyn FnMut(Said)) -> Result<(), Failure> {
-        let signals = signal::descriptor(&WATCHED).tried(|| "watch signals")?;
         let mut workers: Vec<Worker> = Vec::new();
         let mut waiting = self.stages.order.clone();
         let mut failed: Option<Failure> = None;
@@ -72,10 +70,13 @@ impl Work<'_> {
             if workers.is_empty() {
                 break;
             }
-            let (ready, is_signal) = ready(&signals, &workers, self.build.beats)?;
-            if is_signal && let Some(number) = signal::next(&signals) {
-                failed = Some(Failure::Interrupted(number));
-                end(&workers, number);
+            tell(Said::Flush);
+            let ready = ready(self.engine.signals(), &workers, self.build.beats)?;
+            if failed.is_none()
+                && let Err(error) = self.engine.interrupted()
+            {
+                failed = Some(error.into());
+                end(&workers);
             }
             if ready.is_empty() {
                 tell(Said::Time);
@@ -99,18 +100,14 @@ impl Work<'_> {
                     && failed.is_none()
                 {
                     // What others are at is given up; what they have done stays.
-                    end(&workers, libc::SIGTERM);
+                    end(&workers);
                     failed = Some(failure);
                 }
             }
         }
         match failed {
-            // Signals stay shut out until what was done is kept.
             Some(failure) => Err(failure),
-            None => {
-                signal::unblock(&WATCHED);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -132,7 +129,6 @@ impl Work<'_> {
             }),
             Fork::Child => {
                 process::die_with_parent(libc::SIGKILL);
-                signal::reset();
                 self.offers.clear();
                 drop(ours);
                 self.work_as(number, theirs)
@@ -209,25 +205,19 @@ impl Worker {
 
     /// Why one that said nothing of its end has ended.
     fn gone(self) -> Failure {
-        match self.process.reap() {
-            Ok(code) if code > 128 && WATCHED.contains(&(code - 128)) => {
-                Failure::Interrupted(code - 128)
-            }
-            _ => Failure::Other(Error::other(format!(
-                "the process that built stage {} was killed",
-                self.number + 1
-            ))),
-        }
+        let _ = self.process.reap();
+        Failure::Other(Error::other(format!(
+            "the process that built stage {} was killed",
+            self.number + 1
+        )))
     }
 }
 
-/// Which workers have something to say, and whether a signal has come. Ten times a second,
-/// with `beats`, none.
-fn ready(signals: &OwnedFd, workers: &[Worker], beats: bool) -> Result<(Vec<usize>, bool)> {
+/// Which workers have something to say; none if a signal has come or, with `beats`, a tenth
+/// of a second has passed.
+fn ready(signals: Option<BorrowedFd<'_>>, workers: &[Worker], beats: bool) -> Result<Vec<usize>> {
     let streams = workers.iter().map(|worker| worker.stream.as_fd());
-    let mut fds: Vec<PollFd<'_>> = [signals.as_fd()]
-        .into_iter()
-        .chain(streams)
+    let mut fds: Vec<PollFd<'_>> = (streams.chain(signals))
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
     let beat = Timespec {
@@ -238,13 +228,14 @@ fn ready(signals: &OwnedFd, workers: &[Worker], beats: bool) -> Result<(Vec<usiz
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-    let workers = fds[1..].iter().enumerate().filter(|(_, fd)| is_ready(fd));
-    Ok((workers.map(|(at, _)| at).collect(), is_ready(&fds[0])))
+    let workers = fds.iter().take(workers.len()).enumerate();
+    let ready = workers.filter(|(_, fd)| !fd.revents().is_empty());
+    Ok(ready.map(|(at, _)| at).collect())
 }
 
-fn end(workers: &[Worker], signal: i32) {
+/// Asks them to give up what they are at.
+fn end(workers: &[Worker]) {
     for worker in workers {
-        let _ = worker.process.signal(signal);
+        let _ = worker.process.signal(libc::SIGTERM);
     }
 }

@@ -105,25 +105,10 @@ impl Work<'_> {
             choose: None,
         };
         tell(Said::Flush);
-        let image = self.pulled(&pull, &mut |step| tell(Said::Image(step)))?;
+        let image = image::pull(self.engine, &pull, &mut |step| tell(Said::Image(step)))?;
         let lock = image.lock(&self.engine.storage)?;
         self.images.insert(key, (image.clone(), lock));
         Ok(image)
-    }
-
-    /// Pulls, which may take long, and may be broken off anywhere.
-    pub fn pulled(
-        &mut self,
-        pull: &image::Pull<'_>,
-        tell: &mut dyn FnMut(image::Step),
-    ) -> Result<Image> {
-        let is_watched = self.signals.is_some();
-        self.unwatch();
-        let image = image::pull(self.engine, pull, tell);
-        if is_watched {
-            self.watch()?;
-        }
-        image
     }
 
     /// Keeps the layers of a state.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::cache::Entry;
 use crate::build::context::ignore::Ignore;
-use crate::build::context::memory::Memory;
+use crate::build::context::memory::{Memory, sum_of};
 use crate::build::context::remote::{self, is_git, is_url};
-use crate::build::context::search::{Source, escaped, search, sum_of};
+use crate::build::context::search::{Source, escaped, search};
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined};
@@ -127,7 +127,7 @@ impl Work<'_> {
                 }
                 Some(Origin::Folder(folder)) => {
                     let root = open_dir(folder).tried(|| format!("open {}", folder.display()))?;
-                    let mut memory = Memory::open(&self.engine.storage, folder);
+                    let mut memory = Memory::open(self.engine, folder);
                     let ignore = ignore_of(folder)?;
                     let sources = find(&root, &ignore, &copy, false, &mut memory)?;
                     memory.save();
@@ -203,7 +203,7 @@ impl Work<'_> {
                 adoption: &adoption,
                 to: &to,
             };
-            self.in_namespace(|| {
+            self.engine.in_namespace(|| {
                 let mut found = found;
                 // Held while its files are read.
                 let _mounted = match &from {
@@ -269,7 +269,7 @@ impl Work<'_> {
     fn content_of(&mut self, copy: &Copy, layers: &[DiffId]) -> Result<String, Failure> {
         let lower = self.lower(layers)?;
         let storage = &self.engine.storage;
-        let content = self.in_namespace(|| {
+        let content = self.engine.in_namespace(|| {
             let mounted = read_only(storage, &lower)?;
             let found = in_layers(&mounted, copy)?;
             Ok(content(&[found], copy))
@@ -309,7 +309,11 @@ impl Work<'_> {
         let modified = remote::fetch(self.engine, &self.build.registry, url, &file)
             .map_err(|error| error.tried(format_args!("reading {url:?}")))?;
         if let Some(wanted) = &copy.checksum {
-            let found: Digest = format!("sha256:{}", hex(&sum_of(File::open(&file)?)?)).parse()?;
+            let found: Digest = format!(
+                "sha256:{}",
+                hex(&sum_of(File::open(&file)?, &|| self.engine.interrupted())?)
+            )
+            .parse()?;
             if found != *wanted {
                 return Err(Error::other(format!(
                     "reading {url:?}: unexpected response digest for {url:?}: {found}, want {wanted}"
@@ -484,7 +488,7 @@ fn find(
     ignore: &Ignore,
     copy: &Copy,
     owners: bool,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Result<Vec<Source>> {
     let search = search(root, ignore, &copy.excludes, copy.parents, owners);
     let mut sources = Vec::new();

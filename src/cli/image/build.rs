@@ -393,31 +393,30 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
-    let staging = engine.storage.stage()?;
-    let given = args.given(engine, &staging)?;
     let target = args.output.as_deref().map(Destination::parse).transpose()?;
     let quiet = args.quiet || matches!(target, Some(Destination::Stdout));
     let platforms = args.platforms();
     let list = args.manifest.as_deref().map(Reference::local).transpose()?;
     container::sweep(engine)?;
     let mut images = Vec::new();
-    for platform in &platforms {
-        let mut build = args.build(engine, given.clone(), platform.as_ref())?;
-        if let (Some(platform), true) = (platform, platforms.len() > 1) {
-            build.prefix = format!("[{platform}] ");
+    let built = engine.interruptible(|| {
+        let staging = engine.storage.stage()?;
+        let given = args.given(engine, &staging)?;
+        for platform in &platforms {
+            let mut build = args.build(engine, given.clone(), platform.as_ref())?;
+            if let (Some(platform), true) = (platform, platforms.len() > 1) {
+                build.prefix = format!("[{platform}] ");
+            }
+            images.push(one(engine, &mut build, quiet, output)?);
         }
-        match one(engine, &mut build, quiet, output) {
-            Ok(image) => images.push(image),
-            Err(Failure::Other(error)) => return Err(error),
-            Err(Failure::Command { code, error }) => {
-                output.error(&error);
-                return Ok(u8::try_from(code).unwrap_or(1));
-            }
-            Err(Failure::Interrupted(signal)) => {
-                // What is ours in staging goes before we do.
-                drop(staging);
-                crate::sys::signal::end_by(signal)
-            }
+        Ok(())
+    });
+    match built {
+        Ok(()) => {}
+        Err(Failure::Other(error)) => return Err(error),
+        Err(Failure::Command { code, error }) => {
+            output.error(&error);
+            return Ok(u8::try_from(code).unwrap_or(1));
         }
     }
     let image = images.last().expect("there is a platform, if only ours");
