@@ -858,6 +858,51 @@ fn a_step_that_is_interrupted_leaves_what_was_done_before() {
 }
 
 #[test]
+fn a_step_sees_what_a_container_of_run_sees() {
+    let site = Site::new();
+    site.file(
+        "probe",
+        r#"grep -E '^(Cap|Seccomp|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status
+           cat /proc/self/uid_map /proc/self/gid_map /proc/self/limits /proc/self/oom_score_adj
+           cat /etc/resolv.conf; sed '$d' /etc/hosts; umask; id; pwd; echo "$HOME" "$PATH"
+           cut -d' ' -f5,6 /proc/self/mountinfo | sort; ls /dev /sys/class/net; hostname | wc -c
+        "#,
+    );
+    for (user, flags) in [
+        ("0", ""),
+        (
+            "0",
+            "--cap-drop all --cap-add chown --ulimit nofile=64:99 --shm-size 1m",
+        ),
+        (
+            "0",
+            "--network none --security-opt no-new-privileges --dns 10.0.0.1 --group-add 7",
+        ),
+        (
+            "0",
+            "--security-opt seccomp=unconfined --add-host a:10.0.0.1 --pid host --ipc host",
+        ),
+        (
+            "0",
+            "--network host --uts host --cgroupns host --dns-search example.com",
+        ),
+        ("7:8", "--cap-add net_raw"),
+    ] {
+        let text = format!(
+            "FROM localhost/test\nCOPY probe /\nRUN echo 'x:x:7:8::/tmp:/bin/sh' >> /etc/passwd\nUSER {user}\nWORKDIR /tmp\nRUN sh /probe > out; true\n"
+        );
+        let done = site.build(&text, &format!("{flags} -t seen"));
+        assert_eq!(done.code, 0, "{}", done.stderr());
+        let run = format!("run --rm --read-only=false {flags} seen");
+        let step = site.world.coracle(&format!("{run} cat out")).stdout();
+        let own = site.world.coracle(&format!("{run} sh /probe")).run();
+        assert!(step.contains("CapEff"), "{step}");
+        assert_eq!(step, own.stdout().trim_end(), "{user} {flags}");
+    }
+    site.is_clean();
+}
+
+#[test]
 fn a_build_ends_by_a_signal_at_whatever_step() {
     let site = Site::new();
     site.file("f", "1\n");

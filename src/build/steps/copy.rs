@@ -78,6 +78,9 @@ struct Job<'a> {
     folder: &'a PathBuf,
     adoption: &'a Adoption,
     to: &'a str,
+    workdir: &'a str,
+    /// USER
+    user: &'a str,
 }
 
 impl Work<'_> {
@@ -150,6 +153,7 @@ impl Work<'_> {
             _ => Some(content(&found, &copy)),
         };
         let layers = here.state.ids();
+        let workdir = (&here.state.config.working_dir, &here.state.config.user);
         let key = |work: &Self, content: &str| {
             // What is beneath says what folders and links are there, and who has a name.
             let is_alone = copy.link && copy.chown.as_deref().is_none_or(is_numeric);
@@ -157,6 +161,7 @@ impl Work<'_> {
                 .with("files", &content)
                 .with("place", &to)
                 .with("owner", &copy.chown)
+                .with("working folder", &(!copy.link).then_some(workdir))
         };
         let text = |entry: &Entry, work: &Self| {
             let link = if copy.link { " --link" } else { "" };
@@ -202,6 +207,8 @@ impl Work<'_> {
                 folder: &folder,
                 adoption: &adoption,
                 to: &to,
+                workdir: &here.state.config.working_dir,
+                user: &here.state.config.user,
             };
             self.engine.in_namespace(|| {
                 let mut found = found;
@@ -440,19 +447,30 @@ impl Job<'_> {
             Some(text) => Some(self.owner(text, &root)?),
         };
         let count: usize = found.iter().map(|it| it.sources.len()).sum();
+        // As Podman, which makes the working folder at the end of each step, for its user.
+        let workdir = (self.workdir != "/" && !self.copy.link).then_some(self.workdir);
+        let users = match workdir {
+            Some(_) => Some(Accounts::in_root(root.as_fd())?.owner(self.user)?),
+            None => None,
+        };
         let mut tree = Tree::new(root);
+        let how = |owner, found: &Found| How {
+            to: self.to,
+            owner,
+            is_callers: found.is_callers,
+            chmod: self.copy.chmod.as_ref(),
+            unpack: found.unpack,
+            owns_unpacked: false,
+            single: self.adoption.single,
+            many: count > 1,
+        };
         for found in found {
-            let how = How {
-                to: self.to,
-                owner,
-                is_callers: found.is_callers,
-                chmod: self.copy.chmod.as_ref(),
-                unpack: found.unpack,
-                owns_unpacked: false,
-                single: self.adoption.single,
-                many: count > 1,
-            };
-            tree.put(&found.root, &found.sources, &how)?;
+            tree.put(&found.root, &found.sources, &how(owner, found))?;
+        }
+        // What is copied into it has made it already.
+        if let (Some(path), Some(found)) = (workdir, found.first()) {
+            let path = PathBuf::from(path.trim_start_matches('/'));
+            tree.make(&path, &how(users, found))?;
         }
         let steady = tree.finish()?;
         drop(mounted);
@@ -467,13 +485,30 @@ impl Job<'_> {
             true => {
                 let mounted = read_only(self.storage, self.lower)?;
                 let root = walk::open(&mounted, c".", OFlags::DIRECTORY)?;
-                Accounts::in_root(root.as_fd())?.resolve(text, &[])
+                Accounts::in_root(root.as_fd())?.owner(text)
             }
-            false => Accounts::in_root(root.as_fd())?.resolve(text, &[]),
+            false => Accounts::in_root(root.as_fd())?.owner(text),
         };
-        let user = found.map_err(tried)?;
-        Ok((user.uid, user.gid))
+        found.map_err(|error| tried(unknown(text, error)))
     }
+}
+
+/// Podman's words for a name that there is not.
+fn unknown(text: &str, error: Error) -> Error {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let said = error.to_string();
+    for (file, what, name) in [
+        ("passwd", ("uid", "user"), user),
+        ("group", ("gid", "group"), group),
+    ] {
+        if said.ends_with(&format!("no matching entries in {file} file")) {
+            let (id, kind) = what;
+            return Error::not_found(format!(
+                "determining run {id}: {kind}: unknown {kind} error looking up {kind} {name:?}"
+            ));
+        }
+    }
+    error
 }
 
 /// `UID:GID`
