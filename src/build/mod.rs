@@ -101,6 +101,8 @@ pub struct Build {
     pub agents: Vec<Agent>,
     /// What flags say of the containers of RUN.
     pub template: ContainerOptions,
+    /// Steps may read standard input.
+    pub stdin: bool,
     /// Proxies of the caller's, for RUN alone.
     pub proxies: Vec<String>,
     /// Before each line of a step, where there are several builds.

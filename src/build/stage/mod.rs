@@ -317,6 +317,7 @@ impl<'a> Work<'a> {
                 let wanted = self.wanted(stage)?;
                 let image =
                     self.image(name, &wanted, tell).map_err(|error| {
+                        let error = error.tried("creating build container");
                         let names = self.stages.all.iter().filter_map(|it| it.name.as_deref());
                         match names.skip(stage.number).any(|it| it.eq_ignore_ascii_case(name)) {
                         true => error.hint(format!(

@@ -8,7 +8,7 @@ use crate::build::language::stages::{Stage, named};
 use crate::build::{NamedContext, Said};
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{DiffId, ImageId};
-use crate::image::{self, Image, Wanted};
+use crate::image::{self, Image, Policy, Wanted};
 use crate::storage::shifted::Lower;
 
 /// What files are taken from.
@@ -97,9 +97,13 @@ impl Work<'_> {
         if let Some((image, _)) = self.images.get(&key) {
             return Ok(image.clone());
         }
+        let stored = name.strip_prefix("containers-storage:");
         let pull = image::Pull {
-            text: name,
-            policy: self.build.policy,
+            text: stored.unwrap_or(name),
+            policy: match stored {
+                Some(_) => Policy::Never,
+                None => self.build.policy,
+            },
             wanted,
             options: &self.build.registry,
             choose: None,

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::adopt::Adoption;
 use crate::container::options::{Log, LogDriver, Mount, MountKind, RestartPolicy, Step};
-use crate::container::start::{Launch, Streams, start};
+use crate::container::start::{Launch, start};
 use crate::container::{ImageUse, Options, Record};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
@@ -19,6 +19,8 @@ use crate::monitor::protocol::{Event, Request, hear, say};
 
 /// What is run, and in what.
 pub struct Command<'a> {
+    /// What it reads; none: nothing.
+    pub stdin: Option<OwnedFd>,
     pub argv: Vec<String>,
     /// `KEY=value`
     pub env: Vec<String>,
@@ -56,11 +58,8 @@ pub fn run(
     let (err, their_err) = pipe()?;
     let launch = Launch {
         fresh: true,
-        attach: Some(Streams {
-            stdin: None,
-            stdout: Some(their_out),
-            stderr: Some(their_err),
-        }),
+        // Nobody else is to see it, and so it goes past the monitor.
+        stdio: Some([command.stdin, Some(their_out), Some(their_err)]),
         adoption: Some(command.adoption),
         ..Launch::default()
     };

@@ -72,6 +72,11 @@ impl Work<'_> {
             .with("shell", &argv)
             .with("mounts", &(&mounts, &sums))
             .with("options of RUN", &(&network_said, &self.build.template));
+        // What it will read nobody knows.
+        let key = match self.build.stdin {
+            true => key.with("standard input", &random_hex::<16>()),
+            false => key,
+        };
         let text = self.run_text(here, step, &sums);
         if let Some(effect) = self.recall(here, &key, tell) {
             return Ok((effect, text));
@@ -101,7 +106,12 @@ impl Work<'_> {
             .collect();
         mounted.sort();
         let name = here.state.base.as_ref().map_or("scratch", |(name, _)| name);
+        let stdin = match self.build.stdin {
+            true => Some(crate::sys::file::stdin()?.into()),
+            false => None,
+        };
         let command = Command {
+            stdin,
             argv,
             env,
             // Named, so that its groups are what they are with Podman.
