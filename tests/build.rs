@@ -858,6 +858,107 @@ fn a_step_that_is_interrupted_leaves_what_was_done_before() {
 }
 
 #[test]
+fn a_step_sees_what_a_container_of_run_sees() {
+    let site = Site::new();
+    site.file(
+        "probe",
+        r#"grep -E '^(Cap|Seccomp|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status
+           cat /proc/self/uid_map /proc/self/gid_map /proc/self/limits /proc/self/oom_score_adj
+           cat /etc/resolv.conf; sed '$d' /etc/hosts; umask; id; pwd; echo "$HOME" "$PATH"
+           cut -d' ' -f5,6 /proc/self/mountinfo | sort; ls /dev /sys/class/net; hostname | wc -c
+        "#,
+    );
+    for (user, flags) in [
+        ("0", ""),
+        (
+            "0",
+            "--cap-drop all --cap-add chown --ulimit nofile=64:99 --shm-size 1m",
+        ),
+        (
+            "0",
+            "--network none --security-opt no-new-privileges --dns 10.0.0.1 --group-add 7",
+        ),
+        (
+            "0",
+            "--security-opt seccomp=unconfined --add-host a:10.0.0.1 --pid host --ipc host",
+        ),
+        (
+            "0",
+            "--network host --uts host --cgroupns host --dns-search example.com",
+        ),
+        ("7:8", "--cap-add net_raw"),
+    ] {
+        let text = format!(
+            "FROM localhost/test\nCOPY probe /\nRUN echo 'x:x:7:8::/tmp:/bin/sh' >> /etc/passwd\nUSER {user}\nWORKDIR /tmp\nRUN sh /probe > out; true\n"
+        );
+        let done = site.build(&text, &format!("{flags} -t seen"));
+        assert_eq!(done.code, 0, "{}", done.stderr());
+        let run = format!("run --rm --read-only=false {flags} seen");
+        let step = site.world.coracle(&format!("{run} cat out")).stdout();
+        let own = site.world.coracle(&format!("{run} sh /probe")).run();
+        assert!(step.contains("CapEff"), "{step}");
+        assert_eq!(step, own.stdout().trim_end(), "{user} {flags}");
+    }
+    site.is_clean();
+}
+
+#[test]
+fn a_build_ends_by_a_signal_at_whatever_step() {
+    let site = Site::new();
+    site.file("f", "1\n");
+    site.file(
+        "Containerfile",
+        "FROM localhost/test AS a\nRUN echo 1 > /one\nCOPY f /\nFROM localhost/test\nRUN echo 2 > /two\nENV a=b\nCOPY --from=a / /x\nRUN echo 3 > /three\n",
+    );
+    let mut ended = 0;
+    for (at, flags) in (1..=8).flat_map(|at| [(at, ""), (at, "--jobs 2"), (at, "--squash")]) {
+        let line = format!("build --no-cache {flags} -t never c");
+        let running = site.world.coracle(&line).spawn();
+        running.prints(&match at {
+            1..=3 => format!("[1/2] STEP {at}/3"),
+            4..=8 => format!("[2/2] STEP {}/5", at - 3),
+            _ => unreachable!(),
+        });
+        running.signal(rustix::process::Signal::TERM);
+        let done = running.wait();
+        let staging = site.world.data().join("staging");
+        assert_eq!(
+            std::fs::read_dir(staging).unwrap().count(),
+            0,
+            "{line} {at}"
+        );
+        // The last of it may have been done.
+        let is_there = site.world.coracle("image exists never").run().code == 0;
+        assert_eq!(is_there, done.code == 0, "{line} {at}: {}", done.stderr());
+        match is_there {
+            true => drop(site.world.coracle("rmi never").ok()),
+            false => ended += 1,
+        }
+        assert!(
+            is_there || done.code == 128 + 15,
+            "{}: {}",
+            done.code,
+            done.stderr()
+        );
+    }
+    assert!(ended > 15, "{ended} of 24 were ended in time");
+    site.world.wait_for_processes();
+    site.is_clean();
+    // Who is to ignore a signal does.
+    site.file(
+        "Containerfile",
+        "FROM localhost/test\nRUN echo begun; until test -e /x/go; do :; done\n",
+    );
+    let line = "trap '' HUP; exec coracle build --no-cache -v $PWD:/x -t done c";
+    let running = site.world.shell(line).spawn();
+    running.prints("begun");
+    running.signal(rustix::process::Signal::HUP);
+    site.world.file("go", "");
+    assert_eq!(running.wait().code, 0);
+    site.is_clean();
+}
+
+#[test]
 fn several_platforms_make_a_list() {
     let site = Site::new();
     site.file("f", "1\n");

@@ -243,7 +243,10 @@ fn what_a_newcomer_meets_says_what_to_do() {
         ),
         ("exec web ls", "`coracle start` it first"),
         ("cp web /tmp", "web:/path"),
-        ("tag IMAGE", "usage: coracle tag IMAGE TARGET_NAME [TARGET_NAME...]"),
+        (
+            "tag IMAGE",
+            "usage: coracle tag IMAGE TARGET_NAME [TARGET_NAME...]",
+        ),
         ("ps web", "--filter name=NAME"),
         ("build", "coracle build ."),
         ("pull http://localhost/x", "no http://"),

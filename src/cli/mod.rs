@@ -31,6 +31,7 @@ use crate::output::Output;
 use crate::settings::{Configuration, Overrides, Settings};
 use crate::sys::SoleThread;
 use crate::sys::process::{place_fd, set_variable};
+use crate::sys::signal::end_by;
 
 /// The version of Podman whose behaviour we answer for.
 pub const PODMAN_VERSION: &str = "5.8.6";
@@ -133,6 +134,9 @@ pub fn main() -> ExitCode {
     match dispatch(&argv) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
+            if let Kind::Interrupted(signal) = error.kind() {
+                end_by(signal);
+            }
             let mut output = Output::new();
             output.error(&error);
             ExitCode::from(error.exit_code())

@@ -57,7 +57,8 @@ pub struct Launch {
     pub hold: bool,
     /// Numbers of descriptors of the caller's that this start hands to the container.
     pub descriptors: Vec<i32>,
-    /// The caller's own streams, which are to be the container's: [`start`] finds them.
+    /// What the container has as its streams, past the monitor: where these are the
+    /// caller's own [`start`] finds them.
     pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// What `inspect` shows of a fresh one, if its `create` event is to have it.
     pub shown: Option<String>,
@@ -116,7 +117,7 @@ pub fn start(
     }
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
-    launch.stdio = callers_stdio(&record.options);
+    launch.stdio = callers_stdio(&record.options).or(launch.stdio);
     let stdio = launch.stdio.iter().flatten().flatten();
     keep.extend(stdio.map(AsRawFd::as_raw_fd));
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
@@ -589,7 +590,7 @@ impl<'a> Monitor<'a> {
             self.tell(&Event::Warning(warning.clone()));
         }
 
-        let is_callers_stdio = launch.stdio.is_some();
+        let is_callers_stdio = options.log.driver.is_passthrough();
         let (stdio, ends) = match launch.stdio(&options.restart)? {
             Some(stdio) => (stdio, nothing_to_carry()),
             None => pipes(options.tty, options.interactive)?,
