@@ -882,10 +882,7 @@ fn a_step_sees_what_a_container_of_run_sees() {
             "0",
             "--security-opt seccomp=unconfined --add-host a:10.0.0.1 --pid host --ipc host --dns 10.0.0.1",
         ),
-        (
-            "0",
-            "--network host --uts host --dns-search example.com",
-        ),
+        ("0", "--network host --uts host --dns-search example.com"),
         ("7:8", "--cap-add net_raw"),
     ] {
         let text = format!(
