@@ -143,6 +143,22 @@ pub struct Args {
     #[arg(long, hide = true)]
     disable_content_trust: bool,
 
+    /// Docker's flag: the image is always among the others
+    #[arg(long, hide = true)]
+    load: bool,
+
+    /// Docker's flag: what a build says is plain
+    #[arg(long, hide = true, value_name = "KIND")]
+    progress: Option<String>,
+
+    /// An old spelling of --pull=always
+    #[arg(long, hide = true)]
+    pull_always: bool,
+
+    /// An old spelling of --pull=never
+    #[arg(long, hide = true)]
+    pull_never: bool,
+
     /// DNS servers of RUN steps
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
@@ -433,7 +449,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
 }
 
 fn built(args: &Args, engine: &Engine, output: &mut Output) -> Result<(), Failure> {
-    let target = args.output.as_deref().map(Destination::parse).transpose()?;
+    let target = args.output.as_deref().map(Destination::parse);
+    let target = target.transpose()?.flatten();
     let quiet = args.quiet || matches!(target, Some(Destination::Stdout));
     let platforms = args.platforms();
     let list = args.manifest.as_deref().map(Reference::local).transpose()?;
@@ -656,14 +673,7 @@ impl Args {
             cache_ttl: self.ttl()?,
             cache_from: repositories("cache-from", &self.cache_from, steps)?,
             cache_to: repositories("cache-to", &self.cache_to, steps)?,
-            policy: which::policy(self.pull.as_deref().map_or(
-                "",
-                |text| match crate::build::boolean(text) {
-                    Some(true) => "always",
-                    Some(false) => "missing",
-                    None => text,
-                },
-            ))?,
+            policy: which::policy(self.pull_policy())?,
             platform: variables::platform_words(&wanted),
             wanted,
             registry: self.registry.options()?,
@@ -704,6 +714,20 @@ impl Args {
             prefix: String::new(),
             why: self.why,
         })
+    }
+
+    /// The word for when to pull; empty if none was given.
+    fn pull_policy(&self) -> &str {
+        match self.pull.as_deref() {
+            _ if self.pull_always => "always",
+            _ if self.pull_never => "never",
+            None => "",
+            Some(text) => match crate::build::boolean(text) {
+                Some(true) => "always",
+                Some(false) => "missing",
+                None => text,
+            },
+        }
     }
 
     fn ttl(&self) -> Result<Option<Duration>> {
