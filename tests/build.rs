@@ -886,7 +886,7 @@ fn a_step_sees_what_a_container_of_run_sees() {
         ("7:8", "--cap-add net_raw"),
     ] {
         let text = format!(
-            "FROM localhost/test\nCOPY probe /\nRUN echo 'x:x:7:8::/tmp:/bin/sh' >> /etc/passwd\nUSER {user}\nWORKDIR /tmp\nRUN sh /probe > out; true\n"
+            "FROM localhost/test\nCOPY probe /\nRUN echo 'x:x:7:8::/tmp:/bin/sh' >> /etc/passwd; echo 'y:x:8:' >> /etc/group\nUSER {user}\nWORKDIR /tmp\nRUN sh /probe > out; true\n"
         );
         let done = site.build(&text, &format!("{flags} -t seen"));
         assert_eq!(done.code, 0, "{}", done.stderr());
