@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::ignore::Ignore;
 use super::remote::{self, is_git, is_url};
 use crate::build::NamedContext;
@@ -13,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::registry;
 use crate::storage::{Staging, compression};
-use crate::sys::file::stdin;
+use crate::sys::file::{open_dir, open_in_root, stdin};
 
 /// As it was asked for.
 pub struct Asked<'a> {
@@ -40,7 +42,7 @@ impl Asked<'_> {
     /// Finds it; what is unpacked for it lies in `staging`.
     pub fn find(&self, engine: &Engine, staging: &Staging) -> Result<Given> {
         let (folder, file) = self.sources(engine, staging)?;
-        let ignore = self.ignore(folder.as_deref())?;
+        let ignore = self.ignore(staging, folder.as_deref())?;
         Ok(Given {
             folder,
             file,
@@ -118,7 +120,7 @@ impl Asked<'_> {
     ) -> Result<Vec<(String, Vec<u8>)>> {
         let read = |path: &Path| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
-            let file = File::open(path);
+            let file = opened(staging, context, path);
             // It may be a pipe of the shell's.
             file.and_then(|file| engine.read(&file).read_to_end(&mut bytes))
                 .tried(|| format!("read {}", path.display()))?;
@@ -176,9 +178,13 @@ impl Asked<'_> {
         Ok(all)
     }
 
-    fn ignore(&self, context: Option<&Path>) -> Result<Ignore> {
+    fn ignore(&self, staging: &Staging, context: Option<&Path>) -> Result<Ignore> {
         let read = |path: &Path| {
-            std::fs::read_to_string(path)
+            let file = match context {
+                Some(context) => opened(staging, context, path),
+                None => File::open(path),
+            };
+            file.and_then(std::io::read_to_string)
                 .tried(|| format!("read {}", path.display()))
                 .and_then(|text| Ignore::parse(&text).map_err(|error| error.tried(path.display())))
         };
@@ -198,6 +204,17 @@ impl Asked<'_> {
             Some(path) => read(&path),
             None => Ok(Ignore::default()),
         }
+    }
+}
+
+/// Opens `path`. Links in an archive that was unpacked do not lead out of it.
+fn opened(staging: &Staging, context: &Path, path: &Path) -> std::io::Result<File> {
+    let own = std::fs::canonicalize(staging.path())?;
+    match path.strip_prefix(context) {
+        Ok(within) if context.starts_with(own) => {
+            Ok(open_in_root(&open_dir(context)?, within, OFlags::RDONLY)?.into())
+        }
+        _ => File::open(path),
     }
 }
 

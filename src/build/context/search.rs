@@ -118,7 +118,9 @@ impl Search<'_> {
             path.display()
         );
         let error = Error::new(Kind::NotFound, words);
+        let is_link = rustix::fs::readlinkat(self.root, shown(path), Vec::new());
         match self.near(path) {
+            _ if is_link.is_ok() => error.hint("it is a link that leads to nothing within"),
             Some(near) => error.hint(format!("did you mean {near}?")),
             None => error,
         }
