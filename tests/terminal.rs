@@ -26,6 +26,12 @@ fn tables_fit_the_terminal() {
         "coracle images",
         "coracle volume ls",
         "coracle history test",
+        "coracle ps -a --pod",
+        "coracle ps -a --size",
+        "coracle images --digests",
+        "coracle volume ls --size",
+        "coracle system df -v",
+        "NO_COLOR=1 coracle stats -a --no-stream",
     ] {
         let screen = shown(&world, line);
         for row in screen.lines() {
@@ -39,6 +45,7 @@ fn tables_fit_the_terminal() {
     let screen = shown(&world, "coracle ps -a");
     assert!(screen.contains("a-name-that-is"), "{screen}");
     assert!(screen.contains("Created"), "{screen}");
+    assert!(screen.contains("8080->80"), "{screen}");
     let whole = shown(&world, "coracle ps -a --no-trunc");
     assert!(whole.contains("while true; do sleep 100; done"), "{whole}");
     assert!(whole.contains("a-name-that-is-rather-long"), "{whole}");
@@ -101,6 +108,25 @@ fn a_line_says_that_work_goes_on() {
     // And it goes again.
     let last = screen.rsplit("Loaded image").next().unwrap_or_default();
     assert!(!last.contains("loading"), "{screen}");
+}
+
+#[test]
+fn many_files_are_counted_where_there_are_no_bytes() {
+    let world = World::new();
+    world.coracle("create --name web IMAGE true").ok();
+    world
+        .shell("mkdir many; cd many; touch $(seq 10000); echo 1 > 1")
+        .ok();
+    let (code, screen) = world.coracle("cp many web:/").terminal().wait();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains(" files"), "{screen:?}");
+    assert!(screen.ends_with("\x1b[K"), "{screen:?}");
+    let widest = screen.split('\r').map(|it| it.chars().count()).max();
+    assert!(widest.is_some_and(|it| it <= 80 + "\x1b[K".len()));
+    // A pipe hears nothing of it.
+    let piped = world.coracle("cp web:/many again").run();
+    assert_eq!(piped.stderr(), "");
+    world.coracle("rm web").ok();
 }
 
 #[test]

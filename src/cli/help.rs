@@ -104,7 +104,7 @@ pub fn is_switch(arg: &Arg) -> bool {
     ) || (optional && arg.get_value_parser().type_id() == TypeId::of::<bool>())
 }
 
-/// The word for an option's value: the one it was given, else pflag's.
+/// The word for an option's value: the one it was given, else what the option is called.
 fn value(arg: &Arg) -> Option<String> {
     if is_switch(arg) {
         return None;
@@ -115,23 +115,20 @@ fn value(arg: &Arg) -> Option<String> {
         return Some(given.to_string());
     }
     let kind = arg.get_value_parser().type_id();
-    let is = |types: &[TypeId]| types.iter().any(|it| kind == *it);
-    let word = if is(&[
+    let numbers = [
         TypeId::of::<u16>(),
         TypeId::of::<u32>(),
         TypeId::of::<u64>(),
-    ]) {
-        "uint"
-    } else if is(&[TypeId::of::<i32>(), TypeId::of::<i64>()]) {
-        "int"
-    } else if is(&[TypeId::of::<f64>()]) {
-        "float"
-    } else if matches!(arg.get_action(), ArgAction::Append) {
-        "stringArray"
-    } else {
-        "string"
+        TypeId::of::<i32>(),
+        TypeId::of::<i64>(),
+        TypeId::of::<f64>(),
+    ];
+    let word = match arg.get_long() {
+        Some("filter") => "KEY=VALUE".to_owned(),
+        _ if numbers.iter().any(|it| kind == *it) => "NUMBER".to_owned(),
+        _ => own,
     };
-    Some(word.to_owned())
+    Some(word)
 }
 
 fn default(arg: &Arg) -> Option<String> {

@@ -73,13 +73,13 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (
         None,
         "cdi-spec-dir",
-        "stringArray",
+        "DIR",
         "Folder of files that describe devices (Container Device Interface)",
     ),
     (
         None,
         "cgroup-manager",
-        "string",
+        "MANAGER",
         "Who makes cgroups: systemd or cgroupfs",
     ),
     (
@@ -91,7 +91,7 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (
         None,
         "events-backend",
-        "string",
+        "BACKEND",
         "Where events are written down: file, journald or none",
     ),
     (None, "help", "", "Help for coracle"),
@@ -110,13 +110,13 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (
         None,
         "root",
-        "string",
+        "DIR",
         "Path to the folder of images, containers and volumes",
     ),
     (
         None,
         "runroot",
-        "string",
+        "DIR",
         "Path to the folder of what lives only while something runs",
     ),
     (Some('v'), "version", "", "Version for coracle"),

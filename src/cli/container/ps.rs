@@ -16,7 +16,9 @@ use crate::storage::Storage;
 
 /// List containers
 ///
-/// Shows the containers that run, or all with --all.
+/// Shows the containers that run, or all with --all. On a terminal too narrow for the table
+/// cells say the same in less (`2h ago`, `8080->80`), and then are cut; --no-trunc and a pipe
+/// have all of it.
 #[derive(clap::Args)]
 pub struct Args {
     /// Show all containers, not only those that run

@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     running: bool,
 
-    /// Seconds to wait before SIGKILL; -1 waits for ever
+    /// Seconds to wait before SIGKILL, else the container's own (10 if it has none); -1 waits for ever
     #[arg(
         long,
         short = 't',

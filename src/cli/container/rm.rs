@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, short = 'v')]
     volumes: bool,
 
-    /// Seconds to let a container end before SIGKILL; -1 waits for ever
+    /// Seconds to let a container end before SIGKILL, else its own (10 if it has none); -1 waits for ever
     #[arg(
         long,
         short = 't',

@@ -16,7 +16,8 @@ use crate::output::{Listing, Output, human, json};
 ///
 /// Shows what running containers use of processors, memory, network and disks, again and
 /// again. The kernel counts it for the container's cgroup; where there is none, or none
-/// with that controller, its processes are summed up.
+/// with that controller, its processes are summed up. A terminal too narrow for all columns
+/// shows no CPU TIME and AVG CPU %.
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(value_name = "CONTAINER")]

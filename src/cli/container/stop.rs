@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, short = 'i')]
     ignore: bool,
 
-    /// Seconds to wait before SIGKILL; -1 waits for ever
+    /// Seconds to wait before SIGKILL, else the container's own (10 if it has none); -1 waits for ever
     #[arg(
         long,
         short = 't',

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long)]
     ignore: bool,
 
-    /// The container started last
+    /// The container created last
     #[arg(long, short = 'l')]
     latest: bool,
 }
