@@ -43,7 +43,7 @@ pub fn settle(wanted: &Wanted<'_>) -> Result<Option<Place>> {
         return Ok(None);
     }
     if wanted.mode == Mode::Split {
-        return split(wanted.id).map(Some);
+        return split(wanted).map(Some);
     }
     if wanted.manager != Some(Manager::Cgroupfs)
         && let Some(socket) = wanted.socket
@@ -119,14 +119,27 @@ fn in_scope(manager: UserManager, wanted: &Wanted<'_>) -> Result<Place> {
     })
 }
 
-/// Our own cgroup, divided.
-fn split(id: &str) -> Result<Place> {
-    let own = own().filter(|own| own != Path::new(ROOT)).ok_or_else(|| {
-        Error::new(
-            Kind::CannotInvoke,
-            "could not find cgroup mount in \"/proc/self/cgroup\"",
-        )
-    })?;
+/// Our own cgroup, divided. One that is not ours (a login session's) is left for a
+/// scope first, as Podman does it.
+fn split(wanted: &Wanted<'_>) -> Result<Place> {
+    let find = || {
+        own().filter(|own| own != Path::new(ROOT)).ok_or_else(|| {
+            Error::new(
+                Kind::CannotInvoke,
+                "could not find cgroup mount in \"/proc/self/cgroup\"",
+            )
+        })
+    };
+    let mut own = find()?;
+    if !may_divide(&own)
+        && wanted.manager != Some(Manager::Cgroupfs)
+        && let Some(socket) = wanted.socket
+        && let Some(manager) = UserManager::connect(socket, wanted.uid)?
+    {
+        let pid = std::process::id();
+        manager.start_scope(&format!("podman-{pid}.scope"), "user.slice", pid)?;
+        own = find()?;
+    }
     let parent = match own.file_name() {
         // A start before this one has divided it.
         Some(name) if name == "runtime" => own.parent().unwrap_or(&own).to_owned(),
@@ -142,7 +155,7 @@ fn split(id: &str) -> Result<Place> {
     };
     Ok(Place {
         parent,
-        name: format!("libpod-payload-{id}"),
+        name: format!("libpod-payload-{}", wanted.id),
         is_named: false,
         before: None,
     })

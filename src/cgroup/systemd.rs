@@ -186,7 +186,10 @@ impl Attacher {
     /// None: nobody listens, or the cgroup is in no scope of a container.
     pub fn connect(socket: &Path, uid: u32, folder: &Path) -> Result<Option<Self>> {
         let names: Vec<&str> = folder.iter().filter_map(|name| name.to_str()).collect();
-        let is_ours = |name: &&str| name.starts_with("libpod-") && name.ends_with(".scope");
+        // The second is one that `--cgroups=split` made.
+        let is_ours = |name: &&str| {
+            ["libpod-", "podman-"].iter().any(|it| name.starts_with(it)) && name.ends_with(".scope")
+        };
         let Some(at) = names.iter().position(is_ours) else {
             return Ok(None);
         };
