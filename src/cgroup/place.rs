@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -22,6 +23,8 @@ pub struct Wanted<'a> {
     pub socket: Option<&'a Path>,
     /// The caller, in the host's ids.
     pub uid: u32,
+    /// How long the container has to end when it is asked to.
+    pub patience: Duration,
 }
 
 /// Where a container's cgroup is made at each of its starts.
@@ -104,7 +107,7 @@ fn in_scope(manager: UserManager, wanted: &Wanted<'_>) -> Result<Place> {
     let before = own();
     let unit = format!("libpod-{}.scope", wanted.id);
     let slice = wanted.parent.unwrap_or("user.slice");
-    manager.start_scope(&unit, slice, std::process::id())?;
+    manager.start_scope(&unit, slice, std::process::id(), Some(wanted.patience))?;
     let scope = own().filter(|own| own.ends_with(&unit)).ok_or_else(|| {
         Error::other(format!("systemd started {unit}, but did not move us there"))
     })?;
@@ -137,7 +140,7 @@ fn split(wanted: &Wanted<'_>) -> Result<Place> {
         && let Some(manager) = UserManager::connect(socket, wanted.uid)?
     {
         let pid = std::process::id();
-        manager.start_scope(&format!("podman-{pid}.scope"), "user.slice", pid)?;
+        manager.start_scope(&format!("podman-{pid}.scope"), "user.slice", pid, None)?;
         own = find()?;
     }
     let parent = match own.file_name() {
@@ -241,6 +244,7 @@ mod tests {
             manager: None,
             socket: Some(Path::new("/nonexistent")),
             uid: 1,
+            patience: Duration::ZERO,
         };
         assert_eq!(settle(&wanted).unwrap(), None);
     }
