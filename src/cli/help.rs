@@ -23,6 +23,54 @@ pub struct Shown {
     pub long_help: String,
 }
 
+/// Podman's words for operands and values.
+const WORDS: &str = include_str!("words.txt");
+
+/// What Podman's help says of a command's operands: `IMAGE [COMMAND [ARG...]]`.
+fn podmans_operands(command: &Command) -> Option<&'static str> {
+    let lines = WORDS.lines().filter_map(|line| line.split_once(" = "));
+    let of = |name: &str| lines.clone().find(|(of, _)| *of == name);
+    command
+        .names
+        .iter()
+        .find_map(|name| of(name))
+        .map(|it| it.1)
+}
+
+/// Podman's word for an option's value, and its default.
+fn podmans_value(command: &Command, long: &str) -> Option<(&'static str, Option<&'static str>)> {
+    let mut found = None;
+    let lines = WORDS.lines().filter_map(|line| line.strip_prefix("--"));
+    for line in lines {
+        let Some(said) = line.strip_prefix(long).and_then(|it| it.strip_prefix(' ')) else {
+            continue;
+        };
+        let (said, of) = said.split_once(" : ").unwrap_or((said, ""));
+        let is_its = of.split(", ").any(|it| command.names.contains(&it));
+        if is_its || of.is_empty() {
+            let (word, default) = said.split_once(" (").unwrap_or((said, ""));
+            found = Some((word, default.strip_suffix(')')));
+        }
+    }
+    found
+}
+
+/// The options of a command as Podman's help has them.
+fn options_of(command: &Command, definition: &clap::Command) -> Vec<Shown> {
+    let mut shown = options(definition);
+    for option in &mut shown {
+        let Some((word, default)) = podmans_value(command, &option.long) else {
+            continue;
+        };
+        // What is on or off here is so there, and the other way round.
+        if (word == "-") == option.value.is_none() {
+            option.value = option.value.as_ref().map(|_| word.to_owned());
+            option.default = default.map(str::to_owned);
+        }
+    }
+    shown
+}
+
 /// The options of a command, in order of their names.
 pub fn options(definition: &clap::Command) -> Vec<Shown> {
     let mut shown: Vec<Shown> = definition
@@ -99,7 +147,10 @@ fn default(arg: &Arg) -> Option<String> {
 }
 
 /// The operands of a command: `IMAGE [COMMAND [ARG...]]`.
-pub fn operands(definition: &clap::Command) -> String {
+pub fn operands(command: &Command, definition: &clap::Command) -> String {
+    if let Some(operands) = podmans_operands(command) {
+        return operands.to_owned();
+    }
     let words = definition
         .get_positionals()
         .filter(|arg| !arg.is_hide_set())
@@ -151,6 +202,20 @@ pub enum Length {
     Long,
 }
 
+/// How a command is to be typed: `coracle rm [options] CONTAINER...`.
+pub fn usage(command: &Command, typed: &str) -> String {
+    let definition = definition(command, typed);
+    let options = match options_of(command, &definition).is_empty() {
+        true => "",
+        false => " [options]",
+    };
+    let usage = format!(
+        "coracle {typed}{options} {}",
+        operands(command, &definition)
+    );
+    usage.trim_end().to_owned()
+}
+
 /// The help of a command that was typed as `typed`.
 pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
     let definition = definition(command, typed);
@@ -164,13 +229,8 @@ pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
             text.push_str(&format!("  {}\n\n", wrapped(&paragraph, 2, columns)));
         }
     }
-    let options = options(&definition);
-    let mut usage = format!("coracle {typed}");
-    if !options.is_empty() {
-        usage.push_str(" [options]");
-    }
-    let usage = format!("{usage} {}", operands(&definition));
-    text.push_str(&format!("Usage:\n  {}\n", usage.trim_end()));
+    let options = options_of(command, &definition);
+    text.push_str(&format!("Usage:\n  {}\n", usage(command, typed)));
     let aliases = aliases(command, typed);
     if is_long && aliases.len() > 1 {
         text.push_str(&format!("\nAliases:\n  {}\n", aliases.join(", ")));
@@ -309,7 +369,8 @@ pub fn of_group(group: &str) -> String {
         Some((_, about)) => (*about, format!("coracle {group} [command]")),
         None => (ABOUT, "coracle [options] [command]".to_owned()),
     };
-    let mut text = format!("{about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n");
+    let mut text =
+        format!("{about}\n\nDescription:\n  {about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n");
     for (name, summary) in commands_of(group) {
         text.push_str(&format!("  {name:<11} {summary}\n"));
     }

@@ -48,7 +48,7 @@ fn page(command: &Command, name: &str) -> String {
     let options = help::options(&definition);
     let mut page = head(&title(name), &help::summary(&definition));
     page.push_str(".SH SYNOPSIS\n");
-    let operands = help::operands(&definition);
+    let operands = help::operands(command, &definition);
     for (number, name) in std::iter::once(name)
         .chain(command.names.iter().copied().filter(|it| *it != name))
         .enumerate()

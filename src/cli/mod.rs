@@ -31,6 +31,7 @@ use crate::output::Output;
 use crate::settings::{Configuration, Overrides, Settings};
 use crate::sys::SoleThread;
 use crate::sys::process::{place_fd, set_variable};
+use crate::sys::signal::end_by;
 
 /// The version of Podman whose behaviour we answer for.
 pub const PODMAN_VERSION: &str = "5.8.6";
@@ -133,6 +134,9 @@ pub fn main() -> ExitCode {
     match dispatch(&argv) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
+            if let Kind::Interrupted(signal) = error.kind() {
+                end_by(signal);
+            }
             let mut output = Output::new();
             output.error(&error);
             ExitCode::from(error.exit_code())
@@ -167,6 +171,19 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
                     set_variable(thread, variable);
                 }
             }
+            let asked = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+            if let Some(url) = asked("CONTAINER_HOST") {
+                parse::check_url("CONTAINER_HOST", &url)?;
+            }
+            if let Some(name) = asked("CONTAINER_CONNECTION") {
+                parse::check_connection(&name)?;
+            }
+            if let Some(folder) = &overrides.docker_config {
+                set_variable(
+                    thread,
+                    &format!("DOCKER_CONFIG={}", folder.to_string_lossy()),
+                );
+            }
             if let Some(path) = &overrides.out {
                 print_to(path)?;
             }
@@ -184,16 +201,57 @@ fn print_to(path: &Path) -> Result<()> {
 }
 
 /// A command line that cannot be, with the word that may have been meant in it.
-fn with_meant(error: Error, argv: &[OsString]) -> Error {
+pub fn with_meant(error: Error, argv: &[OsString]) -> Error {
     if error.hint_line().is_some() {
         return error;
     }
-    let field = completion::field_meant(argv, &error.to_string());
+    let said = error.to_string();
+    if OPERANDS.iter().any(|words| said.contains(words)) {
+        return match completion::usage(argv) {
+            Some(usage) => error.hint(format!("usage: {usage}")),
+            None => error,
+        };
+    }
+    if let Some(program) = missing_program(&said) {
+        if program.starts_with('-') {
+            return error.hint(format!(
+                "what stands behind the image or container is the command: is {program} an option of coracle's, it stands before"
+            ));
+        }
+        return error.meant(completion::program_meant(argv, program));
+    }
+    let field = completion::field_meant(argv, &said);
     let meant = match error.kind() {
         Kind::Usage => field.or_else(|| completion::meant(argv)),
         _ => field,
     };
     error.meant(meant)
+}
+
+/// Words of errors that say how many operands there are to be.
+const OPERANDS: [&str; 15] = [
+    "arg(s), ",
+    "requires at least one argument",
+    "requires a name, id, ",
+    "requires the name or ID ",
+    "requires one argument",
+    "accepts at most ",
+    "must provide a non-empty command",
+    "must provide at least one ",
+    "must provide the name ",
+    "image name or ID must be specified",
+    "specify at least one ",
+    "provide one or more ",
+    "no names or ids specified",
+    "choose either one or more ",
+    "need at least 1 argument",
+];
+
+/// The program that an error says is not in the container.
+fn missing_program(said: &str) -> Option<&str> {
+    let (_, after) = said.split_once("executable file `")?;
+    let (program, why) = after.split_once('`')?;
+    why.starts_with(" not found in $PATH").then_some(program)
 }
 
 /// Podman's words for a wrong number of operands.

@@ -203,9 +203,10 @@ fn furnish(
                 false => error,
             }
         })?;
-    // A build's step has the home of who is not in passwd all the same.
-    if !options.accounts.writes && user.name.is_none() && options.step.is_none() {
-        // As Podman, which finds no home for who is not in passwd.
+    // As Podman: who is not in passwd has no home, and in a build's step the root folder.
+    if options.step.is_some() {
+        user.home.get_or_insert_with(|| "/".to_owned());
+    } else if !options.accounts.writes && user.name.is_none() {
         user.home = Some(String::new());
     }
     if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
@@ -247,7 +248,7 @@ fn furnish(
     for at in 0..mounts.len() {
         check_place(&mounts, &sources, at, &rootfs)?;
     }
-    make_workdir(&rootfs, record, &user)?;
+    make_workdir(&rootfs, record, &accounts, &user)?;
     for folder in options.step.iter().flat_map(|step| &step.folders) {
         make_folders(&rootfs, folder, (0, 0))
             .tried(|| format!("make the volume {}", folder.display()))?;
@@ -344,12 +345,16 @@ fn check_place(
 }
 
 /// Makes the working directory where the image has none, as Podman does.
-fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
+fn make_workdir(rootfs: &OwnedFd, record: &Record, accounts: &Accounts, user: &User) -> Result<()> {
     let options = &record.options;
     let path = Path::new(&options.workdir);
     if path == Path::new("/") || open_in_root(rootfs, path, OFlags::PATH).is_ok() {
         return Ok(());
     }
+    let owner = match options.step {
+        Some(_) => accounts.owner(&options.user)?,
+        None => (user.uid, user.gid),
+    };
     // A mount may bring it.
     let mounts = &options.mounts;
     if !options.is_image_workdir && !mounts.iter().any(|it| path.starts_with(&it.destination)) {
@@ -361,7 +366,7 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
             ),
         ));
     }
-    make_folders(rootfs, path, (user.uid, user.gid))
+    make_folders(rootfs, path, owner)
         .tried(|| format!("make the working directory {}", path.display()))
 }
 
@@ -393,11 +398,22 @@ fn make_folders(rootfs: &OwnedFd, path: &Path, (uid, gid): (u32, u32)) -> std::i
 
 /// Takes away what [`prepare`] mounted.
 pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
+    dismantle_but_root(runtime, joins);
+    detach_root(dir);
+}
+
+/// As [`dismantle`], but leaves the root to [`detach_root`]: the kernel takes a millisecond
+/// or two for it, which nobody need wait for where the container goes.
+pub fn dismantle_but_root(runtime: &Path, joins: &Joins) {
     if joins.is_staged.take() {
         stage::strike();
     }
-    let _ = mount::detach(&dir.join("rootfs"));
     let _ = mount::detach(&runtime.join(MOUNTS));
+}
+
+/// Unmounts the root of the container whose folder is `dir` now.
+pub fn detach_root(dir: &Path) {
+    let _ = mount::detach(&dir.join("rootfs"));
 }
 
 /// Where in the runtime folder what goes into the container is mounted first: a

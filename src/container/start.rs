@@ -27,7 +27,7 @@ use super::notify::{self, Notify};
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::secrets::Secrets;
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, State, create, events, remove, rootfs};
+use super::{Exit, Record, Seat, Started, State, create, events, remove, root_mount, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -57,7 +57,8 @@ pub struct Launch {
     pub hold: bool,
     /// Numbers of descriptors of the caller's that this start hands to the container.
     pub descriptors: Vec<i32>,
-    /// The caller's own streams, which are to be the container's: [`start`] finds them.
+    /// What the container has as its streams, past the monitor: where these are the
+    /// caller's own [`start`] finds them.
     pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// What `inspect` shows of a fresh one, if its `create` event is to have it.
     pub shown: Option<String>,
@@ -98,6 +99,7 @@ pub fn start(
     engine.settings.ensure_runtime()?;
     // What containers.conf says of it wrongly is known now.
     engine.storage.events().backend()?;
+    root_mount::refuse_mounted(&engine.storage, record)?;
     start_required(engine, record)?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
@@ -115,7 +117,7 @@ pub fn start(
     }
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
-    launch.stdio = callers_stdio(&record.options);
+    launch.stdio = callers_stdio(&record.options).or(launch.stdio);
     let stdio = launch.stdio.iter().flatten().flatten();
     keep.extend(stdio.map(AsRawFd::as_raw_fd));
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
@@ -364,7 +366,7 @@ impl<'a> Monitor<'a> {
             ));
         };
         if fresh {
-            create::publish(self.storage(), self.record, self.durable())?;
+            create::publish_seated(self.storage(), self.record, self.durable())?;
         } else if !self.dir.join("container.json").exists() {
             return Err(super::no_such(self.record.name.as_str()));
         }
@@ -453,6 +455,9 @@ impl<'a> Monitor<'a> {
         // Clients wait for our end of their sockets to close, so that who looks after
         // them sees a container that has ended. None waits for the disk.
         drop(self.clients);
+        for it in &retired {
+            rootfs::detach_root(&it.retired());
+        }
         remove::delete(retired);
     }
 
@@ -544,6 +549,9 @@ impl<'a> Monitor<'a> {
     /// Makes the init, starts it, and stays with it until it has ended.
     fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<Life> {
         let options = &self.record.options;
+        if restarts > 0 {
+            rootfs::detach_root(&self.dir);
+        }
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
             .tried(|| format!("make {}", runtime_parent.display()))?;
@@ -586,7 +594,7 @@ impl<'a> Monitor<'a> {
             self.tell(&Event::Warning(warning.clone()));
         }
 
-        let is_callers_stdio = launch.stdio.is_some();
+        let is_callers_stdio = options.log.driver.is_passthrough();
         let (stdio, ends) = match launch.stdio(&options.restart)? {
             Some(stdio) => (stdio, nothing_to_carry()),
             None => pipes(options.tty, options.interactive)?,
@@ -725,7 +733,10 @@ impl<'a> Monitor<'a> {
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
-        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
+        match options.remove {
+            true => rootfs::dismantle_but_root(&self.runtime, self.joins),
+            false => rootfs::dismantle(&self.dir, &self.runtime, self.joins),
+        }
         Ok(Life {
             ended,
             began: at,
