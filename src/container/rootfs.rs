@@ -520,21 +520,7 @@ pub fn overlay(
             options.push(("volatile", None));
         }
     }
-    let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
-        // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput && data.is_empty() => {
-            let joined = lower.join(":");
-            let mut old: Vec<(&str, Option<&str>)> = options
-                .iter()
-                .copied()
-                .filter(|(key, _)| *key != "lowerdir+")
-                .collect();
-            old.push(("lowerdir", Some(&joined)));
-            mount::make("overlay", &old, MountAttrFlags::empty())
-        }
-        result => result,
-    };
-    made.map_err(|error| {
+    mount::overlay(&options).map_err(|error| {
         Error::from(error).tried("mount the container's overlay").hint(
             "it needs Linux 5.11 and a local file system with extended attributes: put the store on one (`export XDG_DATA_HOME=FOLDER`)",
         )
@@ -739,17 +725,13 @@ fn overlay_source(
     };
     let at = place(runtime, "overlay", &mount.destination)?;
     let (lower, upper, work) = (text(source)?, text(&upper)?, text(&work)?);
-    let made = mount::make(
-        "overlay",
-        &[
-            ("source", Some("overlay")),
-            ("userxattr", None),
-            ("lowerdir+", Some(&lower)),
-            ("upperdir", Some(&upper)),
-            ("workdir", Some(&work)),
-        ],
-        MountAttrFlags::empty(),
-    )
+    let made = mount::overlay(&[
+        ("source", Some("overlay")),
+        ("userxattr", None),
+        ("lowerdir+", Some(&lower)),
+        ("upperdir", Some(&upper)),
+        ("workdir", Some(&work)),
+    ])
     .tried(|| format!("mount an overlay over {}", source.display()))?;
     mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
     Ok(at)

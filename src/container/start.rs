@@ -23,7 +23,7 @@ use super::exit;
 use super::health::Checks;
 use super::host::{self, Joins};
 use super::layers::Lowers;
-use super::notify::Notify;
+use super::notify::{self, Notify};
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::secrets::Secrets;
 use super::shared::Shared;
@@ -123,6 +123,7 @@ pub fn start(
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     keep.extend(shared.fds());
+    let is_held = launch.hold;
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
         let given = (&lowers, &shared);
         Monitor::new(engine, record, &map, given, &mut joins, control).run(launch);
@@ -147,6 +148,9 @@ pub fn start(
             }
             Some((Event::Warning(text), _)) => warnings.push(text),
             Some((Event::Started { pid }, _)) => {
+                if !is_held {
+                    notify::started(&record.options, monitor.process.pid());
+                }
                 return Ok(Running {
                     pid,
                     monitor,
@@ -685,9 +689,6 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
-        if let (Some(notify), false) = (&notify, launch.hold) {
-            notify.started();
-        }
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;
