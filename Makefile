@@ -71,14 +71,15 @@ uninstall:
 	done
 	rm -f $(ROOT)/bin/coracle $(BASH)/coracle $(ZSH)/_coracle $(FISH)/coracle.fish
 	for page in man/*.[17]; do rm -f "$(MAN)/man$${page##*.}/$${page##*/}"; done
-	case $(PREFIX) in /usr | /usr/local) ;; *) \
+	case $(ROOT) in /usr | /usr/local) ;; *) \
 	    rmdir -p --ignore-fail-on-non-empty $(ROOT)/bin $(MAN)/man1 $(MAN)/man7 $(BASH) $(ZSH) $(FISH) 2>/dev/null; true ;; \
 	esac
 
 # target/debian/coracle_VERSION_ARCH.deb, by cargo-deb.
 deb: build
 	command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
-	$(CARGO) deb --no-build --no-strip --target $(notdir $(patsubst %/release,%,$(BUILT)))
+	$(CARGO) deb --no-build --no-strip --target $(notdir $(patsubst %/release,%,$(BUILT))) \
+	    $(if $(DEBEMAIL),--maintainer "$(or $(DEBFULLNAME),$(DEBEMAIL)) <$(DEBEMAIL)>")
 
 clean:
 	$(CARGO) clean

@@ -2,9 +2,15 @@
 
 _coracle() {
     # Bash breaks words at : and = as well; glue them together as they were typed.
-    local rest=${COMP_LINE#"${COMP_WORDS[0]}"} words=() after=() word i
-    for ((i = 1; i < ${#COMP_WORDS[@]}; i++)); do
-        word=${COMP_WORDS[i]}
+    local rest=${COMP_LINE:COMP_POINT} all=("${COMP_WORDS[@]}") words=() after=() word i
+    # Between two words the cursor is in none, but bash says that it is in the next.
+    rest=${rest#"${rest%%[![:space:]]*}"}
+    if [[ -n ${all[COMP_CWORD]} && $rest == "${all[COMP_CWORD]}"* && ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]]; then
+        all=("${all[@]:0:COMP_CWORD}" '' "${all[@]:COMP_CWORD}")
+    fi
+    rest=${COMP_LINE#"${COMP_WORDS[0]}"}
+    for ((i = 1; i < ${#all[@]}; i++)); do
+        word=${all[i]}
         if ((i > COMP_CWORD)); then
             after+=("$word")
         elif [[ ${#words[@]} -gt 0 && $rest != [[:space:]]* ]]; then
@@ -25,7 +31,7 @@ _coracle() {
         esac
         words[i]=$word
     done
-    local current=${words[${#words[@]} - 1]} part=${COMP_WORDS[COMP_CWORD]}
+    local current=${words[${#words[@]} - 1]} part=${all[COMP_CWORD]}
     # What bash takes to be typed already and does not want to see again.
     local typed=''
     if [[ -z $quote ]]; then

@@ -83,26 +83,24 @@ impl Engine {
 
     /// Deletes `path`, in the user namespace if its files are of other ids.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        self.remove_trees(&[path])
+        self.remove_trees([path.to_owned()])
     }
 
     /// Deletes all of `paths`, as far as it can; the first error counts.
-    pub fn remove_trees(&self, paths: &[&Path]) -> Result<()> {
-        let removed = crate::storage::remove_trees(paths);
-        let left = paths.iter().zip(removed);
-        let left: Vec<&Path> = left
-            .filter_map(|(path, removed)| removed.is_err().then_some(*path))
-            .collect();
+    pub fn remove_trees<I>(&self, paths: I) -> Result<()>
+    where
+        I: IntoIterator<Item = PathBuf, IntoIter: Send>,
+    {
+        let left = crate::storage::remove_trees(paths);
         if left.is_empty() {
             return Ok(());
         }
         let removed = self.in_namespace(|| {
-            let removed = crate::storage::remove_trees(&left);
-            let removed = left
-                .iter()
-                .zip(removed)
-                .map(|(path, removed)| removed.tried(|| format!("remove {}", path.display())));
-            removed.collect()
+            let left = crate::storage::remove_trees(left.into_iter().map(|(path, _)| path));
+            match left.into_iter().next() {
+                Some((path, error)) => Err(error).tried(|| format!("remove {}", path.display())),
+                None => Ok(()),
+            }
         });
         removed.map_err(|error| match self.why_single() {
             Some(why) => error.hint(format!(

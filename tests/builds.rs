@@ -613,7 +613,7 @@ fn every_option_is_done_or_refused_by_its_name() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Two that Podman hides, and our own.
-    assert_eq!(known, ["pull-always", "signature-policy", "why"]);
+    assert_eq!(known, ["signature-policy", "pull-always", "why"]);
     world.coracle("rmi -af").ok();
     world.shell("rm -rf out id args auth.json").ok();
     site.is_clean();

@@ -417,6 +417,10 @@ fn tab_completes_in_each_shell() {
             ("coracle cp web:/et", "coracle cp web:/etc/"),
             ("coracle load -i pl", "coracle load -i plain.tar "),
             (
+                "coracle run --mount type=bind,src=fo",
+                "coracle run --mount type=bind,src=folder/",
+            ),
+            (
                 "coracle run --env-file=pl",
                 "coracle run --env-file=plain.tar ",
             ),
@@ -436,6 +440,15 @@ fn tab_completes_in_each_shell() {
                 false => shown,
             };
             assert_eq!(shown, line, "{name}: {typed}");
+        }
+        // What stands behind the cursor counts; fish does not tell it.
+        if name != "fish" {
+            let back = "\x1b[D".repeat(" web".len());
+            let shown = shell.line(&format!("coracle exec -w /e web{back}\t\x05"));
+            assert_eq!(shown, "coracle exec -w /etc/ web", "{name}");
+            // Between two words it is in none of them.
+            let shown = shell.line(&format!("coracle exec -w  web{back}\t\x05"));
+            assert_eq!(shown, "coracle exec -w / web", "{name}");
         }
         shell.leave(&world);
     }

@@ -1,4 +1,4 @@
-//! `make install` and `make uninstall`.
+//! `make install` and `make uninstall`, and what `make deb` packs.
 
 use crate::world::{World, binary, source};
 
@@ -51,4 +51,34 @@ fn what_is_installed_is_found_and_goes_again() {
     assert_eq!(files(&world, "."), before);
     let folders = world.shell("find .local -type d | sort").stdout();
     assert_eq!(folders, ".local\n.local/share");
+}
+
+/// cargo-deb is not on every machine: that it finds its parts is known without it.
+#[test]
+fn the_package_has_all_its_parts() {
+    let read = |path: &str| std::fs::read_to_string(source().join(path)).unwrap();
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let package = &manifest["package"];
+    let deb = &package["metadata"]["deb"];
+    for asset in deb["assets"].as_array().unwrap() {
+        let path = asset[0].as_str().unwrap();
+        if let Some((folder, suffix)) = path.split_once("/*") {
+            let mut names = std::fs::read_dir(source().join(folder)).unwrap();
+            let named = |name: &str| name.ends_with(suffix);
+            assert!(names.any(|entry| named(entry.unwrap().file_name().to_str().unwrap())));
+        } else if !path.starts_with("target/") {
+            assert!(source().join(path).is_file(), "{path}");
+        }
+    }
+    // An address as Debian's policy wants it: a name, and a mailbox in angle brackets.
+    let maintainer = deb["maintainer"].as_str().unwrap();
+    let address = regex::Regex::new(r"^[^<>]+ <[^@<> ]+@[^@<> ]+\.[a-z]+>$").unwrap();
+    assert!(address.is_match(maintainer), "{maintainer}");
+    let changelog = read(deb["changelog"].as_str().unwrap());
+    let newest = format!("coracle ({}-1) ", package["version"].as_str().unwrap());
+    assert!(changelog.starts_with(&newest), "{changelog}");
+    assert!(changelog.contains(&format!("\n -- {maintainer}  ")));
+    // The program starts these two by name; it is static and needs no library.
+    let depends = deb["depends"].as_str().unwrap();
+    assert_eq!(depends, "uidmap, passt");
 }

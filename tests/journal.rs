@@ -129,7 +129,11 @@ fn what_a_container_prints_goes_there_and_is_read_back() {
     assert_eq!(logs.out, b"out\na\xffb\nno end");
     assert!(logs.stderr().ends_with("err\n"), "{}", logs.stderr());
     let last = journal.shell(&world, "coracle logs --tail 1 -t it").ok();
-    assert!(last.stdout().ends_with("+00:00 no end"), "{}", last.stdout());
+    assert!(
+        last.stdout().ends_with("+00:00 no end"),
+        "{}",
+        last.stdout()
+    );
     let text = std::fs::read_to_string(world.home().join("journal.json")).unwrap();
     let entries: Vec<Value> = text
         .lines()

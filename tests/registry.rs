@@ -611,7 +611,7 @@ fn a_clone_pulls_the_image_it_is_given() {
     let host = &registry.host;
     world.file(
         ".config/containers/registries.conf",
-        &format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"),
+        format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"),
     );
     world.coracle(&format!("push -q IMAGE {host}/it:1")).ok();
     world

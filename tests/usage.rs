@@ -225,6 +225,36 @@ fn what_a_newcomer_meets_says_what_to_do() {
         let hint = said.lines().find(|line| line.starts_with("Hint: "));
         assert!(hint.is_some_and(|it| it.contains(words)), "{words}: {said}");
     };
+    // What stands in a wrong place, or is missing.
+    world.coracle("create -q --name web IMAGE sleep 1").ok();
+    for (line, words) in [
+        ("run -p 8080", "usage: coracle run [options] IMAGE [COMMAND"),
+        ("run IMAGE -it sh", "it stands before"),
+        (
+            "run --entrypoint sh -c IMAGE ls",
+            "stands behind the image: ",
+        ),
+        ("run --rm --network none IMAGE slep 1", "`sleep`"),
+        ("run --rm --network none IMAGE /etc", "a folder is none"),
+        ("run -v data IMAGE true", "-v results:/data"),
+        (
+            "exec web",
+            "usage: coracle exec [options] CONTAINER COMMAND",
+        ),
+        ("exec web ls", "`coracle start` it first"),
+        ("cp web /tmp", "web:/path"),
+        ("tag IMAGE", "usage: coracle tag IMAGE NAME [NAME...]"),
+        ("ps web", "--filter name=NAME"),
+        ("build", "coracle build ."),
+        ("pull http://localhost/x", "no http://"),
+        ("rm", "usage: coracle rm [options] CONTAINER [CONTAINER...]"),
+        ("prune", "`coracle system prune`"),
+        ("docker ps", "`coracle ps`"),
+        ("shell", "exec -it CONTAINER sh"),
+    ] {
+        says(&world.coracle(line).run(), words);
+    }
+    world.coracle("rm web").ok();
     // Nobody may make what another folder is to be mounted on.
     world.folder("mine");
     let line = "run --rm --network none -v /usr:/d -v ./mine:/d/coracle-test IMAGE true";
@@ -288,8 +318,9 @@ fn help_is_short_or_long() {
         assert!(long.contains(part), "{long}");
     }
     assert_eq!(world.coracle("help stop").stdout(), long);
-    // Operands, words and defaults are Podman's.
-    let run = world.coracle("run --help").stdout();
+    // The host's name to Podman's run, but by itself it can be no name.
+    let run = world.coracle("run -h").stdout();
+    // Words for values and defaults are Podman's.
     for part in [
         "coracle run [options] IMAGE [COMMAND [ARG...]]\n",
         "  -e, --env stringArray  ",
@@ -298,11 +329,8 @@ fn help_is_short_or_long() {
     ] {
         assert!(run.contains(part), "{part}: {run}");
     }
-    // `run -h` is the host's name, as in Podman.
-    world
-        .coracle("run -h")
-        .fails(125)
-        .says("flag needs an argument");
+    let named = world.coracle("run -h name").fails(125);
+    named.says("requires at least 1 arg(s)");
     // On a terminal lines are broken between words.
     let (_, screen) = world.coracle("run --help").terminal().wait();
     for line in screen.lines() {

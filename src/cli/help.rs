@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction};
 
+use super::man::main_name;
 use super::parse::{GLOBAL, definition};
 use super::{Command, GROUPS, commands};
 use crate::output::terminal;
@@ -23,19 +24,8 @@ pub struct Shown {
     pub long_help: String,
 }
 
-/// Podman's words for operands and values.
+/// Podman's words for the values of options.
 const WORDS: &str = include_str!("words.txt");
-
-/// What Podman's help says of a command's operands: `IMAGE [COMMAND [ARG...]]`.
-fn podmans_operands(command: &Command) -> Option<&'static str> {
-    let lines = WORDS.lines().filter_map(|line| line.split_once(" = "));
-    let of = |name: &str| lines.clone().find(|(of, _)| *of == name);
-    command
-        .names
-        .iter()
-        .find_map(|name| of(name))
-        .map(|it| it.1)
-}
 
 /// Podman's word for an option's value, and its default.
 fn podmans_value(command: &Command, long: &str) -> Option<(&'static str, Option<&'static str>)> {
@@ -146,10 +136,82 @@ fn default(arg: &Arg) -> Option<String> {
     }
 }
 
+/// What stands behind the options, of commands that count it themselves: Podman has words
+/// of its own for each that is wrong.
+const OPERANDS: [(&str, &str); 66] = [
+    ("attach", "CONTAINER"),
+    ("build", "[CONTEXT]"),
+    ("commit", "CONTAINER [IMAGE]"),
+    ("completion", "SHELL"),
+    ("container cleanup", "CONTAINER [CONTAINER...]"),
+    ("container diff", "CONTAINER [CONTAINER]"),
+    ("container exists", "CONTAINER"),
+    ("container inspect", "CONTAINER [CONTAINER...]"),
+    ("cp", "[CONTAINER:]SOURCE [CONTAINER:]TARGET"),
+    ("diff", "CONTAINER|IMAGE [CONTAINER|IMAGE]"),
+    ("exec", "CONTAINER COMMAND [ARG...]"),
+    ("export", "CONTAINER"),
+    ("healthcheck run", "CONTAINER"),
+    ("history", "IMAGE"),
+    ("image diff", "IMAGE [IMAGE]"),
+    ("image exists", "IMAGE"),
+    ("image inspect", "IMAGE [IMAGE...]"),
+    ("image tree", "IMAGE"),
+    ("images", "[IMAGE]"),
+    ("import", "PATH|URL|- [IMAGE]"),
+    ("init", "CONTAINER [CONTAINER...]"),
+    ("inspect", "NAME [NAME...]"),
+    ("kill", "CONTAINER [CONTAINER...]"),
+    ("login", "[REGISTRY]"),
+    ("logout", "[REGISTRY]"),
+    ("logs", "CONTAINER [CONTAINER...]"),
+    ("manifest add", "LIST IMAGE [IMAGE...]"),
+    ("manifest annotate", "LIST IMAGE"),
+    ("manifest create", "LIST [IMAGE...]"),
+    ("manifest exists", "LIST"),
+    ("manifest inspect", "LIST"),
+    ("manifest remove", "LIST DIGEST"),
+    ("manifest rm", "LIST [LIST...]"),
+    ("pause", "CONTAINER [CONTAINER...]"),
+    ("port", "CONTAINER [PORT]"),
+    ("pull", "IMAGE [IMAGE...]"),
+    ("rename", "CONTAINER NAME"),
+    ("restart", "CONTAINER [CONTAINER...]"),
+    ("rm", "CONTAINER [CONTAINER...]"),
+    ("rmi", "IMAGE [IMAGE...]"),
+    ("save", "IMAGE [IMAGE...]"),
+    ("search", "TERM"),
+    ("secret create", "NAME FILE|-"),
+    ("secret exists", "SECRET"),
+    ("secret inspect", "SECRET [SECRET...]"),
+    ("secret rm", "SECRET [SECRET...]"),
+    ("start", "CONTAINER [CONTAINER...]"),
+    ("stop", "CONTAINER [CONTAINER...]"),
+    ("tag", "IMAGE NAME [NAME...]"),
+    ("top", "CONTAINER [COLUMN...]"),
+    ("unmount", "CONTAINER [CONTAINER...]"),
+    ("unpause", "CONTAINER [CONTAINER...]"),
+    ("untag", "IMAGE [NAME...]"),
+    ("update", "CONTAINER"),
+    ("volume clone", "VOLUME NAME"),
+    ("volume create", "[NAME]"),
+    ("volume exists", "VOLUME"),
+    ("volume export", "VOLUME"),
+    ("volume import", "VOLUME [SOURCE]"),
+    ("volume inspect", "VOLUME [VOLUME...]"),
+    ("volume mount", "VOLUME"),
+    ("volume restore", "VOLUME SNAPSHOT"),
+    ("volume rm", "VOLUME [VOLUME...]"),
+    ("volume snapshots", "VOLUME"),
+    ("volume unmount", "VOLUME"),
+    ("wait", "CONTAINER [CONTAINER...]"),
+];
+
 /// The operands of a command: `IMAGE [COMMAND [ARG...]]`.
 pub fn operands(command: &Command, definition: &clap::Command) -> String {
-    if let Some(operands) = podmans_operands(command) {
-        return operands.to_owned();
+    let name = main_name(command);
+    if let Some((_, operands)) = OPERANDS.iter().find(|(of, _)| *of == name) {
+        return (*operands).to_owned();
     }
     let words = definition
         .get_positionals()
@@ -202,6 +264,20 @@ pub enum Length {
     Long,
 }
 
+/// How a command is to be typed: `coracle rm [options] CONTAINER...`.
+pub fn usage(command: &Command, typed: &str) -> String {
+    let definition = definition(command, typed);
+    let options = match options(&definition).is_empty() {
+        true => "",
+        false => " [options]",
+    };
+    let usage = format!(
+        "coracle {typed}{options} {}",
+        operands(command, &definition)
+    );
+    usage.trim_end().to_owned()
+}
+
 /// The help of a command that was typed as `typed`.
 pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
     let definition = definition(command, typed);
@@ -216,12 +292,7 @@ pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
         }
     }
     let options = options_of(command, &definition);
-    let mut usage = format!("coracle {typed}");
-    if !options.is_empty() {
-        usage.push_str(" [options]");
-    }
-    let usage = format!("{usage} {}", operands(command, &definition));
-    text.push_str(&format!("Usage:\n  {}\n", usage.trim_end()));
+    text.push_str(&format!("Usage:\n  {}\n", usage(command, typed)));
     let aliases = aliases(command, typed);
     if is_long && aliases.len() > 1 {
         text.push_str(&format!("\nAliases:\n  {}\n", aliases.join(", ")));

@@ -197,16 +197,57 @@ fn print_to(path: &Path) -> Result<()> {
 }
 
 /// A command line that cannot be, with the word that may have been meant in it.
-fn with_meant(error: Error, argv: &[OsString]) -> Error {
+pub fn with_meant(error: Error, argv: &[OsString]) -> Error {
     if error.hint_line().is_some() {
         return error;
     }
-    let field = completion::field_meant(argv, &error.to_string());
+    let said = error.to_string();
+    if OPERANDS.iter().any(|words| said.contains(words)) {
+        return match completion::usage(argv) {
+            Some(usage) => error.hint(format!("usage: {usage}")),
+            None => error,
+        };
+    }
+    if let Some(program) = missing_program(&said) {
+        if program.starts_with('-') {
+            return error.hint(format!(
+                "what stands behind the image or container is the command: is {program} an option of coracle's, it stands before"
+            ));
+        }
+        return error.meant(completion::program_meant(argv, program));
+    }
+    let field = completion::field_meant(argv, &said);
     let meant = match error.kind() {
         Kind::Usage => field.or_else(|| completion::meant(argv)),
         _ => field,
     };
     error.meant(meant)
+}
+
+/// Words of errors that say how many operands there are to be.
+const OPERANDS: [&str; 15] = [
+    "arg(s), ",
+    "requires at least one argument",
+    "requires a name, id, ",
+    "requires the name or ID ",
+    "requires one argument",
+    "accepts at most ",
+    "must provide a non-empty command",
+    "must provide at least one ",
+    "must provide the name ",
+    "image name or ID must be specified",
+    "specify at least one ",
+    "provide one or more ",
+    "no names or ids specified",
+    "choose either one or more ",
+    "need at least 1 argument",
+];
+
+/// The program that an error says is not in the container.
+fn missing_program(said: &str) -> Option<&str> {
+    let (_, after) = said.split_once("executable file `")?;
+    let (program, why) = after.split_once('`')?;
+    why.starts_with(" not found in $PATH").then_some(program)
 }
 
 /// Podman's words for a wrong number of operands.

@@ -193,6 +193,10 @@ pub enum Unread {
 
 /// What the words after a command's name say. `typed` is that name.
 pub fn matches(command: &Command, typed: &str, words: &[OsString]) -> Result<ArgMatches, Unread> {
+    // `-h` is --hostname to Podman's run, which says that a name is missing.
+    if words == ["-h"] {
+        return Err(Unread::Help(help::Length::Short));
+    }
     let mut definition = definition(command, command.names[command.names.len() - 1]);
     let mut line = vec![OsString::from(format!("coracle {typed}"))];
     line.extend_from_slice(words);
@@ -557,8 +561,25 @@ fn unknown(words: &[&str], rest: &[OsString]) -> Result<Parsed> {
         let what = rest[1].to_string_lossy();
         return Err(near(group, &format!("{group} {what}")));
     }
+    if let ["docker" | "podman", command] = words {
+        return Err(near("", words[0]).meant(Some(format!("coracle {command}"))));
+    }
     Err(near("", words[0]))
 }
+
+/// What words mean that other programs have for commands.
+const MEANT: [(&str, &str); 10] = [
+    ("bash", "exec -it CONTAINER bash"),
+    ("delete", "rm"),
+    ("df", "system df"),
+    ("enter", "exec -it CONTAINER sh"),
+    ("list", "ps"),
+    ("ls", "ps"),
+    ("prune", "system prune"),
+    ("remove", "rm"),
+    ("sh", "exec -it CONTAINER sh"),
+    ("shell", "exec -it CONTAINER sh"),
+];
 
 /// Podman's error for a command of `group` that is none, with the one that may have
 /// been meant.
@@ -572,6 +593,10 @@ fn near(group: &str, typed: &str) -> Error {
     let groups = GROUPS.iter().map(|(group, _)| *group);
     match group {
         "" => {
+            let other = MEANT.iter().find(|(word, _)| *word == typed);
+            if let Some((_, meant)) = other {
+                return error.meant(Some(format!("coracle {meant}")));
+            }
             let short = names().filter(|name| !name.contains(' '));
             let meant = crate::id::near(typed, short.chain(groups));
             error.meant(meant.map(|name| format!("coracle {name}")))

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::Record;
 use super::layers::Lowers;
 use super::options::MountKind;
+use super::{Record, Seat};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -27,9 +27,18 @@ pub fn make_ready(engine: &Engine, record: &Record, progress: Option<Progress>) 
 }
 
 /// Puts `record` in place under its name. Nothing is there if this fails: a name
-/// in use, a full disk. Not durable only where the caller has the container's seat and
-/// it is to go when it ends: then a sweep finds it, whatever a power cut left of it.
-pub fn publish(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
+/// in use, a full disk.
+pub fn publish(storage: &Storage, record: &Record) -> Result<()> {
+    // Where we are killed in the midst of it, a sweep finds the seat, and the name.
+    let Some(_seat) = Seat::take(storage, &record.id)? else {
+        return Err(Error::other(format!("container {} is there", record.id)));
+    };
+    publish_seated(storage, record, Durable::Yes)
+}
+
+/// As [`publish`], by who has the container's seat. Not durable only where it is to go
+/// when it ends: then a sweep finds it, whatever a power cut left of it.
+pub(super) fn publish_seated(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
     let staging = storage.stage()?;
     let made = staging.path().join("container");
     for dir in [&made, &made.join("rootfs")] {

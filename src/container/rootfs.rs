@@ -393,11 +393,22 @@ fn make_folders(rootfs: &OwnedFd, path: &Path, (uid, gid): (u32, u32)) -> std::i
 
 /// Takes away what [`prepare`] mounted.
 pub fn dismantle(dir: &Path, runtime: &Path, joins: &Joins) {
+    dismantle_but_root(runtime, joins);
+    detach_root(dir);
+}
+
+/// As [`dismantle`], but leaves the root to [`detach_root`]: the kernel takes a millisecond
+/// or two for it, which nobody need wait for where the container goes.
+pub fn dismantle_but_root(runtime: &Path, joins: &Joins) {
     if joins.is_staged.take() {
         stage::strike();
     }
-    let _ = mount::detach(&dir.join("rootfs"));
     let _ = mount::detach(&runtime.join(MOUNTS));
+}
+
+/// Unmounts the root of the container whose folder is `dir` now.
+pub fn detach_root(dir: &Path) {
+    let _ = mount::detach(&dir.join("rootfs"));
 }
 
 /// Where in the runtime folder what goes into the container is mounted first: a

@@ -361,7 +361,7 @@ impl<'a> Monitor<'a> {
             ));
         };
         if fresh {
-            create::publish(self.storage(), self.record, self.durable())?;
+            create::publish_seated(self.storage(), self.record, self.durable())?;
         } else if !self.dir.join("container.json").exists() {
             return Err(super::no_such(self.record.name.as_str()));
         }
@@ -450,6 +450,9 @@ impl<'a> Monitor<'a> {
         // Clients wait for our end of their sockets to close, so that who looks after
         // them sees a container that has ended. None waits for the disk.
         drop(self.clients);
+        for it in &retired {
+            rootfs::detach_root(&it.retired());
+        }
         remove::delete(retired);
     }
 
@@ -541,6 +544,9 @@ impl<'a> Monitor<'a> {
     /// Makes the init, starts it, and stays with it until it has ended.
     fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<Life> {
         let options = &self.record.options;
+        if restarts > 0 {
+            rootfs::detach_root(&self.dir);
+        }
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
             .tried(|| format!("make {}", runtime_parent.display()))?;
@@ -725,7 +731,10 @@ impl<'a> Monitor<'a> {
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
-        rootfs::dismantle(&self.dir, &self.runtime, self.joins);
+        match options.remove {
+            true => rootfs::dismantle_but_root(&self.runtime, self.joins),
+            false => rootfs::dismantle(&self.dir, &self.runtime, self.joins),
+        }
         Ok(Life {
             ended,
             began: at,

@@ -67,7 +67,7 @@ pub use push_list::{PushList, To, push_list};
 pub use reference::{Reference, is_short};
 pub use remove::{Done, Users, collect_layers, in_use, remove, remove_ancestors};
 pub use save::{Layout, Save, Saved, Target as SaveTarget, save};
-pub use shift::{Progress, ensure as ensure_shifted};
+pub use shift::{Progress, Work, ensure as ensure_shifted};
 pub use transport::Place;
 
 use jiff::Timestamp;

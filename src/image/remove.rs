@@ -1,7 +1,6 @@
 //! Images taken out of the store, and layers nobody has any more.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use super::{Family, Image, find, name, note};
 use crate::engine::Engine;
@@ -128,8 +127,7 @@ pub fn collect_layers(engine: &Engine) -> Result<()> {
 
 /// Deletes what is out of sight already: what a kill leaves now is swept.
 fn delete(engine: &Engine, retired: &[Staging]) -> Result<()> {
-    let paths: Vec<&Path> = retired.iter().map(Staging::path).collect();
-    engine.remove_trees(&paths)
+    engine.remove_trees(retired.iter().map(|it| it.path().to_owned()))
 }
 
 fn wanted(storage: &Storage) -> Result<HashSet<DiffId>> {

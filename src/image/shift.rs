@@ -14,9 +14,18 @@ use crate::sys::file::{Durable, sync_file_system};
 use crate::sys::process;
 use crate::userns::{IdMap, Machine};
 
-/// Hears of bytes that were copied, and how many there are about; of all of them
-/// last. It is called in another process.
-pub type Progress = fn(done: u64, total: u64);
+/// What is counted of an image that is made for another id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Its files' content is copied.
+    Bytes,
+    /// No content is: each file gets its owners.
+    Files,
+}
+
+/// Hears how much is done, and how much there is about; of all of it last. It is
+/// called in another process.
+pub type Progress = fn(work: Work, done: u64, total: u64);
 
 /// What to mount of the image `id` of `layers` (lowest first) for its files to have
 /// their owners under `map`. What is missing for that is made; of two who make the
@@ -99,7 +108,15 @@ fn make(
 ) -> Result<()> {
     let storage = &engine.storage;
     let known = storage.read_layers(layers)?;
-    let total = known.iter().flatten().map(|layer| layer.size).sum();
+    let work = match method {
+        Method::Metadata => Work::Files,
+        Method::Reflink | Method::Copy => Work::Bytes,
+    };
+    let layers_known = known.iter().flatten();
+    let total = match work {
+        Work::Files => layers_known.map(|layer| layer.entries).sum(),
+        Work::Bytes => layers_known.map(|layer| layer.size).sum(),
+    };
     let sources: Vec<Source> = layers
         .iter()
         .zip(&known)
@@ -112,18 +129,21 @@ fn make(
     let into = staging.path().join(TREE);
     let tried = || format!("make {}", into.display());
     std::fs::create_dir(&into).tried(tried)?;
-    let progress = progress.filter(|_| method != Method::Metadata);
     let made = engine.in_namespace(|| {
         process::allow_many_files();
         let mut told = None;
         let made = shifted::make(&into, &sources, shift, method, &mut |done| {
             if let Some(progress) = progress {
-                progress(done.min(total), total);
+                let done = match work {
+                    Work::Files => done.files,
+                    Work::Bytes => done.bytes,
+                };
+                progress(work, done.min(total), total);
                 told = Some(progress);
             }
         });
         if let Some(progress) = told {
-            progress(total, total);
+            progress(work, total, total);
         }
         made
     })?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::netlink;
+use super::netlink::{self, Families};
 use crate::error::{Context, Error, Result};
 use crate::sys::SoleThread;
 use crate::sys::process::{self, UnshareFlags};
@@ -17,6 +17,7 @@ use crate::sys::process::{self, UnshareFlags};
 pub struct Netns {
     namespace: OwnedFd,
     netlink: OwnedFd,
+    routes: OwnedFd,
 }
 
 impl Netns {
@@ -27,9 +28,7 @@ impl Netns {
     pub fn make(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<Self> {
         let made = process::aside(proof, || make_here(proof, owner))
             .tried(|| "make a network namespace")?;
-        let (namespace, netlink) =
-            made.ok_or_else(|| Error::other("the child that makes the network namespace died"))??;
-        Ok(Self { namespace, netlink })
+        made.ok_or_else(|| Error::other("the child that makes the network namespace died"))?
     }
 
     /// Where a process that inherits our descriptors finds it (`path` in the
@@ -42,6 +41,16 @@ impl Netns {
     pub fn addresses(&self) -> io::Result<Vec<IpAddr>> {
         netlink::addresses(&self.netlink)
     }
+
+    /// Readable when there is a new route there.
+    pub(super) fn routes(&self) -> BorrowedFd<'_> {
+        self.routes.as_fd()
+    }
+
+    /// Adds to `found` the families that got a default route since this was asked last.
+    pub(super) fn new_default_routes(&self, found: &mut Families) -> io::Result<()> {
+        netlink::heard_default_routes(&self.routes, found)
+    }
 }
 
 impl AsFd for Netns {
@@ -50,15 +59,21 @@ impl AsFd for Netns {
     }
 }
 
-fn make_here(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<(OwnedFd, OwnedFd)> {
+fn make_here(proof: SoleThread, owner: Option<BorrowedFd<'_>>) -> Result<Netns> {
     if let Some(owner) = owner {
         process::join_namespace(proof, owner, libc::CLONE_NEWUSER)
             .tried(|| "join the container's user namespace")?;
     }
     process::unshare(proof, UnshareFlags::NEWNET).tried(|| "make a network namespace")?;
-    let netlink = netlink::socket().tried(|| "open a netlink socket")?;
+    let tried = || "open a netlink socket";
+    let netlink = netlink::socket().tried(tried)?;
+    let routes = netlink::route_listener().tried(tried)?;
     netlink::raise_loopback(&netlink).tried(|| "set up the loopback interface")?;
     let namespace =
         std::fs::File::open("/proc/self/ns/net").tried(|| "open the network namespace")?;
-    Ok((namespace.into(), netlink))
+    Ok(Netns {
+        namespace: namespace.into(),
+        netlink,
+        routes,
+    })
 }

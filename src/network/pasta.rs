@@ -2,7 +2,9 @@
 //!
 //! It runs in the foreground, as our child that dies with us, and tells by its
 //! pid file, which is a pipe to us, that it is ready: ports are bound, the
-//! interface is set up. The namespace is its standard input, since newer ones
+//! interface is set up, it serves. From the second to the third it needs as long again
+//! for its own memory and sandbox. A container that publishes no ports does not wait for
+//! that: what it sends meanwhile waits in the interface. The namespace is its standard input, since newer ones
 //! close what else they inherit before they open what `--netns` names, and none
 //! may look into /proc/PID/fd of a process that is not dumpable.
 
@@ -15,10 +17,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 
+use super::netlink::{self, Families};
 use super::port::{cannot_publish, check_free, runs};
-use super::{Netns, PortMapping, netlink};
+use super::{Netns, PortMapping};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::process;
 use crate::sys::{Process, SoleThread, signal};
@@ -38,7 +42,7 @@ pub struct PastaSettings<'a> {
     pub options: &'a [String],
     /// Host ports chosen.
     pub ports: &'a [PortMapping],
-    /// Where it is remembered what this machine's pasta does not know.
+    /// Where it is remembered what this machine's pasta knows.
     pub cache: &'a Path,
 }
 
@@ -72,10 +76,13 @@ impl Attached {
 pub struct Pasta {
     process: Process,
     is_published: bool,
-    /// Where it says that it is ready, or why not, until it has.
-    words: Option<OwnedFd>,
+    /// Where it says that it is ready, or why not. Kept, as it ends where nobody could
+    /// read that; what it says later is lost when the pipe is full.
+    words: OwnedFd,
     program: Program,
     command: Arguments,
+    /// Whether it has served before, so that nothing but a taken port can go wrong.
+    is_proven: bool,
     ended: bool,
 }
 
@@ -87,18 +94,20 @@ impl Pasta {
         let program = Program::find()?;
         // Older ones go on without a port that is taken, and say nothing.
         check_free(settings.ports)?;
-        let guest = match program.lacks_map_guest_addr(settings.cache) {
-            true => Guest::apart(),
-            false => Guest::Mapped,
+        let known = program.known(settings.cache);
+        let guest = match known {
+            Some(Known::Apart) => Guest::apart(),
+            Some(Known::Mapped) | None => Guest::Mapped,
         };
         let command = arguments(settings.options, settings.ports, guest)?;
         let (process, words) = spawn(proof, netns, program.file(), &command.args)?;
         Ok(Self {
             process,
             is_published: !settings.ports.is_empty(),
-            words: Some(words),
+            words,
             program,
             command,
+            is_proven: known.is_some(),
             ended: false,
         })
     }
@@ -110,18 +119,29 @@ impl Pasta {
         netns: &Netns,
         settings: PastaSettings,
     ) -> Result<Attached> {
-        if let Err((code, text)) = self.wait()? {
-            // Known since 2024-08. An older one ends before it has touched anything.
-            let unknown = text.contains(&format!("unrecognized option '{MAP_GUEST_ADDR}"));
-            if !(unknown && self.command.is_mapped_by_us) {
-                return Err(explain(code, &text, settings.ports));
-            }
-            self.program.remember_lack(settings.cache);
-            self.command = arguments(settings.options, settings.ports, Guest::apart())?;
-            let (process, words) = spawn(proof, netns, self.program.file(), &self.command.args)?;
-            (self.process, self.words, self.ended) = (process, Some(words), false);
-            if let Err((code, text)) = self.wait()? {
-                return Err(explain(code, &text, settings.ports));
+        let is_plain = settings.ports.is_empty() && settings.options.is_empty();
+        let awaited = match self.is_proven && is_plain {
+            true => netlink::routed_families().unwrap_or_default(),
+            false => Families::default(),
+        };
+        match self.wait(netns, awaited)? {
+            Said::Nothing => {}
+            Said::Ready if self.is_proven || !self.command.is_mapped_by_us => {}
+            Said::Ready => self.program.remember(settings.cache, Known::Mapped),
+            Said::Why(code, text) => {
+                // Known since 2024-08. An older one ends before it has touched anything.
+                let unknown = text.contains(&format!("unrecognized option '{MAP_GUEST_ADDR}"));
+                if !(unknown && self.command.is_mapped_by_us) {
+                    return Err(explain(code, &text, settings.ports));
+                }
+                self.command = arguments(settings.options, settings.ports, Guest::apart())?;
+                let (process, words) =
+                    spawn(proof, netns, self.program.file(), &self.command.args)?;
+                (self.process, self.words, self.ended) = (process, words, false);
+                if let Said::Why(code, text) = self.wait(netns, Families::default())? {
+                    return Err(explain(code, &text, settings.ports));
+                }
+                self.program.remember(settings.cache, Known::Apart);
             }
         }
         let addresses = netns
@@ -140,29 +160,48 @@ impl Pasta {
         })
     }
 
-    /// Reads what it says until it is ready, or has ended: then its exit code and words.
-    fn wait(&mut self) -> Result<Result<(), (i32, String)>> {
-        let Some(words) = self.words.take() else {
-            return Ok(Ok(()));
-        };
+    /// Reads what it says until it is ready or has ended, or until `netns` has a default
+    /// route of each of the families `awaited`, if any are.
+    fn wait(&mut self, netns: &Netns, awaited: Families) -> Result<Said> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let tried = || "hear from pasta";
         let mut text = Vec::new();
-        let mut buffer = [0; 4096];
+        let mut routed = Families::default();
+        let mut listens = awaited != Families::default();
         loop {
-            let length = match rustix::io::read(&words, &mut buffer[..]) {
-                Err(rustix::io::Errno::INTR) => continue,
-                result => result.tried(|| "hear from pasta")?,
-            };
-            if length == 0 {
-                let code = self.process.reap().tried(|| "wait for pasta")?;
-                self.ended = true;
-                return Ok(Err((code, String::from_utf8_lossy(&text).into_owned())));
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.words.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(netns.routes(), PollFlags::IN),
+            ];
+            let fds = &mut fds[..1 + usize::from(listens)];
+            retry_on_intr(|| poll(fds, None)).tried(tried)?;
+            let speaks = !fds[0].revents().is_empty();
+            // Where something was not heard, its own word is waited for.
+            listens &= netns.new_default_routes(&mut routed).is_ok();
+            if speaks && let Some(said) = self.listen(&mut text).tried(tried)? {
+                return Ok(said);
             }
-            text.extend(&buffer[..length]);
-            if says_ready(&text, self.process.pid()) {
-                // What it may say later is nobody's: it ignores SIGPIPE.
-                return Ok(Ok(()));
+            if listens && routed.contains(awaited) {
+                return Ok(Said::Nothing);
             }
         }
+    }
+
+    /// Adds to `text` what it says now; what that means, if it does.
+    fn listen(&mut self, text: &mut Vec<u8>) -> io::Result<Option<Said>> {
+        let mut buffer = [0; 4096];
+        let length = match rustix::io::read(&self.words, &mut buffer[..]) {
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(None),
+            result => result?,
+        };
+        if length == 0 {
+            let code = self.process.reap()?;
+            self.ended = true;
+            let text = String::from_utf8_lossy(text).into_owned();
+            return Ok(Some(Said::Why(code, text)));
+        }
+        text.extend(&buffer[..length]);
+        Ok(says_ready(text, self.process.pid()).then_some(Said::Ready))
     }
 
     /// Its pid, for the record.
@@ -181,6 +220,16 @@ impl Pasta {
     pub fn stop(mut self) {
         self.is_published = true;
     }
+}
+
+/// What pasta said.
+enum Said {
+    /// That it is ready.
+    Ready,
+    /// Nothing yet, but the network is as it will be.
+    Nothing,
+    /// Why it ended, with its exit code.
+    Why(i32, String),
 }
 
 impl Drop for Pasta {
@@ -301,27 +350,49 @@ impl Program {
         self.becomes.as_deref().unwrap_or(&self.path)
     }
 
-    /// Whether this very file was seen not to know `--map-guest-addr`.
-    fn lacks_map_guest_addr(&self, cache: &Path) -> bool {
-        self.mark(cache).is_some_and(|mark| mark.exists())
+    /// What is known of this very file, which has served before.
+    fn known(&self, cache: &Path) -> Option<Known> {
+        let mark = self.mark(cache)?;
+        [Known::Mapped, Known::Apart]
+            .into_iter()
+            .find(|known| mark.with_extension(known.word()).exists())
     }
 
-    fn remember_lack(&self, cache: &Path) {
+    fn remember(&self, cache: &Path, known: Known) {
         let Some(mark) = self.mark(cache) else { return };
         // Another command may do the same; what cannot be kept is found out again.
         let _ = std::fs::create_dir_all(cache);
-        let _ = File::create(mark);
+        let _ = File::create(mark.with_extension(known.word()));
     }
 
-    /// A file whose being there says it, named for the program's file as it is now.
+    /// A file that is there with the word of what is known as its extension, named for
+    /// the program's file as it is now.
     fn mark(&self, cache: &Path) -> Option<PathBuf> {
         let file = self.file.as_ref()?;
         Some(cache.join(format!(
-            "pasta-without-map-guest-addr-{:x}-{:x}-{:x}",
+            "pasta-{:x}-{:x}-{:x}",
             file.ino(),
             file.size(),
             file.mtime_nsec() as i128 + file.mtime() as i128 * 1_000_000_000
         )))
+    }
+}
+
+/// What is known of a pasta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It knows `--map-guest-addr`.
+    Mapped,
+    /// It does not.
+    Apart,
+}
+
+impl Known {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::Apart => "apart",
+        }
     }
 }
 
@@ -333,7 +404,8 @@ fn spawn(
 ) -> Result<(Process, OwnedFd)> {
     // Root's, as pasta will be: it opens the pipe anew.
     let pipe = process::with_file_ids(0, 0, || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        use rustix::pipe::PipeFlags;
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
     });
     let (ours, theirs) = pipe.tried(|| "make a pipe")?;
     let args: Vec<OsString> = std::iter::once("pasta".into())
@@ -763,18 +835,18 @@ mod tests {
     }
 
     #[test]
-    fn what_pasta_lacks_is_remembered_of_this_file() {
+    fn what_pasta_knows_is_remembered_of_this_file() {
         let cache = std::env::temp_dir().join(crate::id::random_hex::<8>());
         let mut program = Program {
             path: "/proc/self/exe".into(),
             becomes: None,
             file: Path::new("/proc/self/exe").metadata().ok(),
         };
-        assert!(!program.lacks_map_guest_addr(&cache));
-        program.remember_lack(&cache);
-        assert!(program.lacks_map_guest_addr(&cache));
+        assert_eq!(program.known(&cache), None);
+        program.remember(&cache, Known::Apart);
+        assert_eq!(program.known(&cache), Some(Known::Apart));
         program.file = Path::new("/").metadata().ok();
-        assert!(!program.lacks_map_guest_addr(&cache));
+        assert_eq!(program.known(&cache), None);
         std::fs::remove_dir_all(&cache).unwrap();
     }
 
@@ -916,6 +988,45 @@ mod tests {
             check_free(&published)?;
         }
         Ok(())
+    }
+
+    fn reaches_the_host_at_once(proof: SoleThread) -> Result<()> {
+        let cache = Cache::new();
+        let settings = PastaSettings {
+            options: &[],
+            ports: &[],
+            cache: &cache.0,
+        };
+        let mut served = None;
+        // The first is waited for; the others have served before.
+        for round in 0..5 {
+            let netns = Netns::make(proof, None)?;
+            let mut pasta = Pasta::start(proof, &netns, settings)?;
+            assert_eq!(pasta.is_proven, round > 0);
+            let attached = pasta.ready(proof, &netns, settings)?;
+            let host = attached.host.expect("the host has an address");
+            let served = served.get_or_insert_with(|| attached.clone());
+            assert_eq!(attached.addresses, served.addresses);
+            let service = TcpListener::bind("0.0.0.0:0")?;
+            let port = service.local_addr()?.port();
+            let guest = in_netns(proof, &netns, || {
+                assert_eq!(ask((&host.to_string(), port)).unwrap(), "host");
+            });
+            serve_once(&service, b"host");
+            assert_eq!(guest.reap()?, 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_container_without_ports_does_not_wait_until_pasta_serves() {
+        let name =
+            "network::pasta::tests::a_container_without_ports_does_not_wait_until_pasta_serves";
+        if needs_pasta()
+            && let Some(proof) = process::alone(name)
+        {
+            as_monitor(proof, 0, || reaches_the_host_at_once(proof));
+        }
     }
 
     #[test]

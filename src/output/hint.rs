@@ -42,6 +42,50 @@ const HINTS: &[(&str, &str)] = &[
         "`coracle doctor` tries it by itself; `--network=host` and `--network=none` do without",
     ),
     (
+        "is not a regular file",
+        "what stands behind the image is the command, and a folder is none",
+    ),
+    (
+        "exists but it is not executable",
+        "`chmod +x` makes it so where it comes from",
+    ),
+    (
+        "no context directory and no containerfile",
+        "`coracle build .` takes the Containerfile that is in this folder",
+    ),
+    (
+        "a registry must be provided",
+        "say which: `coracle login docker.io`",
+    ),
+    (
+        "exists in localhost/",
+        "names of localhost/ are this machine's own: `coracle push NAME REGISTRY/NAME` says where to",
+    ),
+    (
+        "bad format for add-host",
+        "NAME:ADDRESS, as in `--add-host db:192.0.2.1`",
+    ),
+    (
+        "must set volume destination",
+        "`target=/path` says where it is in the container",
+    ),
+    (
+        "for \"-c, --cpu-shares\" flag",
+        "an option of the command stands behind the image: `coracle run --entrypoint sh IMAGE -c …`",
+    ),
+    (
+        "`coracle ps` takes no arguments",
+        "`coracle ps --filter name=NAME` shows one, `coracle inspect NAME` says all about it",
+    ),
+    (
+        "parsing reference \"http",
+        "a registry's name has no http:// before it; `--tls-verify=false` asks one that has no TLS",
+    ),
+    (
+        "must be an absolute path",
+        "the path in the container begins with /, as in `-v results:/data`",
+    ),
+    (
         "operation not permitted",
         "`coracle doctor` looks at what this machine allows",
     ),

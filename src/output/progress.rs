@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::human;
+use super::{human, terminal};
+use crate::image::Work;
 use crate::volume::Watch;
 
 /// A line on stderr that tells how much of something is done, drawn again now and
@@ -13,6 +14,7 @@ pub struct Progress {
     what: String,
     total: Option<u64>,
     done: AtomicU64,
+    files: AtomicU64,
     begun: Instant,
     /// Milliseconds after the beginning.
     drawn: AtomicU64,
@@ -26,6 +28,7 @@ impl Progress {
             what: what.into(),
             total: total.filter(|total| *total > 0),
             done: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             begun: Instant::now(),
             drawn: AtomicU64::new(0),
             is_shown: Self::is_wanted(),
@@ -37,16 +40,18 @@ impl Progress {
         std::io::stderr().is_terminal()
     }
 
-    fn draw(&self, done: u64, elapsed: Duration) {
+    fn draw(&self, elapsed: Duration) {
+        let done = self.done.load(Ordering::Relaxed);
+        let files = self.files.load(Ordering::Relaxed);
         let speed = (done as f64 / elapsed.as_secs_f64()) as u64;
-        let line = line(&self.what, done, self.total, speed);
+        let line = line(&self.what, (done, files), self.total, speed);
+        // One that wraps could not be drawn over.
+        let width = terminal::columns(&std::io::stderr()).unwrap_or(80) - 1;
+        let line: String = line.chars().take(width).collect();
         let _ = std::io::stderr().write_all(format!("\r\x1b[K{line}").as_bytes());
     }
-}
 
-impl Watch for Progress {
-    fn advance(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    fn draw_now_and_then(&self) {
         if !self.is_shown {
             return;
         }
@@ -60,8 +65,20 @@ impl Watch for Progress {
                 .compare_exchange(drawn, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            self.draw(done, elapsed);
+            self.draw(elapsed);
         }
+    }
+}
+
+impl Watch for Progress {
+    fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.draw_now_and_then();
+    }
+
+    fn file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.draw_now_and_then();
     }
 }
 
@@ -73,32 +90,36 @@ impl Drop for Progress {
     }
 }
 
-fn line(what: &str, done: u64, total: Option<u64>, speed: u64) -> String {
+fn line(what: &str, (done, files): (u64, u64), total: Option<u64>, speed: u64) -> String {
     let size = |bytes| human::size(bytes, 3);
+    let files = match files {
+        0 | 1 => String::new(),
+        files if done == 0 => return format!("{what}: {files} files"),
+        files => format!("  {files} files"),
+    };
     match total {
         Some(total) => {
             let percent = (done.min(total) * 100).checked_div(total).unwrap_or(100);
             let (done, total, speed) = (size(done.min(total)), size(total), size(speed));
-            format!("{what}: {percent:3}%  {done} of {total}  {speed}/s")
+            format!("{what}: {percent:3}%  {done} of {total}  {speed}/s{files}")
         }
-        None => format!("{what}: {}  {}/s", size(done), size(speed)),
+        None => format!("{what}: {}  {}/s{files}", size(done), size(speed)),
     }
 }
 
-/// Shows on stderr, if it is a terminal, that `done` of `total` bytes are copied;
-/// takes that away when all are.
-pub fn copying(done: u64, total: u64) {
+/// Shows on stderr, if it is a terminal, how far an image is that is made for another
+/// id map; takes that away when all is done.
+pub fn copying(work: Work, done: u64, total: u64) {
     let mut stderr = std::io::stderr();
     if !stderr.is_terminal() {
         return;
     }
     let line = match done < total {
-        true => bar(done, total),
+        true => bar(work, done, total),
         false => String::new(),
     };
     // To the line's beginning, and what is left of the last one away.
-    let _ = write!(stderr, "\r{line}\x1b[K");
-    let _ = stderr.flush();
+    let _ = stderr.write_all(format!("\r{line}\x1b[K").as_bytes());
 }
 
 /// How far a part of something is.
@@ -187,15 +208,17 @@ fn part_line(part: &Part, seconds: f64, columns: usize) -> String {
 
 const WIDTH: u64 = 30;
 
-fn bar(done: u64, total: u64) -> String {
+fn bar(work: Work, done: u64, total: u64) -> String {
     let filled = (u128::from(done) * u128::from(WIDTH) / u128::from(total.max(1))) as usize;
-    format!(
-        "Copying the image for this id map [{}{}] {} / {}",
-        "=".repeat(filled),
-        " ".repeat(WIDTH as usize - filled),
-        human::size(done, 3),
-        human::size(total, 3)
-    )
+    let bar = "=".repeat(filled) + &" ".repeat(WIDTH as usize - filled);
+    match work {
+        Work::Files => format!("Owners for this id map [{bar}] {done} / {total} files"),
+        Work::Bytes => format!(
+            "Copying for this id map [{bar}] {} / {}",
+            human::size(done, 3),
+            human::size(total, 3)
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -205,24 +228,29 @@ mod tests {
     #[test]
     fn a_line_says_how_far_it_is() {
         assert_eq!(
-            line("copying", 25_000_000, Some(100_000_000), 5_000_000),
+            line("copying", (25_000_000, 1), Some(100_000_000), 5_000_000),
             "copying:  25%  25MB of 100MB  5MB/s"
         );
-        assert_eq!(line("reading", 10, None, 1), "reading: 10B  1B/s");
-        assert_eq!(line("x", 9, Some(3), 1), "x: 100%  3B of 3B  1B/s");
+        assert_eq!(line("reading", (10, 0), None, 1), "reading: 10B  1B/s");
+        assert_eq!(
+            line("x", (9, 200), Some(3), 1),
+            "x: 100%  3B of 3B  1B/s  200 files"
+        );
+        assert_eq!(line("x", (0, 200), Some(3), 1), "x: 200 files");
     }
 
     #[test]
     fn the_bar_fills() {
         assert_eq!(
-            bar(500_000, 1_000_000),
+            bar(Work::Bytes, 500_000, 1_000_000),
             format!(
-                "Copying the image for this id map [{}{}] 500kB / 1MB",
+                "Copying for this id map [{}{}] 500kB / 1MB",
                 "=".repeat(15),
                 " ".repeat(15)
             )
         );
-        assert!(bar(0, u64::MAX).contains("[  "));
+        assert!(bar(Work::Bytes, 0, u64::MAX).contains("[  "));
+        assert!(bar(Work::Files, 10, 60_000).ends_with("] 10 / 60000 files"));
         let mut part = Part {
             name: "Copying blob 0123".to_owned(),
             done: 500_000,

@@ -50,8 +50,8 @@ pub fn align(text: &str) -> String {
     set
 }
 
-/// The same within `columns`: gaps get narrow first, then the widest cells are cut, but
-/// never ids.
+/// The same within `columns`: gaps get narrow first, then what can be said in less is,
+/// then columns that few ask for go, and at last the widest cells are cut; never ids.
 pub fn fit(text: &str, columns: usize) -> String {
     let set = align(text);
     let is_wide = |line: &str| line.trim_end().chars().count() > columns;
@@ -59,43 +59,62 @@ pub fn fit(text: &str, columns: usize) -> String {
     if !set.lines().any(is_wide) || !header.contains('\t') {
         return set;
     }
-    let lines: Vec<Vec<&str>> = text
+    let mut headers: Vec<&str> = header.split('\t').collect();
+    let mut lines: Vec<Vec<String>> = text
         .lines()
-        .map(|line| line.split('\t').collect())
+        .map(|line| line.split('\t').map(str::to_owned).collect())
         .collect();
-    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let mut widths: Vec<usize> = (0..count).map(width).collect();
-    let headers: Vec<&str> = header.split('\t').collect();
-    // What is typed again, and what is looked for, is cut last.
-    let spared = |column: usize| match headers.get(column) {
-        Some(&"NAMES" | &"VOLUME NAME") => 8,
-        Some(&"STATUS") => 4,
-        Some(&("ID" | "CONTAINER ID" | "IMAGE ID")) => usize::MAX,
-        _ => 0,
-    };
-    while widths.iter().sum::<usize>() + GAP * (count - 1) > columns {
-        let columns = widths.iter_mut().enumerate();
-        let wide =
-            columns.filter(|(column, width)| **width > NARROWEST && spared(*column) < usize::MAX);
-        match wide.max_by_key(|(column, width)| width.saturating_sub(spared(*column))) {
-            Some((_, width)) => *width -= 1,
-            None => break,
+    let mut widths = widths_of(&lines);
+    for (kind, brief) in BRIEFER {
+        if sum(&widths) <= columns {
+            break;
+        }
+        for column in (0..headers.len()).filter(|column| kind.contains(&headers[*column])) {
+            for cell in lines.iter_mut().filter_map(|line| line.get_mut(column)) {
+                *cell = brief(cell);
+            }
+        }
+        widths = widths_of(&lines);
+    }
+    for name in LEFT_OUT {
+        if let Some(column) = headers.iter().position(|header| *header == name)
+            && sum(&widths) > columns
+        {
+            headers.remove(column);
+            for line in lines.iter_mut().filter(|line| line.len() > column) {
+                line.remove(column);
+            }
+            widths = widths_of(&lines);
+        }
+    }
+    for least in [NARROWEST, 4] {
+        while sum(&widths) > columns {
+            let cuttable = widths.iter_mut().enumerate().filter(|(column, width)| {
+                let header = headers.get(*column).copied().unwrap_or_default();
+                **width > least && !IDS.contains(&header)
+            });
+            let wide = cuttable.max_by_key(|(column, width)| {
+                let header = headers.get(*column).copied().unwrap_or_default();
+                **width as isize - spared(header)
+            });
+            match wide {
+                Some((_, width)) => *width -= 1,
+                None => break,
+            }
         }
     }
     let mut set = String::with_capacity(text.len());
-    for line in &lines {
+    for (number, line) in lines.iter().enumerate() {
         let mut row = String::new();
         for (column, cell) in line.iter().enumerate() {
             let width = widths[column];
-            let cell = cut(
-                cell,
-                width,
-                headers.get(column).copied().unwrap_or_default(),
-            );
+            let header = headers.get(column).copied().unwrap_or_default();
+            // A name of an image tells most at its end.
+            let keep = match header {
+                "IMAGE" | "REPOSITORY" if number > 0 => Keep::End,
+                _ => Keep::Start,
+            };
+            let cell = cut(cell, width, keep);
             row.push_str(&cell);
             let missing = width + GAP - cell.chars().count().min(width);
             row.extend(std::iter::repeat_n(' ', missing));
@@ -106,21 +125,111 @@ pub fn fit(text: &str, columns: usize) -> String {
     set
 }
 
-/// What a column of cut cells has at least.
+fn widths_of(lines: &[Vec<String>]) -> Vec<usize> {
+    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..count).map(width).collect()
+}
+
+fn sum(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+/// What a column of cut cells has at least, while others can be cut.
 const NARROWEST: usize = 8;
 
-/// A name of an image tells most at its end.
-fn cut(cell: &str, width: usize, header: &str) -> String {
+/// They are typed again, and mean nothing in part.
+const IDS: [&str; 3] = ["ID", "CONTAINER ID", "IMAGE ID"];
+
+/// Columns that go before anything else is cut.
+const LEFT_OUT: [&str; 2] = ["AVG CPU %", "CPU TIME"];
+
+/// How much wider than the others a column may stay: what is typed again, and what is
+/// looked for, is cut last.
+fn spared(header: &str) -> isize {
+    match header {
+        "NAMES" | "VOLUME NAME" => 8,
+        "STATUS" | "NAME" => 4,
+        "COMMAND" | "COMMENT" | "DIGEST" => -6,
+        _ => 0,
+    }
+}
+
+/// How a cell says the same in less.
+type Brief = fn(&str) -> String;
+
+/// Which columns can say the same in less, in the order in which they are asked to.
+const BRIEFER: [(&[&str], Brief); 7] = [
+    (&["CREATED", "LAST USED", "UPDATED"], age),
+    (&["PORTS"], ports),
+    (&["IMAGE"], name),
+    (&["STATUS"], age),
+    (&["SIZE"], |cell| cell.replace("(virtual ", "(")),
+    (&["MEM USAGE / LIMIT"], used),
+    (&["NET IO", "BLOCK IO"], |cell| cell.replace(" / ", "/")),
+];
+
+/// `Up 2 hours`: `Up 2h`
+fn age(cell: &str) -> String {
+    const SHORT: [(&str, &str); 11] = [
+        ("Less than a second", "0s"),
+        ("About a minute", "1m"),
+        ("About an hour", "1h"),
+        ("1 second", "1s"),
+        (" seconds", "s"),
+        (" minutes", "m"),
+        (" hours", "h"),
+        (" days", "d"),
+        (" weeks", "w"),
+        (" months", "mo"),
+        (" years", "y"),
+    ];
+    let mut text = cell.to_owned();
+    for (long, short) in SHORT {
+        text = text.replace(long, short);
+    }
+    text
+}
+
+/// `0.0.0.0:8080->80/tcp`: `8080->80`
+fn ports(cell: &str) -> String {
+    cell.replace("0.0.0.0:", "").replace("/tcp", "")
+}
+
+/// `docker.io/library/redis:latest`: `redis`, which means the same where it is typed.
+fn name(cell: &str) -> String {
+    let before = ["docker.io/library/", "docker.io/", "localhost/"];
+    let bare = before.iter().find_map(|it| cell.strip_prefix(it));
+    let bare = bare.unwrap_or(cell);
+    bare.strip_suffix(":latest").unwrap_or(bare).to_owned()
+}
+
+/// `1.2MB / 25GB`: `1.2MB`
+fn used(cell: &str) -> String {
+    let (used, _) = cell.split_once(" / ").unwrap_or((cell, ""));
+    used.to_owned()
+}
+
+#[derive(Clone, Copy)]
+enum Keep {
+    Start,
+    End,
+}
+
+fn cut(cell: &str, width: usize, keep: Keep) -> String {
     let length = cell.chars().count();
     if length <= width {
         return cell.to_owned();
     }
-    match header {
-        "IMAGE" | "REPOSITORY" => {
+    match keep {
+        Keep::End => {
             let end: String = cell.chars().skip(length - width + 1).collect();
             format!("…{end}")
         }
-        _ => {
+        Keep::Start => {
             let start: String = cell.chars().take(width - 1).collect();
             format!("{}…", start.trim_end())
         }
@@ -191,15 +300,41 @@ mod tests {
         let narrow = fit(text, 50);
         assert_eq!(
             narrow,
-            "ID            IMAGE           COMMAND        NAMES\n\
-             0123456789ab  …brary/redis:7  redis-server…  web\n"
+            "ID            IMAGE    COMMAND               NAMES\n\
+             0123456789ab  redis:7  redis-server --save…  web\n"
         );
         assert!(
             narrow.lines().all(|line| line.chars().count() <= 50),
             "{narrow}"
         );
+        let names = "IMAGE ID\tREPOSITORY\n0123456789ab\tquay.io/a/team/of/ours/server\n";
+        assert_eq!(
+            fit(names, 30),
+            "IMAGE ID      REPOSITORY\n0123456789ab  …of/ours/server\n"
+        );
         // There is an end to it.
         assert!(fit(text, 10).contains("0123456789ab"));
+    }
+
+    #[test]
+    fn what_can_be_said_in_less_is() {
+        let text = "STATUS\tPORTS\tIMAGE\nUp 2 hours\t0.0.0.0:80->80/tcp, 0.0.0.0:81->81/tcp\tx\n";
+        assert_eq!(
+            fit(text, 32),
+            "STATUS      PORTS           IMAGE\nUp 2 hours  80->80, 81->81  x\n"
+                .replace("Up 2 hours  ", "Up 2h   ")
+                .replace("STATUS      ", "STATUS  ")
+        );
+        assert_eq!(age("Exited (0) About a minute ago"), "Exited (0) 1m ago");
+        assert_eq!(age("3 months ago"), "3mo ago");
+        assert_eq!(age("never"), "never");
+        assert_eq!(name("docker.io/library/redis:latest"), "redis");
+        assert_eq!(name("quay.io/library/redis:7"), "quay.io/library/redis:7");
+        let stats = "ID\tCPU TIME\tMEM USAGE / LIMIT\n0123456789ab\t1s\t1MB / 25GB\n";
+        assert_eq!(
+            fit(stats, 25),
+            "ID            MEM USAGE\n0123456789ab  1MB\n"
+        );
     }
 
     #[test]

@@ -55,7 +55,9 @@ pub use filesystem::FileSystem;
 pub use lock::{Claim, Locked};
 pub use owners::owner_of;
 pub use staging::Staging;
-pub use tree::{disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees};
+pub use tree::{
+    AT_ONCE, disk_usage, give_tree, remove_retired, remove_tree, remove_tree_at, remove_trees,
+};
 
 use crate::error::{Context, Error, Result};
 use crate::events::Events;
@@ -294,7 +296,7 @@ impl Storage {
                 return Staging::of(&self.root.join("staging"), path).map_err(|_| error);
             }
         };
-        match std::fs::rename(path, staging.path().join("retired")) {
+        match std::fs::rename(path, staging.path().join(staging::RETIRED)) {
             Ok(()) => Ok(Some(staging)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).tried(|| format!("remove {}", path.display())),

@@ -9,6 +9,9 @@ use crate::error::{Context, Result};
 use crate::id::random_hex;
 use crate::sys::file::rename_new;
 
+/// What is in a folder of [`super::Storage::retire`].
+pub(super) const RETIRED: &str = "retired";
+
 /// A folder under `staging/`, locked by us. Dropped, it is deleted with what is
 /// still in it; what this process has no right to delete stays for a sweep.
 #[derive(Debug)]
@@ -79,6 +82,15 @@ impl Staging {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where what [`super::Storage::retire`] took away lies: in the folder, or it is that.
+    pub fn retired(&self) -> PathBuf {
+        let within = self.path.join(RETIRED);
+        match within.exists() {
+            true => within,
+            false => self.path.clone(),
+        }
     }
 
     /// Renames the entry `name` to `target`, which must not exist yet

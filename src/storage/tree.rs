@@ -6,8 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat, openat2,
@@ -25,23 +24,29 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     remove_tree_at(CWD, path)
 }
 
-/// As [`remove_tree`] of each, and what came of it. Several are deleted at once: a file
-/// system that gives freed blocks back to the disk (mount option `discard`) waits for
-/// it at each file.
-pub fn remove_trees(paths: &[&Path]) -> Vec<io::Result<()>> {
-    const AT_ONCE: usize = 8;
-    let next = AtomicUsize::new(0);
-    let removed: Vec<OnceLock<io::Result<()>>> = paths.iter().map(|_| OnceLock::new()).collect();
+/// How many trees [`remove_trees`] deletes at once.
+pub const AT_ONCE: usize = 8;
+
+/// As [`remove_tree`] of each; what could not be deleted is given back. Several are
+/// deleted at once: a file system that gives freed blocks back to the disk (mount option
+/// `discard`) waits for it at each file.
+pub fn remove_trees<I>(paths: I) -> Vec<(PathBuf, io::Error)>
+where
+    I: IntoIterator<Item = PathBuf, IntoIter: Send>,
+{
+    let paths = paths.into_iter();
+    let number = paths.size_hint().1.unwrap_or(AT_ONCE);
+    let paths = Mutex::new(paths);
+    let left = Mutex::new(Vec::new());
     let work = || {
-        while let Some((path, removed)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            paths.get(at).zip(removed.get(at))
-        } {
-            let _ = removed.set(remove_tree(path));
+        while let Some(path) = paths.lock().ok().and_then(|mut paths| paths.next()) {
+            if let (Err(error), Ok(mut left)) = (remove_tree(&path), left.lock()) {
+                left.push((path, error));
+            }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..paths.len().min(AT_ONCE) {
+        for _ in 1..number.min(AT_ONCE) {
             // Where no more threads may be, those that are do it all.
             let spawned = std::thread::Builder::new().spawn_scoped(scope, work);
             if spawned.is_err() {
@@ -50,8 +55,7 @@ pub fn remove_trees(paths: &[&Path]) -> Vec<io::Result<()>> {
         }
         work();
     });
-    let removed = removed.into_iter().map(OnceLock::into_inner);
-    removed.map(|removed| removed.unwrap_or(Ok(()))).collect()
+    left.into_inner().unwrap_or_default()
 }
 
 /// As [`remove_tree`], of a folder that [`super::Storage::retire`] gave: the parts of what
@@ -62,9 +66,8 @@ pub fn remove_retired(path: &Path) -> io::Result<()> {
         entries.map(|entry| entry.path()).collect()
     };
     let parts: Vec<PathBuf> = entries(path).iter().flat_map(|it| entries(it)).collect();
-    let parts: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
     // What could not be removed is met again.
-    remove_trees(&parts);
+    remove_trees(parts);
     remove_tree(path)
 }
 
@@ -72,17 +75,20 @@ pub fn remove_retired(path: &Path) -> io::Result<()> {
 pub fn remove_tree_at(dir: impl AsFd, path: &Path) -> io::Result<()> {
     use rustix::io::Errno;
     let dir = dir.as_fd();
-    match unlinkat(dir, path, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTDIR) => return Ok(unlinkat(dir, path, AtFlags::empty())?),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
     loop {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        let found = openat(dir, path, flags, Mode::empty())
-            .or_else(|error| reopen_shut(dir, path, error))?;
-        empty(found)?;
+        match openat(dir, path, flags, Mode::empty()) {
+            Ok(found) => empty(found)?,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Ok(unlinkat(dir, path, AtFlags::empty())?);
+            }
+            // One that is empty need not be opened.
+            Err(error) if unlinkat(dir, path, AtFlags::REMOVEDIR).is_err() => {
+                empty(reopen_shut(dir, path, error)?)?;
+            }
+            Err(_) => return Ok(()),
+        }
         match unlinkat(dir, path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // Folders that lay too deep lie here now.
@@ -98,7 +104,6 @@ const DEEPEST: usize = 64;
 
 /// One level of the walk: an open folder and what is still in it.
 struct Level {
-    fd: OwnedFd,
     entries: Dir,
     /// In the level above; none at the top.
     name: Option<CString>,
@@ -107,16 +112,18 @@ struct Level {
 impl Level {
     fn new(dir: OwnedFd, name: Option<CString>) -> io::Result<Self> {
         Ok(Self {
-            fd: dir.try_clone()?,
             entries: Dir::new(dir)?,
             name,
         })
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.entries.fd()?)
     }
 }
 
 fn empty(dir: OwnedFd) -> io::Result<()> {
     use rustix::io::Errno;
-    let top = dir.try_clone()?;
     let mut open = vec![Level::new(dir, None)?];
     loop {
         let depth = open.len();
@@ -126,7 +133,7 @@ fn empty(dir: OwnedFd) -> io::Result<()> {
         let Some(entry) = level.entries.next() else {
             let done = open.pop().expect("there is a last");
             if let (Some(name), Some(above)) = (done.name, open.last()) {
-                match unlinkat(&above.fd, &name, AtFlags::REMOVEDIR) {
+                match unlinkat(above.fd()?, &name, AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -143,28 +150,30 @@ fn empty(dir: OwnedFd) -> io::Result<()> {
         } else {
             AtFlags::empty()
         };
-        let mut removed = unlinkat(&level.fd, name, flags);
+        let mut removed = unlinkat(level.fd()?, name, flags);
         if removed == Err(Errno::ACCESS) {
             // A folder we may not write to: open it up and try once more.
-            rustix::fs::fchmod(&level.fd, Mode::RWXU)?;
-            removed = unlinkat(&level.fd, name, flags);
+            rustix::fs::fchmod(level.fd()?, Mode::RWXU)?;
+            removed = unlinkat(level.fd()?, name, flags);
         }
         match removed {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) if depth < DEEPEST => {
-                let child = open_child(level.fd.as_fd(), name)?;
+                let child = open_child(level.fd()?, name)?;
                 let level = Level::new(child, Some(name.to_owned()))?;
                 open.push(level);
             }
-            Err(Errno::NOTEMPTY | Errno::EXIST) => move_up(&level.fd, name, &top)?,
-            Err(Errno::ISDIR) => unlinkat(&level.fd, name, AtFlags::REMOVEDIR)?,
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                move_up(open[depth - 1].fd()?, name, open[0].fd()?)?;
+            }
+            Err(Errno::ISDIR) => unlinkat(level.fd()?, name, AtFlags::REMOVEDIR)?,
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 /// Moves the folder `name` to `top`, under a name that nothing has.
-fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd) -> io::Result<()> {
+fn move_up(from: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>) -> io::Result<()> {
     use rustix::fs::{RenameFlags, renameat_with};
     let to = format!(".deep-{}", crate::id::random_hex::<8>());
     let moved = || renameat_with(from, name, top, to.as_str(), RenameFlags::NOREPLACE);

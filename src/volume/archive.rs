@@ -205,6 +205,7 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn one(&mut self, walk: &Walk, found: &Found, first: Option<Vec<u8>>) -> Result<()> {
+        self.packing.watch.file();
         let is_layer = self.packing.marks == Marks::Left;
         let mut entry = self.entry(walk.path(), &found.stat);
         // An overlay's whiteout; not of the layer itself it is one in the storage of
@@ -513,6 +514,7 @@ fn unpack(root: OwnedFd, from: File, owners: Owners, watch: &dyn Watch) -> Resul
         folders: Vec::new(),
     };
     while let Some(entry) = archive.next_entry()? {
+        watch.file();
         let path = clean(&entry.path);
         // The root's own entry counts for nothing, as with Podman.
         if !path.is_empty() {

@@ -78,7 +78,7 @@ pub enum Marks {
 /// What a copy was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Copied {
-    /// Blocks were shared where there was something to share.
+    /// There was something to share blocks of, and all of it was.
     pub shared: bool,
 }
 
@@ -86,20 +86,20 @@ pub struct Copied {
 pub fn tree_as(source: &OwnedFd, target: &Path, how: &How<'_>) -> io::Result<Copied> {
     let root = open_root(target)?;
     let failed = Failed::default();
-    let is_shared = AtomicBool::new(true);
+    let large = Large::default();
     // A file on its way holds two descriptors.
     let (send, receive) = sync_channel(64);
     let receive = Mutex::new(receive);
     std::thread::scope(|scope| {
         for _ in 0..how.threads {
-            let mut worker = Worker::new(how, &is_shared);
+            let mut worker = Worker::new(how, &large);
             let (receive, failed) = (&receive, &failed);
             scope.spawn(move || worker.work(receive, failed));
         }
         let mut copier = Copier {
             how,
             links: HashMap::new(),
-            worker: Worker::new(how, &is_shared),
+            worker: Worker::new(how, &large),
             send: (how.threads > 0).then_some(send),
             failed: &failed,
             root: root.try_clone()?,
@@ -110,9 +110,16 @@ pub fn tree_as(source: &OwnedFd, target: &Path, how: &How<'_>) -> io::Result<Cop
     match first.unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(Copied {
-            shared: is_shared.into_inner(),
+            shared: large.shared.into_inner() && !large.copied.into_inner(),
         }),
     }
+}
+
+/// What became of files that are worth sharing the blocks of.
+#[derive(Default)]
+struct Large {
+    shared: AtomicBool,
+    copied: AtomicBool,
 }
 
 /// The first error of any thread.
@@ -200,6 +207,7 @@ impl Copier<'_> {
     /// Copies what is no folder.
     fn entry(&mut self, walk: &Walk, found: &Found, target: &OwnedFd) -> io::Result<()> {
         let (folder, name, stat) = (walk.folder(), found.name.as_c_str(), &found.stat);
+        self.how.watch.file();
         if self.how.content == Content::Linked
             && rustix::fs::linkat(folder, name, target, name, AtFlags::empty()).is_ok()
         {
@@ -276,15 +284,15 @@ impl Copier<'_> {
 /// Copies contents.
 struct Worker<'a> {
     how: &'a How<'a>,
-    is_shared: &'a AtomicBool,
+    large: &'a Large,
     buffer: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(how: &'a How<'a>, is_shared: &'a AtomicBool) -> Self {
+    fn new(how: &'a How<'a>, large: &'a Large) -> Self {
         Self {
             how,
-            is_shared,
+            large,
             buffer: Vec::new(),
         }
     }
@@ -323,9 +331,10 @@ impl<'a> Worker<'a> {
         if stat.st_size > 1 << 16 {
             if content::share(source, target) {
                 self.how.watch.advance(used(stat));
+                self.large.shared.store(true, Ordering::Relaxed);
                 return Ok(());
             }
-            self.is_shared.store(false, Ordering::Relaxed);
+            self.large.copied.store(true, Ordering::Relaxed);
         }
         let told = |bytes| self.how.watch.advance(bytes);
         content::copy(source, target, stat, &mut self.buffer, told)

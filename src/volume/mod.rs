@@ -72,6 +72,8 @@ use crate::userns::IdMap;
 pub trait Watch: Sync {
     /// So many bytes more are done.
     fn advance(&self, bytes: u64);
+    /// One more file is begun, or a link: many that are empty take their time, too.
+    fn file(&self) {}
 }
 
 /// Nobody is told.
@@ -434,6 +436,16 @@ pub enum Removed {
     InUse(Vec<ContainerId>),
 }
 
+/// Folders in `staging` for what is deleted at once, so that no deletion waits for the
+/// folder of another.
+fn heaps(staging: &Path, wanted: usize) -> std::io::Result<Vec<PathBuf>> {
+    let make = |number: usize| {
+        let heap = staging.join(number.to_string());
+        std::fs::create_dir(&heap).map(|()| heap)
+    };
+    (0..wanted.min(storage::AT_ONCE)).map(make).collect()
+}
+
 /// Removes volumes, in the order given. `users` tells who uses one: it is asked
 /// while the volume is held, so that no container can begin to use it in between.
 pub fn remove(
@@ -441,9 +453,15 @@ pub fn remove(
     names: &[Name],
     users: impl Fn(&Name) -> Result<Vec<ContainerId>>,
 ) -> Result<Vec<Removed>> {
-    let staging = engine.storage.stage()?;
-    let one = |name: &Name| -> Result<Removed> {
-        let dir = engine.storage.volume(name);
+    let storage = &engine.storage;
+    let staging = storage.stage();
+    // A full disk has no room for folders, which is when removing matters.
+    let heaps = match &staging {
+        Ok(staging) => heaps(staging.path(), names.len()).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let one = |name: &Name, heap: Option<&PathBuf>| -> Result<Removed> {
+        let dir = storage.volume(name);
         // What another took away while we waited is not there any more.
         let held = storage::lock_alone(&dir).ok();
         let Some(_held) = held.filter(|held| is_same(held, &dir)) else {
@@ -453,26 +471,34 @@ pub fn remove(
         if !users.is_empty() {
             return Ok(Removed::InUse(users));
         }
-        std::fs::rename(&dir, staging.path().join(name))
-            .tried(|| format!("remove volume {name}"))?;
+        match heap {
+            Some(heap) => {
+                std::fs::rename(&dir, heap.join(name)).tried(|| format!("remove volume {name}"))?
+            }
+            None => drop(storage.retire(&dir)?),
+        }
         Ok(Removed::Gone)
     };
     let mut results = Vec::with_capacity(names.len());
-    let mut went = Vec::new();
-    let done: Result<()> = names.iter().try_for_each(|name| {
-        let removed = one(name)?;
+    let mut gone = Vec::new();
+    let places = heaps
+        .iter()
+        .map(Some)
+        .cycle()
+        .chain(std::iter::repeat(None));
+    let mut each = names.iter().zip(places);
+    let done: Result<()> = each.try_for_each(|(name, heap)| {
+        let removed = one(name, heap)?;
         if let Removed::Gone = removed {
-            went.push(name);
+            gone.push(name);
         }
         results.push(removed);
         Ok(())
     });
     // Also of those that went before an error.
-    note_all(&engine.storage, &went, "remove");
+    note_all(storage, &gone, "remove");
     done?;
-    let gone = names.iter().map(|name| staging.path().join(name));
-    let gone: Vec<PathBuf> = gone.filter(|path| path.exists()).collect();
-    engine.remove_trees(&gone.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    engine.remove_trees(heaps)?;
     Ok(results)
 }
 

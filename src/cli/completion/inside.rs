@@ -137,6 +137,28 @@ pub fn programs(line: &Line, typed: &str) -> Vec<Described> {
     words.map(|name| (name, String::new())).collect()
 }
 
+/// What of this machine begins with the path `typed`.
+pub fn host_paths(typed: &str) -> Vec<Described> {
+    let (folder, begun) = match typed.rfind('/') {
+        Some(at) => typed.split_at(at + 1),
+        None => ("", typed),
+    };
+    let here = Path::new(if folder.is_empty() { "." } else { folder });
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(here).into_iter().flatten().flatten() {
+        if let Ok(name) = entry.file_name().into_string()
+            && name.starts_with(begun)
+            && (!name.starts_with('.') || begun.starts_with('.'))
+        {
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            paths.push((format!("{folder}{name}{slash}"), String::new()));
+        }
+    }
+    paths.sort();
+    paths.truncate(LIMIT);
+    paths
+}
+
 /// Programs of this machine.
 pub fn host_programs(typed: &str) -> Vec<Described> {
     if typed.contains('/') {

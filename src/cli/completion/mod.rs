@@ -164,6 +164,22 @@ pub fn meant(argv: &[OsString]) -> Option<String> {
     line::meant(command, &rest)
 }
 
+/// How the command that a command line names is to be typed.
+pub fn usage(argv: &[OsString]) -> Option<String> {
+    let (command, _) = command_of(argv)?;
+    Some(super::help::usage(command, super::man::main_name(command)))
+}
+
+/// The program of the line's image or container that may have been meant by one that is
+/// not there.
+pub fn program_meant(argv: &[OsString], program: &str) -> Option<String> {
+    let (command, rest) = command_of(argv)?;
+    let line = Line::new(command, &rest, "", Vec::new(), Overrides::default());
+    let programs = inside::programs(&line, "");
+    let names = programs.iter().map(|(name, _)| name.as_str());
+    crate::id::near(program, names).map(str::to_owned)
+}
+
 /// The command that a whole command line names, and the words after its name.
 fn command_of(argv: &[OsString]) -> Option<(&'static Command, Vec<String>)> {
     let words: Vec<String> = argv

@@ -235,7 +235,8 @@ impl Line {
                 let mut offers = match kind {
                     Some("volume") => self.value(Kind::Volume, value),
                     Some("image") => self.value(Kind::Image, value),
-                    _ => return Offers::files(Files::All),
+                    // The shells complete whole words, and this is a part of one.
+                    _ => Offers::of(inside::host_paths(value)),
                 };
                 offers.put_before(&format!("{key}="));
                 offers

@@ -137,7 +137,7 @@ fn run(args: &Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         output.notice(warning);
     }
     make_ready(engine, &record, Some(copying))?;
-    publish(storage, &record, Durable::Yes)?;
+    publish(storage, &record)?;
     if let Err(error) = use_neighbours(storage, &record, Durable::Yes) {
         if let Some(made) = container::load(storage, &record.id)? {
             let _ = remove(engine, &made, Removal::default());

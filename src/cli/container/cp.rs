@@ -67,7 +67,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         )));
     }
     if source.0.is_none() && target.0.is_none() {
-        return Err(Error::usage("name or ID cannot be empty"));
+        return Err(Error::usage("name or ID cannot be empty")
+            .hint("one of the two is a container's, as in `coracle cp file web:/path`"));
     }
     container::sweep(engine)?;
     let from = end(engine, source, Side::Source)?;

@@ -36,7 +36,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let mut made = make(engine, &args.create, output)?;
     make_ready(engine, &made.record, Some(copying))?;
     for attempt in 1.. {
-        match publish(&engine.storage, &made.record, Durable::Yes) {
+        match publish(&engine.storage, &made.record) {
             Err(error)
                 if error.kind() == Kind::Exists
                     && args.create.lifetime.name()?.is_none()

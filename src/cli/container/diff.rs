@@ -157,7 +157,7 @@ fn run(
                 } else {
                     "container diff"
                 };
-                format!("\"podman {command}\" requires a name, id, or the \"--latest\" flag")
+                format!("\"coracle {command}\" requires a name, id, or the \"--latest\" flag")
             }
         }));
     };

@@ -133,6 +133,8 @@ pub fn run(mut args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         // As Podman: 125 where there is a session to be left behind, else what
         // the runtime says, else its own -1.
         Err(error) => {
+            let typed: Vec<_> = std::env::args_os().collect();
+            let error = crate::cli::with_meant(error, &typed);
             output.error(&error);
             Ok(match error.exit_code() {
                 _ if args.detach => 125,

@@ -156,8 +156,7 @@ pub fn remove_mounts(engine: &Engine, mounts: &[PathBuf]) -> Result<()> {
             retired.extend(engine.storage.retire(mount)?);
         }
     }
-    let paths: Vec<_> = retired.iter().map(crate::storage::Staging::path).collect();
-    engine.remove_trees(&paths)
+    engine.remove_trees(retired.iter().map(|it| it.path().to_owned()))
 }
 
 /// `until=` of --filter.

@@ -29,6 +29,7 @@ mod world;
 
 use std::fs::File;
 use std::io::{BufReader, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -186,21 +187,35 @@ fn unpack(
     (container, target): (&Container, &Path),
     how: &Copy<'_>,
 ) -> Result<()> {
+    place_within(engine, container, how, |root, owner, made| {
+        let to = Destination::in_container(root, target, container)?.for_archive()?;
+        let wrong =
+            || Error::usage("source must be a (compressed) tar archive when copying from stdin");
+        let from = compression::decompressed(archive).map_err(|_| wrong())?;
+        let mut archive = Reader::new(BufReader::with_capacity(1 << 18, from));
+        let next = archive.next_entry().map_err(|_| wrong())?;
+        if next.is_none() {
+            return Err(wrong());
+        }
+        Placer::new(to, owner, how, made).all(next, &mut archive)
+    })
+}
+
+/// Does `place` in a container whose files may be written, with its root and whose the
+/// files become.
+fn place_within(
+    engine: &Engine,
+    container: &Container,
+    how: &Copy<'_>,
+    place: impl FnOnce(OwnedFd, Owner, &Made) -> Result<()>,
+) -> Result<()> {
     let world = World::of(engine, container, Access::Write, how.progress)?;
-    let storage = &engine.storage;
     world.enter(engine, || {
         crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
         let made = Made::new();
         as_container(|| {
-            let (root, owner) = world.open_for(storage, how)?;
-            let to = Destination::in_container(root, target, container)?.for_archive()?;
-            let wrong = |_| {
-                Error::usage("source must be a (compressed) tar archive when copying from stdin")
-            };
-            let from = compression::decompressed(archive).map_err(wrong)?;
-            let mut archive = Reader::new(BufReader::with_capacity(1 << 18, from));
-            let next = archive.next_entry().map_err(wrong)?;
-            Placer::new(to, owner, how, &made).all(next, &mut archive)
+            let (root, owner) = world.open_for(&engine.storage, how)?;
+            place(root, owner, &made)
         })
     })
 }
@@ -303,23 +318,16 @@ fn unpack_source(
     (container, target): (&Container, &Path),
     how: &Copy<'_>,
 ) -> Result<()> {
-    let world = World::of(engine, container, Access::Write, how.progress)?;
-    let storage = &engine.storage;
-    world.enter(engine, || {
-        crate::sys::file::set_creation_mask(rustix::fs::Mode::empty());
-        let made = Made::new();
-        as_container(|| {
-            let (root, owner) = world.open_for(storage, how)?;
-            let to = Destination::in_container(root, target, container)?;
-            let mut archive = Reader::new(BufReader::with_capacity(1 << 18, archive));
-            // The packer failed, and says why.
-            let Some(first) = archive.next_entry()? else {
-                return Ok(());
-            };
-            let base = source::base_of(&first);
-            let to = to.for_source(&first, &base)?;
-            Placer::new(to, owner, how, &made).all(Some(first), &mut archive)
-        })
+    place_within(engine, container, how, |root, owner, made| {
+        let to = Destination::in_container(root, target, container)?;
+        let mut archive = Reader::new(BufReader::with_capacity(1 << 18, archive));
+        // The packer failed, and says why.
+        let Some(first) = archive.next_entry()? else {
+            return Ok(());
+        };
+        let base = source::base_of(&first);
+        let to = to.for_source(&first, &base)?;
+        Placer::new(to, owner, how, made).all(Some(first), &mut archive)
     })
 }
 

@@ -1,12 +1,14 @@
 //! Where a copy goes, and how each file of it gets there.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{self, BufRead};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::Copy;
@@ -274,6 +276,7 @@ impl<'a> Placer<'a> {
     }
 
     fn entry<R: BufRead>(&mut self, entry: &Entry, content: Content<'_, R>) -> Result<()> {
+        self.watch.file();
         let path = self.path(&entry.path);
         let tried = || format!("copying {:?}", shown(&path));
         // The folder that the copy goes to stays as it is.
@@ -475,7 +478,11 @@ impl<'a> Placer<'a> {
                 if is_shared {
                     self.watch.advance(stat.st_size.unsigned_abs());
                 } else {
-                    let told = |bytes| self.watch.advance(bytes);
+                    let written = Written::default();
+                    let told = |bytes| {
+                        self.watch.advance(bytes);
+                        written.advance(&file, bytes);
+                    };
                     content::copy(source, &file, stat, &mut self.buffer, told)?;
                 }
             }
@@ -577,4 +584,29 @@ fn shown(path: &[u8]) -> String {
         .filter(|it| !it.is_control())
         .take(200)
         .collect()
+}
+
+/// How much of a file has been written, and how much of that is on its way to the disk.
+///
+/// Who unmounts a container's overlay waits until the disk has what was written to it:
+/// that goes there while the rest is copied.
+#[derive(Default)]
+struct Written {
+    all: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+impl Written {
+    fn advance(&self, file: &OwnedFd, bytes: u64) {
+        const STRIDE: u64 = 8 << 20;
+        self.all.set(self.all.get() + bytes);
+        let waiting = self.all.get() - self.sent.get();
+        if waiting >= STRIDE {
+            // An overlay hands this one on (posix_fadvise(2)): it begins to write, and
+            // forgets what is written already, which is nothing yet.
+            let part = NonZeroU64::new(waiting);
+            let _ = rustix::fs::fadvise(file, self.sent.get(), part, Advice::DontNeed);
+            self.sent.set(self.all.get());
+        }
+    }
 }

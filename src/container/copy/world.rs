@@ -224,7 +224,7 @@ impl World {
     fn show_at(&self, root: &OwnedFd, it: &Mount, source: BorrowedFd<'_>) -> Result<()> {
         let beneath = match &it.subpath {
             None => None,
-            Some(path) => Some(open_in_root(&source, relative(path), OFlags::PATH)?),
+            Some(path) => Some(open_in_root(source, relative(path), OFlags::PATH)?),
         };
         let source = beneath.as_ref().map_or(source, AsFd::as_fd);
         let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode);

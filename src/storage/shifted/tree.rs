@@ -47,15 +47,23 @@ pub struct Made {
     pub size: u64,
 }
 
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    pub files: u64,
+    /// Of files' content.
+    pub bytes: u64,
+}
+
 /// Makes `tree/` and `farm/` in the folder `into` of `layers`, highest first. `tell`
-/// hears now and then how many bytes are done. Uses threads; must run as root of a
+/// hears now and then how much is done. Uses threads; must run as root of a
 /// namespace with the default map, in a process whose umask nobody else needs.
 pub fn make(
     into: &Path,
     layers: &[Source],
     shift: &Shift,
     method: Method,
-    tell: &mut dyn FnMut(u64),
+    tell: &mut dyn FnMut(Done),
 ) -> Result<Made> {
     rustix::process::umask(Mode::empty());
     let tried = || format!("make {}", into.display());
@@ -191,7 +199,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Tells of progress until all is done.
-    fn watch(&self, tell: &mut dyn FnMut(u64)) {
+    fn watch(&self, tell: &mut dyn FnMut(Done)) {
         const NOW_AND_THEN: Duration = Duration::from_millis(100);
         let mut queue = lock(&self.queue);
         while !queue.is_done() {
@@ -200,7 +208,10 @@ impl Job<'_> {
             queue = still;
             if waited.timed_out() {
                 drop(queue);
-                tell(self.bytes.load(Ordering::Relaxed));
+                tell(Done {
+                    files: self.files.load(Ordering::Relaxed),
+                    bytes: self.bytes.load(Ordering::Relaxed),
+                });
                 queue = lock(&self.queue);
             }
         }
