@@ -310,7 +310,7 @@ mod tests {
         let names = "IMAGE ID\tREPOSITORY\n0123456789ab\tquay.io/a/team/of/ours/server\n";
         assert_eq!(
             fit(names, 30),
-            "IMAGE ID      REPOSITORY\n0123456789ab  …of/ours/server\n"
+            "IMAGE ID      REPOSITORY\n0123456789ab  …/of/ours/server\n"
         );
         // There is an end to it.
         assert!(fit(text, 10).contains("0123456789ab"));
