@@ -26,6 +26,8 @@ pub enum Kind {
     CannotInvoke,
     /// The container's command was not found (127).
     CommandNotFound,
+    /// This signal ended it; the command ends by it too, and says nothing.
+    Interrupted(i32),
     /// Everything else: the kernel, the disk, another program (125).
     Other,
 }
@@ -75,6 +77,11 @@ impl Error {
             Kind::Unsupported,
             format!("{what} is not supported by coracle yet"),
         )
+    }
+
+    /// That a signal has come, and what was at work is given up.
+    pub fn interrupted(signal: i32) -> Self {
+        Self::new(Kind::Interrupted(signal), "it was interrupted")
     }
 
     /// The same error, said to have happened while `tried`.

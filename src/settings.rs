@@ -102,6 +102,8 @@ pub struct Overrides {
     pub cgroup_manager: Option<String>,
     pub events_backend: Option<String>,
     pub cdi_folders: Vec<PathBuf>,
+    /// Docker's folder of passwords (`--config`).
+    pub docker_config: Option<std::ffi::OsString>,
     /// Where what is printed goes in place of stdout.
     pub out: Option<PathBuf>,
 }

@@ -728,9 +728,9 @@ fn what_cannot_be_built_is_said_and_leaves_nothing() {
         ),
         (
             "",
-            "--stdin",
+            "--logsplit",
             125,
-            "--stdin is not supported by coracle yet",
+            "--logsplit is not supported by coracle yet",
         ),
         (
             "",
@@ -854,6 +854,221 @@ fn a_step_that_is_interrupted_leaves_what_was_done_before() {
     site.world.coracle("ps -a").ok();
     site.world.coracle("images").ok();
     site.world.coracle("builder prune -f").ok();
+    site.is_clean();
+}
+
+#[test]
+fn a_step_sees_what_a_container_of_run_sees() {
+    let site = Site::new();
+    site.file(
+        "probe",
+        r#"grep -E '^(Cap|Seccomp|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status
+           cat /proc/self/uid_map /proc/self/gid_map /proc/self/limits /proc/self/oom_score_adj
+           cat /etc/resolv.conf; sed '$d' /etc/hosts; umask; id; pwd; echo "$HOME" "$PATH"
+           cut -d' ' -f5,6 /proc/self/mountinfo | sort; ls /dev /sys/class/net; hostname | wc -c
+        "#,
+    );
+    for (user, flags) in [
+        ("0", ""),
+        (
+            "0",
+            "--cap-drop all --cap-add chown --ulimit nofile=64:99 --shm-size 1m",
+        ),
+        (
+            "0",
+            "--network none --security-opt no-new-privileges --group-add 7",
+        ),
+        (
+            "0",
+            "--security-opt seccomp=unconfined --add-host a:10.0.0.1 --pid host --ipc host --dns 10.0.0.1",
+        ),
+        ("0", "--network host --uts host --dns-search example.com"),
+        ("7:8", "--cap-add net_raw"),
+    ] {
+        let text = format!(
+            "FROM localhost/test\nCOPY probe /\nRUN echo 'x:x:7:8::/tmp:/bin/sh' >> /etc/passwd; echo 'y:x:8:' >> /etc/group\nUSER {user}\nWORKDIR /tmp\nRUN sh /probe > out; true\n"
+        );
+        let done = site.build(&text, &format!("{flags} -t seen"));
+        assert_eq!(done.code, 0, "{}", done.stderr());
+        let run = format!("run --rm --read-only=false {flags} seen");
+        let step = site.world.coracle(&format!("{run} cat out")).stdout();
+        let own = site.world.coracle(&format!("{run} sh /probe")).run();
+        assert!(step.contains("CapEff"), "{step}");
+        assert_eq!(step, own.stdout().trim_end(), "{user} {flags}");
+    }
+    site.is_clean();
+}
+
+#[test]
+fn what_is_printed_may_go_to_a_file() {
+    let site = Site::new();
+    let text = "FROM localhost/test\nRUN echo out; echo err >&2\nRUN exit 7\n";
+    let done = site.build(text, "--no-cache --logfile ../log");
+    assert_eq!(done.code, 7);
+    assert_eq!(done.stdout(), "");
+    done.says("Error: building at STEP \"RUN exit 7\"");
+    let log = std::fs::read_to_string(site.world.home().join("log")).unwrap();
+    assert!(log.starts_with("STEP 1/3: FROM localhost/test\n"), "{log}");
+    assert!(log.contains("\nout\n") && log.contains("\nerr\n"), "{log}");
+    assert!(!log.contains("Error"), "{log}");
+    // What was there goes, and the id too is in it.
+    let done = site.build("FROM localhost/test\nENV a=b\n", "-q --logfile ../log");
+    assert_eq!((done.code, done.stdout()), (0, String::new()));
+    let log = std::fs::read_to_string(site.world.home().join("log")).unwrap();
+    assert_eq!(log.trim_end().len(), 64, "{log}");
+    site.build("FROM localhost/test\n", "--logfile /nosuch/log")
+        .says("open /nosuch/log: no such file or directory");
+    // The files themselves are no messages.
+    site.world
+        .shell("coracle build --logfile log -o - c | tar t | grep -q bin/sh")
+        .ok();
+    site.is_clean();
+}
+
+#[test]
+fn steps_may_read_standard_input() {
+    let site = Site::new();
+    let text = "FROM localhost/test\nRUN cat > /read; cat /read\nUSER 7\nRUN cat; echo end\n";
+    site.file("Containerfile", text);
+    for (flags, typed) in [("", "one\n"), ("", "two\n"), ("--jobs 2", "three\n")] {
+        let line = format!("build --stdin {flags} c");
+        let out = site.world.coracle(&line).stdin(typed).ok().stdout();
+        assert!(out.contains(&format!("\n{typed}-->")), "{out}");
+        assert!(out.contains("\nend\n"), "{out}");
+    }
+    // Without it there is nothing to read, and what was read is not believed.
+    let out = site.world.coracle("build c").stdin("four\n").ok().stdout();
+    assert!(!out.contains("four") && !out.contains("three"), "{out}");
+    site.is_clean();
+}
+
+#[test]
+fn chroot_isolation_shares_what_it_shares_with_podman() {
+    let site = Site::new();
+    let text = "FROM localhost/test\nRUN for i in net pid ipc; do readlink /proc/self/ns/$i; done > /ns; grep -E 'Cap|Seccomp:' /proc/self/status > /caps\n";
+    assert_eq!(site.build(text, "--isolation chroot -t shared").code, 0);
+    let host = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+    let seen = site.world.coracle("run --rm shared cat /ns").stdout();
+    for name in ["net", "pid", "ipc"] {
+        assert!(seen.contains(host(name).to_str().unwrap()), "{seen}");
+    }
+    site.build(
+        text,
+        "--isolation chroot --network none --pid private -t own",
+    );
+    let seen = site.world.coracle("run --rm own cat /ns").stdout();
+    for name in ["net", "pid"] {
+        assert!(!seen.contains(host(name).to_str().unwrap()), "{seen}");
+    }
+    let caps = |image| {
+        site.world
+            .coracle(&format!("run --rm {image} cat /caps"))
+            .stdout()
+    };
+    site.build(text, "-t oci");
+    assert_eq!(caps("shared"), caps("oci"));
+    site.is_clean();
+}
+
+#[test]
+fn links_of_an_archive_do_not_lead_out_of_it() {
+    let site = Site::new();
+    site.world.file("outside", "topsecret\n");
+    let home = site.world.home().display().to_string();
+    for (to, file) in [
+        (format!("{home}/outside"), "Containerfile"),
+        (
+            "../../../../../../../../../../..".to_owned() + &home + "/outside",
+            "Dockerfile",
+        ),
+        (format!("{home}/outside"), ".dockerignore"),
+    ] {
+        let line = format!(
+            "rm -rf h; mkdir h; printf 'FROM localhost/test\nCOPY {file} /x\n' > h/Containerfile
+             ln -sfn {to} h/{file}; test {file} = Dockerfile && rm h/Containerfile
+             tar c -C h . | coracle build -t never -"
+        );
+        let done = site.world.shell(&line).fails(125);
+        assert!(!done.stderr().contains("topsecret"), "{}", done.stderr());
+    }
+    site.world.coracle("image exists never").fails(1);
+    // In a folder of the caller's they may, but no file of it is copied through one.
+    site.file("Containerfile", "FROM localhost/test\nCOPY out /x\n");
+    site.world.shell("ln -s ../outside c/out").ok();
+    let done = site.world.coracle("build c").fails(125);
+    done.says("it is a link that leads to nothing within");
+    site.world.shell("mv c/Containerfile cf; ln -s ../cf c/Containerfile; rm c/out; echo 1 > c/out; coracle build -q c").ok();
+    site.is_clean();
+}
+
+#[test]
+fn many_bytes_in_one_line_cost_what_they_weigh() {
+    let site = Site::new();
+    let text = "FROM localhost/test\nRUN head -c 30000000 /dev/zero | tr '\\0' x\n";
+    for flags in ["", "--jobs 2"] {
+        let done = site.build(text, &format!("--no-cache {flags}"));
+        let count = done.out.iter().filter(|byte| **byte == b'x').count();
+        assert!(
+            done.code == 0 && (30_000_000..30_000_100).contains(&count),
+            "{count}"
+        );
+    }
+    site.is_clean();
+}
+
+#[test]
+fn a_build_ends_by_a_signal_at_whatever_step() {
+    let site = Site::new();
+    site.file("f", "1\n");
+    site.file(
+        "Containerfile",
+        "FROM localhost/test AS a\nRUN echo 1 > /one\nCOPY f /\nFROM localhost/test\nRUN echo 2 > /two\nENV a=b\nCOPY --from=a / /x\nRUN echo 3 > /three\n",
+    );
+    let mut ended = 0;
+    for (at, flags) in (1..=8).flat_map(|at| [(at, ""), (at, "--jobs 2"), (at, "--squash")]) {
+        let line = format!("build --no-cache {flags} -t never c");
+        let running = site.world.coracle(&line).spawn();
+        running.prints(&match at {
+            1..=3 => format!("[1/2] STEP {at}/3"),
+            4..=8 => format!("[2/2] STEP {}/5", at - 3),
+            _ => unreachable!(),
+        });
+        running.signal(rustix::process::Signal::TERM);
+        let done = running.wait();
+        let staging = site.world.data().join("staging");
+        assert_eq!(
+            std::fs::read_dir(staging).unwrap().count(),
+            0,
+            "{line} {at}"
+        );
+        // The last of it may have been done.
+        let is_there = site.world.coracle("image exists never").run().code == 0;
+        assert_eq!(is_there, done.code == 0, "{line} {at}: {}", done.stderr());
+        match is_there {
+            true => drop(site.world.coracle("rmi never").ok()),
+            false => ended += 1,
+        }
+        assert!(
+            is_there || done.code == 128 + 15,
+            "{}: {}",
+            done.code,
+            done.stderr()
+        );
+    }
+    assert!(ended > 15, "{ended} of 24 were ended in time");
+    site.world.wait_for_processes();
+    site.is_clean();
+    // Who is to ignore a signal does.
+    site.file(
+        "Containerfile",
+        "FROM localhost/test\nRUN echo begun; until test -e /x/go; do :; done\n",
+    );
+    let line = "trap '' HUP; exec coracle build --no-cache -v $PWD:/x -t done c";
+    let running = site.world.shell(line).spawn();
+    running.prints("begun");
+    running.signal(rustix::process::Signal::HUP);
+    site.world.file("go", "");
+    assert_eq!(running.wait().code, 0);
     site.is_clean();
 }
 

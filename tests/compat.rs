@@ -143,6 +143,7 @@ sessions! {
     options
     secrets
     stats
+    tools
     update
     volumes
 }

@@ -146,6 +146,18 @@ fn a_check_by_hand() {
     assert_eq!(show(&world, "{{.State.Health.FailingStreak}}"), "1");
     end(&world);
 
+    // What it has started ends with it, whoever's child that is by now.
+    let line = "sleep 1001 & setsid sleep 1002 & (sleep 1003 &); sleep 1004";
+    run(
+        &world,
+        &format!("{by_hand} --health-cmd '{line}' --health-timeout 300ms"),
+    );
+    world.coracle("healthcheck run it").fails(125);
+    let gone = "exec it sh -c 'while ps | grep -q \"[s]leep 100[1-4]\"; do :; done'";
+    world.coracle(gone).ok();
+    assert_eq!(show(&world, "{{.State.Status}}"), "running");
+    end(&world);
+
     run(&world, "");
     world
         .coracle("healthcheck run it")

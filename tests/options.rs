@@ -122,6 +122,11 @@ fn who_waits_for_a_container_hears_that_it_is_ready() {
         told(&format!("{run} --sdnotify conmon IMAGE true")),
         ["MAINPID=<pid>\nREADY=1"]
     );
+    // It is said before the command ends: systemd takes it for the service's until then.
+    assert_eq!(
+        told(&format!("{run} -d --sdnotify conmon IMAGE true")),
+        ["MAINPID=<pid>\nREADY=1"]
+    );
     assert!(told(&format!("{run} --sdnotify ignore IMAGE true")).is_empty());
     assert_eq!(
         told(&format!("{run} IMAGE sh -c 'test -S $NOTIFY_SOCKET'")),

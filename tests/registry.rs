@@ -602,3 +602,41 @@ fn run_pulls_as_its_policy_says() {
     let newer = format!("pull --tls-verify=false --policy=newer {name}");
     assert_eq!(world.coracle(&newer).ok().stderr(), "");
 }
+
+#[test]
+fn a_clone_pulls_the_image_it_is_given() {
+    let world = World::new();
+    needs!(world, Registry);
+    let registry = Registry::start(&world);
+    let host = &registry.host;
+    world.file(
+        ".config/containers/registries.conf",
+        format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"),
+    );
+    world.coracle(&format!("push -q IMAGE {host}/it:1")).ok();
+    world
+        .coracle("create --name one --network none IMAGE echo hello")
+        .ok();
+    let made = world
+        .coracle(&format!("container clone one two {host}/it:1"))
+        .ok();
+    assert!(
+        made.stderr().contains("Trying to pull"),
+        "{}",
+        made.stderr()
+    );
+    assert_eq!(made.stdout().trim_end().len(), 64);
+    assert_eq!(world.coracle("start -a two").stdout(), "hello");
+    assert_eq!(
+        world
+            .coracle("inspect two --format {{.ImageName}}")
+            .stdout(),
+        format!("{host}/it:1")
+    );
+    world
+        .coracle(&format!("container clone one three {host}/none:1"))
+        .fails(125)
+        .says("manifest unknown");
+    world.coracle("ps -a --format {{.Names}}").ok();
+    world.coracle("rm one two").ok();
+}

@@ -111,3 +111,38 @@ fn the_command_is_told_where_the_store_is() {
         format!("{} {}", world.data().display(), runtime.display())
     );
 }
+
+#[test]
+fn a_containers_root_is_mounted_and_written() {
+    let world = World::new();
+    needs!(world, Subuids);
+    world
+        .coracle("create --name it --network none IMAGE cat /new")
+        .ok();
+    let other = "create --name other --userns keep-id --user 7 --network none IMAGE cat /new";
+    world.coracle(other).ok();
+    for name in ["it", "other"] {
+        world
+            .coracle("mount")
+            .arg(name)
+            .fails(125)
+            .says("must execute `coracle unshare` first");
+        let write = format!("echo hello > $(coracle mount {name})/new; coracle umount {name}");
+        let umount = world.coracle("unshare sh -c").arg(write).stdout();
+        assert_eq!(umount, name);
+        assert_eq!(world.coracle("start -a").arg(name).stdout(), "hello");
+    }
+    // Nobody starts it while its files are somebody's.
+    let start = "coracle mount it; coracle start it; coracle mount --format json";
+    let done = world.coracle("unshare sh -c").arg(start).run();
+    let place = done.stdout();
+    assert!(place.contains("\"mountpoint\": \""), "{place}");
+    assert!(
+        done.stderr().contains("is mounted by process"),
+        "{}",
+        done.stderr()
+    );
+    // The shell's end is the mount's.
+    assert_eq!(world.coracle("start -a it").stdout(), "hello");
+    world.coracle("rm -f it other").ok();
+}

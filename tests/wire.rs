@@ -772,9 +772,92 @@ fn ctrl_c_leaves_nothing() {
     let (code, screen) = terminal.wait();
     assert_eq!(code, 0, "{screen}");
     world.shell("cmp before after").ok();
-    world.wait_for_processes();
-    world.coracle("ps -aq").ok();
+    assert_eq!(folders(&world, "staging"), 0);
     is_empty(&world);
+}
+
+#[test]
+fn a_signal_while_an_image_comes_leaves_nothing() {
+    let world = World::empty();
+    let image = Image::of(&[layer()]);
+    let (own, place) = (image.clone(), Arc::new(Mutex::new("")));
+    let stalls = place.clone();
+    let fake = Fake::new(image, move |asked, mut answer| {
+        let what = match is_layer(asked, &own) {
+            true => "layer",
+            false if asked.line.contains("/blobs/") => "config",
+            false if asked.line.contains("/manifests/") => "manifest",
+            false => "",
+        };
+        if what == *stalls.lock().unwrap() {
+            answer.stall = Some(answer.body.len() / 2);
+        }
+        answer
+    });
+    let name = fake.name();
+    world.file("one/Containerfile", format!("FROM {name}\nRUN true\n"));
+    world.file(
+        "two/Containerfile",
+        format!("FROM scratch AS a\nFROM {name} AS b\nRUN true\nFROM scratch\nCOPY --from={name} / /\nCOPY --from=b / /\n"),
+    );
+    let hosts = "--tls-verify=false";
+    for (place_is, signal, line) in [
+        ("manifest", Signal::INT, format!("{PULL} {name}")),
+        ("config", Signal::TERM, format!("{PULL} -q {name}")),
+        ("layer", Signal::TERM, format!("{PULL} {name}")),
+        (
+            "layer",
+            Signal::HUP,
+            format!("run --rm {hosts} {name} true"),
+        ),
+        ("layer", Signal::QUIT, format!("create {hosts} {name} true")),
+        (
+            "manifest",
+            Signal::INT,
+            format!("build {hosts} -t never one"),
+        ),
+        ("config", Signal::HUP, format!("build {hosts} -t never one")),
+        ("layer", Signal::INT, format!("build {hosts} -t never one")),
+        ("layer", Signal::TERM, format!("build {hosts} -t never two")),
+        (
+            "layer",
+            Signal::INT,
+            format!("build {hosts} --jobs 3 -t never two"),
+        ),
+        (
+            "manifest",
+            Signal::TERM,
+            format!("build {hosts} --jobs 0 -t never two"),
+        ),
+    ] {
+        *place.lock().unwrap() = place_is;
+        let part = match place_is {
+            "manifest" => "/manifests/",
+            _ => "/blobs/",
+        };
+        let count = |all: &[Asked]| all.iter().filter(|it| it.line.contains(part)).count();
+        let wanted = count(&fake.asked()) + 1 + usize::from(place_is == "layer");
+        let running = world.coracle(&line).spawn();
+        while count(&fake.asked()) < wanted {
+            std::thread::yield_now();
+        }
+        running.signal(signal);
+        let done = running.wait();
+        assert_eq!(
+            done.code,
+            128 + signal.as_raw(),
+            "{line}: {}",
+            done.stderr()
+        );
+        assert!(
+            !done.stderr().contains("Error"),
+            "{line}: {}",
+            done.stderr()
+        );
+        assert_eq!(folders(&world, "staging"), 0, "{line} {signal:?}");
+        world.wait_for_processes();
+        is_empty(&world);
+    }
 }
 
 #[test]

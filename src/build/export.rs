@@ -19,12 +19,13 @@ pub enum Destination {
 }
 
 impl Destination {
-    pub fn parse(text: &str) -> Result<Self> {
+    /// What is asked for; nothing where that is the image, which is kept anyway.
+    pub fn parse(text: &str) -> Result<Option<Self>> {
         if text == "-" {
-            return Ok(Self::Stdout);
+            return Ok(Some(Self::Stdout));
         }
         if !text.contains('=') {
-            return Ok(Self::Folder(text.into()));
+            return Ok(Some(Self::Folder(text.into())));
         }
         let (mut kind, mut to) = (None, None);
         for field in text.split(',') {
@@ -38,12 +39,16 @@ impl Destination {
                 }
             }
         }
+        // Docker's words for it.
+        if let (Some("docker" | "image" | "oci" | "cacheonly" | "inline"), None) = (kind, to) {
+            return Ok(None);
+        }
         let to =
             to.ok_or_else(|| Error::usage("missing required key \"dest\" in build output option"))?;
         match (kind, to) {
-            (Some("local" | "tar"), "-") => Ok(Self::Stdout),
-            (Some("local"), to) => Ok(Self::Folder(to.into())),
-            (Some("tar"), to) => Ok(Self::Archive(to.into())),
+            (Some("local" | "tar"), "-") => Ok(Some(Self::Stdout)),
+            (Some("local"), to) => Ok(Some(Self::Folder(to.into()))),
+            (Some("tar"), to) => Ok(Some(Self::Archive(to.into()))),
             (Some(other), _) => Err(Error::usage(format!(
                 "invalid type {other:?} selected for build output options, type value must be \"local\" or \"tar\""
             ))),

@@ -101,6 +101,8 @@ pub struct Build {
     pub agents: Vec<Agent>,
     /// What flags say of the containers of RUN.
     pub template: ContainerOptions,
+    /// Steps may read standard input.
+    pub stdin: bool,
     /// Proxies of the caller's, for RUN alone.
     pub proxies: Vec<String>,
     /// Before each line of a step, where there are several builds.
@@ -175,7 +177,6 @@ pub enum Failure {
         code: i32,
         error: Error,
     },
-    Interrupted(i32),
     Other(Error),
 }
 

@@ -45,7 +45,7 @@ impl Work<'_> {
             ..Adoption::default()
         };
         make_folder(&folder)?;
-        let layer = self.in_namespace(|| {
+        let layer = self.engine.in_namespace(|| {
             rustix::process::umask(rustix::fs::Mode::empty());
             merge(&folders, &folder.join("diff"), below == 0)?;
             adopt_in_place(&adoption)

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -22,6 +23,8 @@ pub struct Wanted<'a> {
     pub socket: Option<&'a Path>,
     /// The caller, in the host's ids.
     pub uid: u32,
+    /// How long the container has to end when it is asked to.
+    pub patience: Duration,
 }
 
 /// Where a container's cgroup is made at each of its starts.
@@ -43,7 +46,7 @@ pub fn settle(wanted: &Wanted<'_>) -> Result<Option<Place>> {
         return Ok(None);
     }
     if wanted.mode == Mode::Split {
-        return split(wanted.id).map(Some);
+        return split(wanted).map(Some);
     }
     if wanted.manager != Some(Manager::Cgroupfs)
         && let Some(socket) = wanted.socket
@@ -104,7 +107,7 @@ fn in_scope(manager: UserManager, wanted: &Wanted<'_>) -> Result<Place> {
     let before = own();
     let unit = format!("libpod-{}.scope", wanted.id);
     let slice = wanted.parent.unwrap_or("user.slice");
-    manager.start_scope(&unit, slice, std::process::id())?;
+    manager.start_scope(&unit, slice, std::process::id(), Some(wanted.patience))?;
     let scope = own().filter(|own| own.ends_with(&unit)).ok_or_else(|| {
         Error::other(format!("systemd started {unit}, but did not move us there"))
     })?;
@@ -119,14 +122,27 @@ fn in_scope(manager: UserManager, wanted: &Wanted<'_>) -> Result<Place> {
     })
 }
 
-/// Our own cgroup, divided.
-fn split(id: &str) -> Result<Place> {
-    let own = own().filter(|own| own != Path::new(ROOT)).ok_or_else(|| {
-        Error::new(
-            Kind::CannotInvoke,
-            "could not find cgroup mount in \"/proc/self/cgroup\"",
-        )
-    })?;
+/// Our own cgroup, divided. One that is not ours (a login session's) is left for a
+/// scope first, as Podman does it.
+fn split(wanted: &Wanted<'_>) -> Result<Place> {
+    let find = || {
+        own().filter(|own| own != Path::new(ROOT)).ok_or_else(|| {
+            Error::new(
+                Kind::CannotInvoke,
+                "could not find cgroup mount in \"/proc/self/cgroup\"",
+            )
+        })
+    };
+    let mut own = find()?;
+    if !may_divide(&own)
+        && wanted.manager != Some(Manager::Cgroupfs)
+        && let Some(socket) = wanted.socket
+        && let Some(manager) = UserManager::connect(socket, wanted.uid)?
+    {
+        let pid = std::process::id();
+        manager.start_scope(&format!("podman-{pid}.scope"), "user.slice", pid, None)?;
+        own = find()?;
+    }
     let parent = match own.file_name() {
         // A start before this one has divided it.
         Some(name) if name == "runtime" => own.parent().unwrap_or(&own).to_owned(),
@@ -142,7 +158,7 @@ fn split(id: &str) -> Result<Place> {
     };
     Ok(Place {
         parent,
-        name: format!("libpod-payload-{id}"),
+        name: format!("libpod-payload-{}", wanted.id),
         is_named: false,
         before: None,
     })
@@ -228,6 +244,7 @@ mod tests {
             manager: None,
             socket: Some(Path::new("/nonexistent")),
             uid: 1,
+            patience: Duration::ZERO,
         };
         assert_eq!(settle(&wanted).unwrap(), None);
     }

@@ -70,8 +70,15 @@ impl UserManager {
     }
 
     /// Starts the scope `unit` in `slice` with the process `pid` in it, whose cgroup
-    /// is ours to divide. Returns when the process is there.
-    pub fn start_scope(mut self, unit: &str, slice: &str, pid: u32) -> Result<()> {
+    /// is ours to divide. Who is asked to end there has `patience` for it, not systemd's
+    /// 90 seconds, by which a logout would wait. Returns when the process is there.
+    pub fn start_scope(
+        mut self,
+        unit: &str,
+        slice: &str,
+        pid: u32,
+        patience: Option<Duration>,
+    ) -> Result<()> {
         let tried = || format!("have systemd start {unit}");
         let mut body = Body::default();
         body.string(unit);
@@ -91,6 +98,13 @@ impl UserManager {
             add("CollectMode", "s", &|it| it.string("inactive-or-failed"));
             // systemd's default is a share of the machine: ours is --pids-limit.
             add("TasksMax", "t", &|it| it.long(u64::MAX));
+            if let Some(patience) = patience {
+                // Nothing is no limit there.
+                let micros = u64::try_from(patience.as_micros())
+                    .unwrap_or(u64::MAX)
+                    .max(1);
+                add("TimeoutStopUSec", "t", &|it| it.long(micros));
+            }
             add("PIDs", "au", &|it| it.array(4, |pids| pids.number(pid)));
         });
         // Auxiliary units: none.
@@ -186,7 +200,10 @@ impl Attacher {
     /// None: nobody listens, or the cgroup is in no scope of a container.
     pub fn connect(socket: &Path, uid: u32, folder: &Path) -> Result<Option<Self>> {
         let names: Vec<&str> = folder.iter().filter_map(|name| name.to_str()).collect();
-        let is_ours = |name: &&str| name.starts_with("libpod-") && name.ends_with(".scope");
+        // The second is one that `--cgroups=split` made.
+        let is_ours = |name: &&str| {
+            ["libpod-", "podman-"].iter().any(|it| name.starts_with(it)) && name.ends_with(".scope")
+        };
         let Some(at) = names.iter().position(is_ours) else {
             return Ok(None);
         };
@@ -546,7 +563,7 @@ mod tests {
             rest
         });
         let manager = UserManager::connect(&socket, 1001).unwrap().unwrap();
-        let result = manager.start_scope("x.scope", "user.slice", 42);
+        let result = manager.start_scope("x.scope", "user.slice", 42, Some(Duration::ZERO));
         let rest = server.join().unwrap();
         assert!(rest.starts_with(b"BEGIN\r\nl\x01"));
         std::fs::remove_dir_all(&dir).unwrap();

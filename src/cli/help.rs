@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction};
 
-use super::man::main_name;
 use super::parse::{GLOBAL, definition};
 use super::{Command, GROUPS, commands};
 use crate::output::terminal;
@@ -22,6 +21,54 @@ pub struct Shown {
     /// What it does: the first paragraph, and all of it.
     pub help: String,
     pub long_help: String,
+}
+
+/// Podman's words for operands and values.
+const WORDS: &str = include_str!("words.txt");
+
+/// What Podman's help says of a command's operands: `IMAGE [COMMAND [ARG...]]`.
+fn podmans_operands(command: &Command) -> Option<&'static str> {
+    let lines = WORDS.lines().filter_map(|line| line.split_once(" = "));
+    let of = |name: &str| lines.clone().find(|(of, _)| *of == name);
+    command
+        .names
+        .iter()
+        .find_map(|name| of(name))
+        .map(|it| it.1)
+}
+
+/// Podman's word for an option's value, and its default.
+fn podmans_value(command: &Command, long: &str) -> Option<(&'static str, Option<&'static str>)> {
+    let mut found = None;
+    let lines = WORDS.lines().filter_map(|line| line.strip_prefix("--"));
+    for line in lines {
+        let Some(said) = line.strip_prefix(long).and_then(|it| it.strip_prefix(' ')) else {
+            continue;
+        };
+        let (said, of) = said.split_once(" : ").unwrap_or((said, ""));
+        let is_its = of.split(", ").any(|it| command.names.contains(&it));
+        if is_its || of.is_empty() {
+            let (word, default) = said.split_once(" (").unwrap_or((said, ""));
+            found = Some((word, default.strip_suffix(')')));
+        }
+    }
+    found
+}
+
+/// The options of a command as Podman's help has them.
+fn options_of(command: &Command, definition: &clap::Command) -> Vec<Shown> {
+    let mut shown = options(definition);
+    for option in &mut shown {
+        let Some((word, default)) = podmans_value(command, &option.long) else {
+            continue;
+        };
+        // What is on or off here is so there, and the other way round.
+        if (word == "-") == option.value.is_none() {
+            option.value = option.value.as_ref().map(|_| word.to_owned());
+            option.default = default.map(str::to_owned);
+        }
+    }
+    shown
 }
 
 /// The options of a command, in order of their names.
@@ -96,81 +143,10 @@ fn default(arg: &Arg) -> Option<String> {
     }
 }
 
-/// What stands behind the options, of commands that count it themselves: Podman has words
-/// of its own for each that is wrong.
-const OPERANDS: [(&str, &str); 65] = [
-    ("attach", "CONTAINER"),
-    ("build", "[CONTEXT]"),
-    ("commit", "CONTAINER [IMAGE]"),
-    ("completion", "SHELL"),
-    ("container cleanup", "CONTAINER [CONTAINER...]"),
-    ("container diff", "CONTAINER [CONTAINER]"),
-    ("container exists", "CONTAINER"),
-    ("container inspect", "CONTAINER [CONTAINER...]"),
-    ("cp", "[CONTAINER:]SOURCE [CONTAINER:]TARGET"),
-    ("diff", "CONTAINER|IMAGE [CONTAINER|IMAGE]"),
-    ("exec", "CONTAINER COMMAND [ARG...]"),
-    ("export", "CONTAINER"),
-    ("healthcheck run", "CONTAINER"),
-    ("history", "IMAGE"),
-    ("image diff", "IMAGE [IMAGE]"),
-    ("image exists", "IMAGE"),
-    ("image inspect", "IMAGE [IMAGE...]"),
-    ("image tree", "IMAGE"),
-    ("images", "[IMAGE]"),
-    ("import", "PATH|URL|- [IMAGE]"),
-    ("init", "CONTAINER [CONTAINER...]"),
-    ("inspect", "NAME [NAME...]"),
-    ("kill", "CONTAINER [CONTAINER...]"),
-    ("login", "[REGISTRY]"),
-    ("logout", "[REGISTRY]"),
-    ("logs", "CONTAINER [CONTAINER...]"),
-    ("manifest add", "LIST IMAGE [IMAGE...]"),
-    ("manifest annotate", "LIST IMAGE"),
-    ("manifest create", "LIST [IMAGE...]"),
-    ("manifest exists", "LIST"),
-    ("manifest inspect", "LIST"),
-    ("manifest remove", "LIST DIGEST"),
-    ("manifest rm", "LIST [LIST...]"),
-    ("pause", "CONTAINER [CONTAINER...]"),
-    ("port", "CONTAINER [PORT]"),
-    ("pull", "IMAGE [IMAGE...]"),
-    ("rename", "CONTAINER NAME"),
-    ("restart", "CONTAINER [CONTAINER...]"),
-    ("rm", "CONTAINER [CONTAINER...]"),
-    ("rmi", "IMAGE [IMAGE...]"),
-    ("save", "IMAGE [IMAGE...]"),
-    ("search", "TERM"),
-    ("secret create", "NAME FILE|-"),
-    ("secret exists", "SECRET"),
-    ("secret inspect", "SECRET [SECRET...]"),
-    ("secret rm", "SECRET [SECRET...]"),
-    ("start", "CONTAINER [CONTAINER...]"),
-    ("stop", "CONTAINER [CONTAINER...]"),
-    ("tag", "IMAGE NAME [NAME...]"),
-    ("top", "CONTAINER [COLUMN...]"),
-    ("unpause", "CONTAINER [CONTAINER...]"),
-    ("untag", "IMAGE [NAME...]"),
-    ("update", "CONTAINER"),
-    ("volume clone", "VOLUME NAME"),
-    ("volume create", "[NAME]"),
-    ("volume exists", "VOLUME"),
-    ("volume export", "VOLUME"),
-    ("volume import", "VOLUME [SOURCE]"),
-    ("volume inspect", "VOLUME [VOLUME...]"),
-    ("volume mount", "VOLUME"),
-    ("volume restore", "VOLUME SNAPSHOT"),
-    ("volume rm", "VOLUME [VOLUME...]"),
-    ("volume snapshots", "VOLUME"),
-    ("volume unmount", "VOLUME"),
-    ("wait", "CONTAINER [CONTAINER...]"),
-];
-
 /// The operands of a command: `IMAGE [COMMAND [ARG...]]`.
 pub fn operands(command: &Command, definition: &clap::Command) -> String {
-    let name = main_name(command);
-    if let Some((_, operands)) = OPERANDS.iter().find(|(of, _)| *of == name) {
-        return (*operands).to_owned();
+    if let Some(operands) = podmans_operands(command) {
+        return operands.to_owned();
     }
     let words = definition
         .get_positionals()
@@ -226,7 +202,7 @@ pub enum Length {
 /// How a command is to be typed: `coracle rm [options] CONTAINER...`.
 pub fn usage(command: &Command, typed: &str) -> String {
     let definition = definition(command, typed);
-    let options = match options(&definition).is_empty() {
+    let options = match options_of(command, &definition).is_empty() {
         true => "",
         false => " [options]",
     };
@@ -250,7 +226,7 @@ pub fn of_command(command: &Command, typed: &str, length: Length) -> String {
             text.push_str(&format!("  {}\n\n", wrapped(&paragraph, 2, columns)));
         }
     }
-    let options = options(&definition);
+    let options = options_of(command, &definition);
     text.push_str(&format!("Usage:\n  {}\n", usage(command, typed)));
     let aliases = aliases(command, typed);
     if is_long && aliases.len() > 1 {
@@ -390,7 +366,8 @@ pub fn of_group(group: &str) -> String {
         Some((_, about)) => (*about, format!("coracle {group} [command]")),
         None => (ABOUT, "coracle [options] [command]".to_owned()),
     };
-    let mut text = format!("{about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n");
+    let mut text =
+        format!("{about}\n\nDescription:\n  {about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n");
     for (name, summary) in commands_of(group) {
         text.push_str(&format!("  {name:<11} {summary}\n"));
     }

@@ -31,6 +31,7 @@ use crate::output::Output;
 use crate::settings::{Configuration, Overrides, Settings};
 use crate::sys::SoleThread;
 use crate::sys::process::{place_fd, set_variable};
+use crate::sys::signal::end_by;
 
 /// The version of Podman whose behaviour we answer for.
 pub const PODMAN_VERSION: &str = "5.8.6";
@@ -133,6 +134,9 @@ pub fn main() -> ExitCode {
     match dispatch(&argv) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
+            if let Kind::Interrupted(signal) = error.kind() {
+                end_by(signal);
+            }
             let mut output = Output::new();
             output.error(&error);
             ExitCode::from(error.exit_code())
@@ -166,6 +170,19 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
                 for variable in &configured.defaults.engine.env {
                     set_variable(thread, variable);
                 }
+            }
+            let asked = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+            if let Some(url) = asked("CONTAINER_HOST") {
+                parse::check_url("CONTAINER_HOST", &url)?;
+            }
+            if let Some(name) = asked("CONTAINER_CONNECTION") {
+                parse::check_connection(&name)?;
+            }
+            if let Some(folder) = &overrides.docker_config {
+                set_variable(
+                    thread,
+                    &format!("DOCKER_CONFIG={}", folder.to_string_lossy()),
+                );
             }
             if let Some(path) = &overrides.out {
                 print_to(path)?;

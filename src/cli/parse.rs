@@ -1,7 +1,7 @@
 //! argv to a row of the table and its matches, as Go's pflag would read it.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -24,41 +24,52 @@ pub enum Parsed {
     },
 }
 
-/// Global options that take a value and whose part we have none of: accepted.
+/// Global options that take a value, that may stand behind the command as well, and whose
+/// part we have none of: accepted.
 const ACCEPTED: &[&str] = &[
-    "config",
     "conmon",
-    "connection",
-    "hooks-dir",
-    "identity",
+    "db-backend",
     "imagestore",
-    "log-level",
-    "module",
+    "max-workers",
     "network-cmd-path",
     "network-config-dir",
-    "out",
-    "runtime",
     "runtime-flag",
-    "ssh",
     "storage-driver",
     "storage-opt",
     "tmpdir",
-    "url",
     "volumepath",
 ];
 
-/// Those whose part we have.
-const VALUES: [&str; 5] = [
+/// Those whose part we have, or which ask for what we have not.
+const VALUES: [&str; 8] = [
     "cdi-spec-dir",
     "cgroup-manager",
     "events-backend",
+    "hooks-dir",
+    "log-level",
     "root",
     "runroot",
+    "runtime",
+];
+
+/// Those that may only stand before the command: Podman's, and Docker's spellings.
+const FIRST: &[&str] = &[
+    "config",
+    "connection",
+    "context",
+    "host",
+    "identity",
+    "module",
+    "out",
+    "ssh",
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
+    "url",
 ];
 
 /// The options before the command that help shows: those that do something.
 pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
-    (None, "help", "", "Help for coracle"),
     (
         None,
         "cdi-spec-dir",
@@ -73,9 +84,28 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     ),
     (
         None,
+        "config",
+        "string",
+        "Folder whose config.json has the passwords of registries",
+    ),
+    (
+        None,
         "events-backend",
         "BACKEND",
         "Where events are written down: file, journald or none",
+    ),
+    (None, "help", "", "Help for coracle"),
+    (
+        None,
+        "module",
+        "stringArray",
+        "A file of containers.conf.modules that is read too",
+    ),
+    (
+        None,
+        "out",
+        "string",
+        "File that gets what would be printed",
     ),
     (
         None,
@@ -134,22 +164,11 @@ pub fn parse(argv: &[OsString]) -> Result<Parsed> {
     match matches(command, &words[..used].join(" "), &rest[used..]) {
         Ok(matches) => {
             let mut overrides = globals.overrides;
-            if let Ok(Some(value)) = matches.try_get_one::<OsString>("cgroup-manager") {
-                overrides.cgroup_manager = Some(value.to_string_lossy().into_owned());
-            }
-            if let Ok(Some(value)) = matches.try_get_one::<OsString>("events-backend") {
-                overrides.events_backend = Some(value.to_string_lossy().into_owned());
-            }
-            for (id, slot) in [
-                ("root", &mut overrides.root),
-                ("runroot", &mut overrides.runroot),
-            ] {
-                if let Ok(Some(value)) = matches.try_get_one::<OsString>(id) {
-                    *slot = Some(value.into());
+            for name in VALUES {
+                let values = matches.try_get_many::<OsString>(name);
+                for value in values.ok().flatten().into_iter().flatten() {
+                    set_global(&mut overrides, name, value.clone())?;
                 }
-            }
-            if let Ok(Some(folders)) = matches.try_get_many::<OsString>("cdi-spec-dir") {
-                overrides.cdi_folders.extend(folders.map(PathBuf::from));
             }
             Ok(Parsed::Run {
                 command,
@@ -306,7 +325,7 @@ pub fn definition(command: &Command, name: &str) -> clap::Command {
             definition = definition.arg(value(name));
         }
     }
-    for name in ["remote", "syslog", "noout", "transient-store"] {
+    for name in ["syslog", "trace", "transient-store"] {
         if !taken.iter().any(|t| t == name) {
             definition = definition.arg(go_boolean(Arg::new(name).long(name).hide(true)));
         }
@@ -339,7 +358,10 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 /// Whether a global option is followed by its value.
 pub fn takes_value(option: &str) -> bool {
     let long = option.strip_prefix("--").unwrap_or("");
-    ACCEPTED.contains(&long) || VALUES.contains(&long)
+    matches!(option, "-c" | "-H")
+        || ACCEPTED.contains(&long)
+        || VALUES.contains(&long)
+        || FIRST.contains(&long)
 }
 
 #[derive(Default)]
@@ -366,7 +388,8 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
         match name {
             "--help" | "-h" => globals.help = true,
             "--version" | "-v" => globals.version = true,
-            "--remote" | "-r" | "--syslog" | "--noout" | "--transient-store" => {
+            "--remote" | "-r" | "--syslog" | "--noout" | "--transient-store" | "--trace"
+            | "--debug" | "-D" => {
                 // As Podman has it, what is printed then is printed to nobody.
                 let value = inline.as_deref().and_then(OsStr::to_str).unwrap_or("true");
                 let on = parse_bool(value).map_err(|why| invalid(value, name, &why))?;
@@ -378,11 +401,16 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                 }
             }
             _ => {
-                let Some(long) = name.strip_prefix("--") else {
+                let long = match name {
+                    "-c" => "connection",
+                    "-H" => "host",
+                    _ => name.strip_prefix("--").unwrap_or(""),
+                };
+                if long.is_empty() {
                     let letter = name.chars().nth(1).unwrap_or('-');
                     let why = format!("unknown shorthand flag: {letter:?} in {text}");
                     return Err(Error::usage(why).see("See 'coracle --help'"));
-                };
+                }
                 if !takes_value(name) {
                     let known = GLOBAL.iter().map(|(_, long, ..)| *long);
                     let meant = crate::id::near(long, known).map(|name| format!("--{name}"));
@@ -402,31 +430,66 @@ fn split_globals(mut rest: &[OsString]) -> Result<(Globals, &[OsString])> {
                     }
                 };
                 match long {
-                    "root" => globals.overrides.root = Some(value.into()),
-                    "cdi-spec-dir" => globals.overrides.cdi_folders.push(value.into()),
-                    "cgroup-manager" => {
-                        let value = value.to_string_lossy().into_owned();
-                        globals.overrides.cgroup_manager = Some(value);
-                    }
-                    "events-backend" => {
-                        let value = value.to_string_lossy().into_owned();
-                        globals.overrides.events_backend = Some(value);
-                    }
                     "module" => modules.push(value.to_string_lossy().into_owned()),
-                    "runroot" => globals.overrides.runroot = Some(value.into()),
-                    "out" => globals.overrides.out = Some(value.into()),
-                    "log-level" => check_level(&value.to_string_lossy())?,
-                    // One without hooks asks for nothing.
-                    "hooks-dir" if has_hooks(Path::new(&value)) => {
-                        return Err(Error::unsupported("--hooks-dir"));
-                    }
-                    _ => {}
+                    _ => set_global(&mut globals.overrides, long, value)?,
                 }
             }
         }
     }
     use_modules(&modules)?;
     Ok((globals, rest))
+}
+
+/// Notes the value of a global option.
+fn set_global(overrides: &mut Overrides, long: &str, value: OsString) -> Result<()> {
+    let text = || value.to_string_lossy().into_owned();
+    match long {
+        "root" => overrides.root = Some(value.into()),
+        "cdi-spec-dir" => overrides.cdi_folders.push(value.into()),
+        "cgroup-manager" => overrides.cgroup_manager = Some(text()),
+        "config" => overrides.docker_config = Some(value),
+        "events-backend" => overrides.events_backend = Some(text()),
+        "runroot" => overrides.runroot = Some(value.into()),
+        "out" => overrides.out = Some(value.into()),
+        "log-level" => check_level(&text())?,
+        "runtime" => check_runtime(&text())?,
+        "connection" => check_connection(&text())?,
+        // Docker's name for where commands go by themselves.
+        "context" if value != "default" => check_connection(&text())?,
+        "url" | "host" => check_url(&format!("--{long}"), &text())?,
+        // One without hooks asks for nothing.
+        "hooks-dir" if has_hooks(Path::new(&value)) => {
+            return Err(Error::unsupported("--hooks-dir"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// There are no connections to name.
+pub fn check_connection(name: &str) -> Result<()> {
+    Err(Error::usage(format!(
+        "read cli flags: connection {name:?} not found"
+    )))
+}
+
+/// What would have another engine do the work. The caller's own service would be
+/// another door to what they have here.
+pub fn check_url(what: &str, url: &str) -> Result<()> {
+    let own = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
+    let socket = url.strip_prefix("unix://").map(Path::new);
+    match socket {
+        Some(socket) if !own.is_empty() && socket.starts_with(&own) => Ok(()),
+        _ => Err(Error::unsupported(what)),
+    }
+}
+
+/// Another runtime may be asked for since it keeps containers apart by other means.
+fn check_runtime(name: &str) -> Result<()> {
+    match Path::new(name).file_name().and_then(OsStr::to_str) {
+        Some("crun" | "runc" | "youki") => Ok(()),
+        _ => Err(Error::unsupported(format!("--runtime={name}"))),
+    }
 }
 
 /// Whether there are OCI hooks in `folder` (oci-hooks(5)).
@@ -461,22 +524,16 @@ const ABSENT: &[&str] = &[
     "artifact",
     "auto-update",
     "compose",
-    "container mount",
-    "container umount",
-    "container unmount",
     "farm",
     "generate",
     "kube",
     "machine",
-    "mount",
     "network",
     "play",
     "pod",
     "quadlet",
     "system connection",
     "system service",
-    "umount",
-    "unmount",
 ];
 
 fn absent(words: &[&str]) -> Option<&'static str> {

@@ -49,6 +49,7 @@ pub fn settle(engine: &Engine, record: &Record) -> Result<Settled> {
         manager: options.manager,
         socket: settings.user_manager.as_deref(),
         uid: settings.uid,
+        patience: Duration::from_secs(record.options.stop_timeout.into()),
     });
     match place {
         Ok(Some(place)) => Ok(Settled {

@@ -27,6 +27,7 @@ use crate::image::Healthcheck;
 use crate::monitor::{Ticker, Verdict};
 use crate::storage::{Storage, read_unsynced, write_json};
 use crate::sys::Process;
+use crate::sys::family::Processes;
 use crate::sys::file::{Durable, set_nonblocking, write_whole};
 use crate::sys::process::{self, Fork};
 
@@ -343,6 +344,7 @@ fn carry_out(
     };
     let exec = Exec::heard(argv, None);
     let deadline = Instant::now() + Duration::from_nanos(check.timeout.max(1).cast_unsigned());
+    let processes = Processes::open().tried(|| "open /proc")?;
     let (joined, pipes) = match exec::begin(engine, container, &exec) {
         Ok(begun) => begun,
         // A command that is not there is one that fails.
@@ -361,7 +363,8 @@ fn carry_out(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let _ = process.signal(libc::SIGKILL);
+            // Podman ends the command alone; what it has started would go on for ever.
+            let _ = processes.kill_family(process);
             process.reap()?;
             printed.take(&mut sources);
             return Ok((TIMED_OUT, printed.text()));

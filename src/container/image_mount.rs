@@ -5,7 +5,7 @@
 //! $XDG_RUNTIME_DIR/coracle/images/<image id>/    where it is mounted
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::rootfs::mount_overlay;
 use crate::engine::Engine;
@@ -20,10 +20,14 @@ fn place(engine: &Engine, image: &Image) -> PathBuf {
 
 /// Where the image is mounted, if it is.
 pub fn mounted(engine: &Engine, image: &Image) -> Option<PathBuf> {
-    let place = place(engine, image);
+    is_mounted(&place(engine, image))
+}
+
+/// `place` if something is mounted there.
+pub(super) fn is_mounted(place: &Path) -> Option<PathBuf> {
     let above = place.parent()?;
-    let (own, other) = (mount::id_of(&place).ok()?, mount::id_of(above).ok()?);
-    (own != other).then_some(place)
+    let (own, other) = (mount::id_of(place).ok()?, mount::id_of(above).ok()?);
+    (own != other).then(|| place.to_owned())
 }
 
 /// Mounts the image, unless it is; gives where.

@@ -48,6 +48,7 @@ pub mod pause;
 mod record;
 mod release;
 pub mod remove;
+pub mod root_mount;
 mod rootfs;
 #[cfg(test)]
 pub mod sample;
@@ -143,13 +144,16 @@ pub fn find(storage: &Storage, text: &str) -> Result<Container> {
 
 /// The id that `text` names; see [`find`].
 pub fn find_id(storage: &Storage, text: &str) -> Result<ContainerId> {
+    if text.is_empty() {
+        return Err(Error::usage("name or ID cannot be empty"));
+    }
     if let Ok(name) = text.parse::<Name>()
         && let Ok(id) = std::fs::read_link(storage.names().join(&name))
         && let Some(id) = id.to_str().and_then(|id| id.parse::<ContainerId>().ok())
     {
         return Ok(id);
     }
-    if text.is_empty() || text.len() > 64 || !crate::id::is_hex(text) {
+    if text.len() > 64 || !crate::id::is_hex(text) {
         return Err(absent(storage, text));
     }
     let mut found: Option<ContainerId> = None;

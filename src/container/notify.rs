@@ -1,8 +1,9 @@
 //! sd_notify(3): who started the container hears when it is ready.
 //!
-//! With `--sdnotify=conmon` the monitor says so itself; with `container` the container
-//! does, at a socket that is mounted into it. What it says is passed on by the monitor,
-//! since systemd listens to those of the service alone.
+//! With `--sdnotify=conmon` it is when it runs; with `container` the container says so,
+//! at a socket that is mounted into it. systemd listens to those in the service's cgroup
+//! alone: what the container says is passed on by the monitor, and that it runs is said
+//! by the command, for the monitor may stand in a scope.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -33,9 +34,8 @@ pub struct Notify {
 impl Notify {
     /// None where nobody waits, or it is not to be told.
     pub fn find(options: &Options, runtime: &Path) -> Result<Option<Self>> {
-        let to = match std::env::var_os("NOTIFY_SOCKET") {
-            Some(to) if !to.is_empty() && options.sdnotify != SdNotify::Ignore => to,
-            _ => return Ok(None),
+        let Some(to) = listener(options) else {
+            return Ok(None);
         };
         let mut found = Self { to, from: None };
         if options.sdnotify == SdNotify::Container {
@@ -67,15 +67,6 @@ impl Notify {
         format!("NOTIFY_SOCKET={PLACE}/{SOCKET}")
     }
 
-    /// The container runs: the service's main process is the monitor.
-    pub fn started(&self) {
-        let monitor = std::process::id();
-        self.say(match self.from {
-            Some(_) => format!("MAINPID={monitor}"),
-            None => format!("MAINPID={monitor}\nREADY=1"),
-        });
-    }
-
     /// Whose readiness the monitor waits for.
     pub fn source(&self) -> Option<BorrowedFd<'_>> {
         self.from.as_ref().map(|(socket, _)| socket.as_fd())
@@ -99,14 +90,36 @@ impl Notify {
         }
     }
 
-    /// Who does not listen any more hears nothing, which is no error.
     fn say(&self, words: String) {
-        let _ = address(&self.to).and_then(|address| {
-            let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
-            socket.send_to_addr(words.as_bytes(), &address)
-        });
+        say(&self.to, &words);
     }
+}
+
+/// The container runs: the service's main process is `monitor`. Said before the command
+/// ends, for until it is heard that one is.
+pub fn started(options: &Options, monitor: i32) {
+    let Some(to) = listener(options) else {
+        return;
+    };
+    match options.sdnotify {
+        SdNotify::Container => say(&to, &format!("MAINPID={monitor}")),
+        _ => say(&to, &format!("MAINPID={monitor}\nREADY=1")),
+    }
+}
+
+/// None where nobody waits, or it is not to be told.
+fn listener(options: &Options) -> Option<OsString> {
+    let to = std::env::var_os("NOTIFY_SOCKET")?;
+    (!to.is_empty() && options.sdnotify != SdNotify::Ignore).then_some(to)
+}
+
+/// Who does not listen any more hears nothing, which is no error.
+fn say(to: &OsStr, words: &str) {
+    let _ = address(to).and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(words.as_bytes(), &address)
+    });
 }
 
 /// `@` begins an abstract address (sd_notify(3)).

@@ -203,9 +203,10 @@ fn furnish(
                 false => error,
             }
         })?;
-    // A build's step has the home of who is not in passwd all the same.
-    if !options.accounts.writes && user.name.is_none() && options.step.is_none() {
-        // As Podman, which finds no home for who is not in passwd.
+    // As Podman: who is not in passwd has no home, and in a build's step the root folder.
+    if options.step.is_some() {
+        user.home.get_or_insert_with(|| "/".to_owned());
+    } else if !options.accounts.writes && user.name.is_none() {
         user.home = Some(String::new());
     }
     if let Some(gid) = options.user_namespace.added_group(engine.settings.gid)
@@ -247,7 +248,7 @@ fn furnish(
     for at in 0..mounts.len() {
         check_place(&mounts, &sources, at, &rootfs)?;
     }
-    make_workdir(&rootfs, record, &user)?;
+    make_workdir(&rootfs, record, &accounts, &user)?;
     for folder in options.step.iter().flat_map(|step| &step.folders) {
         make_folders(&rootfs, folder, (0, 0))
             .tried(|| format!("make the volume {}", folder.display()))?;
@@ -344,12 +345,16 @@ fn check_place(
 }
 
 /// Makes the working directory where the image has none, as Podman does.
-fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
+fn make_workdir(rootfs: &OwnedFd, record: &Record, accounts: &Accounts, user: &User) -> Result<()> {
     let options = &record.options;
     let path = Path::new(&options.workdir);
     if path == Path::new("/") || open_in_root(rootfs, path, OFlags::PATH).is_ok() {
         return Ok(());
     }
+    let owner = match options.step {
+        Some(_) => accounts.owner(&options.user)?,
+        None => (user.uid, user.gid),
+    };
     // A mount may bring it.
     let mounts = &options.mounts;
     if !options.is_image_workdir && !mounts.iter().any(|it| path.starts_with(&it.destination)) {
@@ -361,7 +366,7 @@ fn make_workdir(rootfs: &OwnedFd, record: &Record, user: &User) -> Result<()> {
             ),
         ));
     }
-    make_folders(rootfs, path, (user.uid, user.gid))
+    make_folders(rootfs, path, owner)
         .tried(|| format!("make the working directory {}", path.display()))
 }
 
@@ -515,21 +520,7 @@ pub fn overlay(
             options.push(("volatile", None));
         }
     }
-    let made = match mount::make("overlay", &options, MountAttrFlags::empty()) {
-        // EINVAL. Without `lowerdir+` (before Linux 6.7) the layers are one string.
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput && data.is_empty() => {
-            let joined = lower.join(":");
-            let mut old: Vec<(&str, Option<&str>)> = options
-                .iter()
-                .copied()
-                .filter(|(key, _)| *key != "lowerdir+")
-                .collect();
-            old.push(("lowerdir", Some(&joined)));
-            mount::make("overlay", &old, MountAttrFlags::empty())
-        }
-        result => result,
-    };
-    made.map_err(|error| {
+    mount::overlay(&options).map_err(|error| {
         Error::from(error).tried("mount the container's overlay").hint(
             "it needs Linux 5.11 and a local file system with extended attributes: put the store on one (`export XDG_DATA_HOME=FOLDER`)",
         )
@@ -734,17 +725,13 @@ fn overlay_source(
     };
     let at = place(runtime, "overlay", &mount.destination)?;
     let (lower, upper, work) = (text(source)?, text(&upper)?, text(&work)?);
-    let made = mount::make(
-        "overlay",
-        &[
-            ("source", Some("overlay")),
-            ("userxattr", None),
-            ("lowerdir+", Some(&lower)),
-            ("upperdir", Some(&upper)),
-            ("workdir", Some(&work)),
-        ],
-        MountAttrFlags::empty(),
-    )
+    let made = mount::overlay(&[
+        ("source", Some("overlay")),
+        ("userxattr", None),
+        ("lowerdir+", Some(&lower)),
+        ("upperdir", Some(&upper)),
+        ("workdir", Some(&work)),
+    ])
     .tried(|| format!("mount an overlay over {}", source.display()))?;
     mount::attach(&made, &at).tried(|| format!("mount {}", at.display()))?;
     Ok(at)

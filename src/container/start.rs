@@ -23,11 +23,11 @@ use super::exit;
 use super::health::Checks;
 use super::host::{self, Joins};
 use super::layers::Lowers;
-use super::notify::Notify;
+use super::notify::{self, Notify};
 use super::options::{LogDriver, Options, RestartPolicy};
 use super::secrets::Secrets;
 use super::shared::Shared;
-use super::{Exit, Record, Seat, Started, State, create, events, remove, rootfs};
+use super::{Exit, Record, Seat, Started, State, create, events, remove, root_mount, rootfs};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::Progress;
@@ -57,7 +57,8 @@ pub struct Launch {
     pub hold: bool,
     /// Numbers of descriptors of the caller's that this start hands to the container.
     pub descriptors: Vec<i32>,
-    /// The caller's own streams, which are to be the container's: [`start`] finds them.
+    /// What the container has as its streams, past the monitor: where these are the
+    /// caller's own [`start`] finds them.
     pub stdio: Option<[Option<OwnedFd>; 3]>,
     /// What `inspect` shows of a fresh one, if its `create` event is to have it.
     pub shown: Option<String>,
@@ -98,6 +99,7 @@ pub fn start(
     engine.settings.ensure_runtime()?;
     // What containers.conf says of it wrongly is known now.
     engine.storage.events().backend()?;
+    root_mount::refuse_mounted(&engine.storage, record)?;
     start_required(engine, record)?;
     // From within its namespace the monitor could not find out.
     engine.default_map();
@@ -115,12 +117,13 @@ pub fn start(
     }
     let mut keep: Vec<i32> = launch.attach.iter().flat_map(Streams::fds).collect();
     keep.extend(&launch.descriptors);
-    launch.stdio = callers_stdio(&record.options);
+    launch.stdio = callers_stdio(&record.options).or(launch.stdio);
     let stdio = launch.stdio.iter().flatten().flatten();
     keep.extend(stdio.map(AsRawFd::as_raw_fd));
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
     keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
     keep.extend(shared.fds());
+    let is_held = launch.hold;
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
         let given = (&lowers, &shared);
         Monitor::new(engine, record, &map, given, &mut joins, control).run(launch);
@@ -145,6 +148,9 @@ pub fn start(
             }
             Some((Event::Warning(text), _)) => warnings.push(text),
             Some((Event::Started { pid }, _)) => {
+                if !is_held {
+                    notify::started(&record.options, monitor.process.pid());
+                }
                 return Ok(Running {
                     pid,
                     monitor,
@@ -588,7 +594,7 @@ impl<'a> Monitor<'a> {
             self.tell(&Event::Warning(warning.clone()));
         }
 
-        let is_callers_stdio = launch.stdio.is_some();
+        let is_callers_stdio = options.log.driver.is_passthrough();
         let (stdio, ends) = match launch.stdio(&options.restart)? {
             Some(stdio) => (stdio, nothing_to_carry()),
             None => pipes(options.tty, options.interactive)?,
@@ -683,9 +689,6 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Started {
             pid: created.init.pid(),
         });
-        if let (Some(notify), false) = (&notify, launch.hold) {
-            notify.started();
-        }
         let deadline = (options.timeout > 0)
             .then(|| Instant::now() + Duration::from_secs(options.timeout.into()));
         let created = &created;

@@ -29,11 +29,7 @@ pub fn sweep(engine: &Engine) -> Result<()> {
             drop(seat);
         }
     }
-    for path in storage.sweep_staging()? {
-        // What cannot be deleted (its ids cannot be had now) is in nobody's way.
-        let _ = engine.remove_tree(&path);
-    }
-    Ok(())
+    engine.sweep_staging()
 }
 
 /// The container `id`, whose monitor or remover died. The seat is ours.

@@ -264,8 +264,38 @@ fn attach_plain(storage: &Storage, volume: &Volume, at: &Path) -> Result<()> {
     attach(storage, volume, lower, at).tried(|| format!("mounting volume {}", volume.name))
 }
 
-/// Mounts a new file system at `at`. What a user may mount is for the kernel to say.
+/// What a container that does not run would have mounted for a volume that is more than a
+/// folder of ours: what a container that runs has, else one that nobody else sees, as
+/// Podman has it. None of an image's.
+pub(super) fn seen_at_rest(
+    storage: &Storage,
+    volume: &Volume,
+    shared: &Shared,
+) -> Result<Option<Detached>> {
+    if let Some(shared) = shared.get(&volume.name) {
+        // Before Linux 6.15 a mount of nobody's cannot be copied: it is not seen then.
+        return Ok(mount::copy_of(shared, false).ok());
+    }
+    match volume.backing(&volume::mountpoint(storage, &volume.name)) {
+        Backing::Bind(folder, flags) => {
+            let recursive = flags.iter().any(|flag| flag == "rbind");
+            Ok(Some(mount::copy_of(&open_dir(&folder)?, recursive)?))
+        }
+        Backing::Made(kind, device, mut options) => {
+            options.retain(|it| !spec::is_flag(it));
+            made(&kind, device.as_deref(), &options).map(Some)
+        }
+        Backing::Directory(_) | Backing::Image(_) => Ok(None),
+    }
+}
+
+/// Mounts a new file system at `at`.
 fn make(kind: &str, device: Option<&str>, options: &[String], at: &Path) -> Result<()> {
+    Ok(mount::attach(&made(kind, device, options)?, at)?)
+}
+
+/// A new file system. What a user may mount is for the kernel to say.
+fn made(kind: &str, device: Option<&str>, options: &[String]) -> Result<Detached> {
     if kind.starts_with("fuse") {
         return Err(Error::unsupported(format_args!("type={kind}")));
     }
@@ -284,11 +314,10 @@ fn make(kind: &str, device: Option<&str>, options: &[String], at: &Path) -> Resu
         });
     }
     let made = mount::make(kind, &pairs, MountAttrFlags::empty());
-    let made = made.map_err(|error| match error.raw_os_error() {
+    made.map_err(|error| match error.raw_os_error() {
         Some(libc::ENODEV) => Error::other(format!("unknown filesystem type '{kind}'.")),
         _ => Error::from(error),
-    })?;
-    Ok(mount::attach(&made, at)?)
+    })
 }
 
 /// Mounts an image's layers and the volume's own above them.

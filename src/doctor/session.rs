@@ -34,6 +34,7 @@ fn made(settings: &Settings, thread: SoleThread) -> Result<Option<Vec<String>>> 
             manager: settings.cgroup_manager,
             socket: settings.user_manager.as_deref(),
             uid: settings.uid,
+            patience: std::time::Duration::from_secs(1),
         })?;
         let Some(place) = place else {
             return Ok("none".to_owned());

@@ -165,6 +165,16 @@ impl Accounts {
         Ok(resolved)
     }
 
+    /// Whose files become that a build makes for `user`: as with Podman and Docker a
+    /// number alone is the group's too, whatever the files say of that user.
+    pub fn owner(&self, user: &str) -> Result<(u32, u32)> {
+        let found = self.resolve(user, &[])?;
+        match split(user) {
+            (number, "") if integer(number).is_some() => Ok((found.uid, found.uid)),
+            _ => Ok((found.uid, found.gid)),
+        }
+    }
+
     /// The lines that Podman adds: for users of the host's that are asked for, and for
     /// a user or group given by number that the files do not know, so that programs
     /// find a name and a home.

@@ -144,9 +144,11 @@ pub fn add(
     incoming: Vec<Incoming>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Image>> {
-    let staging = engine.storage.stage_apart()?;
-    let added = add_from(engine, &staging, incoming, tell);
-    leave(engine, &staging, added)
+    engine.interruptible(|| {
+        let staging = engine.storage.stage_apart()?;
+        let added = add_from(engine, &staging, incoming, tell);
+        leave(engine, &staging, added)
+    })
 }
 
 /// Clears away what is left in `staging`: layers that another process published

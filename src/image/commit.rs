@@ -48,10 +48,12 @@ pub fn commit(
     packed: impl FnOnce() -> Result<()>,
     tell: &mut dyn FnMut(Step),
 ) -> Result<Image> {
-    let staging = engine.storage.stage_apart()?;
-    tell(Step::Begun);
-    let committed = commit_from(engine, &staging, new, packed, tell);
-    leave(engine, &staging, committed)
+    engine.interruptible(|| {
+        let staging = engine.storage.stage_apart()?;
+        tell(Step::Begun);
+        let committed = commit_from(engine, &staging, new, packed, tell);
+        leave(engine, &staging, committed)
+    })
 }
 
 fn commit_from(

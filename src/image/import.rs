@@ -28,10 +28,12 @@ pub struct Import {
 
 /// Makes an image of a tar.
 pub fn import(engine: &Engine, import: Import, tell: &mut dyn FnMut(Step)) -> Result<Image> {
-    let staging = engine.storage.stage_apart()?;
-    tell(Step::Begun);
-    let imported = import_from(engine, &staging, import, tell);
-    leave(engine, &staging, imported)
+    engine.interruptible(|| {
+        let staging = engine.storage.stage_apart()?;
+        tell(Step::Begun);
+        let imported = import_from(engine, &staging, import, tell);
+        leave(engine, &staging, imported)
+    })
 }
 
 fn import_from(

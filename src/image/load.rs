@@ -21,7 +21,7 @@ use super::{Image, Layout, Reference};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::Digest;
-use crate::storage::Staging;
+use crate::storage::Storage;
 use crate::storage::compression::{self, decompressed};
 
 /// Where images are loaded from.
@@ -39,8 +39,7 @@ pub struct Loaded {
 
 /// Loads every image that `input` holds.
 pub fn load(engine: &Engine, input: &Input, tell: &mut dyn FnMut(Step)) -> Result<Vec<Loaded>> {
-    let staging = engine.storage.stage()?;
-    let archive = open(input, &staging)?;
+    let archive = open(input, &engine.storage)?;
     let incoming = if let Some(index) = archive.read("index.json")? {
         // A folder's images get no names, as with Podman.
         let named = matches!(archive, Archive::Tar { .. });
@@ -63,7 +62,6 @@ pub fn load_from(
     tell: &mut dyn FnMut(Step),
 ) -> Result<Vec<Loaded>> {
     let (path, reference) = (&place.path, place.reference.as_deref());
-    let staging = engine.storage.stage()?;
     let missing = match place.layout {
         Layout::DockerFolder | Layout::OciFolder => None,
         Layout::OciArchive => {
@@ -82,7 +80,7 @@ pub fn load_from(
     }
     let archive = match place.layout.is_folder() {
         true => Archive::of_folder(path).map_err(|_| absent(place))?,
-        false => open(&Input::Path(path.clone()), &staging)?,
+        false => open(&Input::Path(path.clone()), &engine.storage)?,
     };
     let read = |name: &str| archive.read(name)?.ok_or_else(|| absent(place));
     let incoming = match place.layout {
@@ -181,7 +179,7 @@ fn unknown(why: &str) -> Error {
     ))
 }
 
-fn open(input: &Input, staging: &Staging) -> Result<Archive> {
+fn open(input: &Input, storage: &Storage) -> Result<Archive> {
     let (name, mut file) = match input {
         Input::Path(path) => {
             let name = path.display().to_string();
@@ -207,20 +205,21 @@ fn open(input: &Input, staging: &Staging) -> Result<Archive> {
         _ => true,
     };
     if spool {
-        file = spooled(file, staging).tried(|| format!("read {name}"))?;
+        file = spooled(file, storage).tried(|| format!("read {name}"))?;
     }
     Archive::of_tar(file).map_err(|error| unknown(&format!("{name}: {error}")))
 }
 
 /// All of `from`, decompressed, as a file of ours that has no name.
-pub(super) fn spooled(from: File, staging: &Staging) -> Result<File> {
+fn spooled(from: File, storage: &Storage) -> Result<File> {
+    let staging = storage.stage()?;
     let path = staging.path().join("spool");
     let mut spool = File::options()
         .create_new(true)
         .read(true)
         .write(true)
         .open(&path)?;
-    std::fs::remove_file(&path)?;
+    drop(staging);
     let mut from = decompressed(from)?;
     let mut buffer = vec![0; 1 << 20];
     loop {

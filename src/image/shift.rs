@@ -86,13 +86,16 @@ pub fn ensure(
         return Ok(found);
     }
     let method = methods[0];
-    let staging = storage.stage_apart()?;
-    let made = make(engine, &staging, layers, &shift, method, progress)
-        .and_then(|()| publish(storage, &staging, id, &shift, method));
-    if made.is_err() {
-        // What cannot be cleared away now is swept later.
-        let _ = engine.remove_tree(staging.path());
-    }
+    let made = engine.interruptible(|| {
+        let staging = storage.stage_apart()?;
+        let made = make(engine, &staging, layers, &shift, method, progress)
+            .and_then(|()| publish(storage, &staging, id, &shift, method));
+        if made.is_err() {
+            // What cannot be cleared away now is swept later.
+            let _ = engine.remove_tree(staging.path());
+        }
+        made
+    });
     let dir = made.tried(|| format!("shift the files of image {}", id.short()))?;
     Ok(storage.shifted_lower(&dir, layers, method))
 }

@@ -23,6 +23,10 @@ const FAILED: i32 = 125;
 /// The child has the signals of a new program, and a process group of its own in
 /// the foreground of the terminal. Ends with the child's exit code.
 pub fn run(proof: SoleThread, exec: impl FnOnce() -> i32) -> ! {
+    // Anyone may read a command line: ours names the caller's folders. The program, too,
+    // so that it is changed before there is one.
+    let _ = process::show_command_line(proof, NAME);
+    let _ = rustix::thread::set_name(c"coracle-init");
     // Before the fork, so that no signal is lost between the two.
     let Ok(signals) = signal::descriptor(&FORWARDED) else {
         process::exit_now(FAILED)
@@ -44,9 +48,6 @@ pub fn run(proof: SoleThread, exec: impl FnOnce() -> i32) -> ! {
         Ok(signals) => signals,
         Err(_) => process::exit_now(FAILED),
     };
-    // Anyone may read a command line: ours names the caller's folders.
-    let _ = process::show_command_line(proof, NAME);
-    let _ = rustix::thread::set_name(c"coracle-init");
     if rustix::process::getpid().as_raw_pid() != 1 {
         // In a pid namespace of others we are asked to reap all the same.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

@@ -8,6 +8,7 @@
 
 pub mod beside;
 pub mod content;
+pub mod family;
 pub mod file;
 pub mod freeze;
 pub mod lock;

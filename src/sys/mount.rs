@@ -1,12 +1,13 @@
 //! Mounts, by the new mount API (Linux 5.2) where it helps.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
     fsopen, mount_change, move_mount, open_tree, unmount,
 };
@@ -37,6 +38,66 @@ pub fn make(
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     })();
     made.map_err(|errno| with_words(&context, errno))
+}
+
+/// Makes an overlay of `options`, as [`make`] takes them: each lower folder is a
+/// `lowerdir+`, the topmost first. In a mount namespace of our own.
+pub fn overlay(options: &[(&str, Option<&str>)]) -> io::Result<Detached> {
+    match make("overlay", options, MountAttrFlags::empty()) {
+        // EINVAL: that key is of Linux 6.7.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            overlay_of_one_line(options).map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+/// The same by mount(2), where all lower folders are one option: its line may be a
+/// page long, while fsconfig(2) takes no value of more than 255 bytes. The folders
+/// are named by their descriptors, which is short and needs no escape; some 200
+/// fit.
+fn overlay_of_one_line(options: &[(&str, Option<&str>)]) -> io::Result<Detached> {
+    let mut held = Vec::new();
+    let mut lower = String::new();
+    let mut line = String::new();
+    let mut at = None;
+    for &(key, value) in options {
+        match (key, value) {
+            ("source", _) => {}
+            ("lowerdir+" | "upperdir" | "workdir", Some(path)) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let folder = rustix::fs::open(path, flags, Mode::empty())?;
+                let name = format!("/proc/self/fd/{}", folder.as_raw_fd());
+                held.push(folder);
+                if key == "lowerdir+" {
+                    at = at.or(Some(path));
+                    lower += if lower.is_empty() { "lowerdir=" } else { ":" };
+                    lower += &name;
+                } else {
+                    line += &format!("{key}={name},");
+                }
+            }
+            (flag, None) => line += &format!("{flag},"),
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+    let line = CString::new(line + &lower)?;
+    let at = at.ok_or(io::ErrorKind::InvalidInput)?;
+    // mount(2) wants a place: one that is there in any case, for a moment.
+    rustix::mount::mount(
+        "overlay",
+        at,
+        "overlay",
+        MountFlags::empty(),
+        line.as_c_str(),
+    )?;
+    let mounted = open_tree(
+        CWD,
+        at,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    );
+    detach(Path::new(at))?;
+    Ok(mounted?)
 }
 
 /// The kernel's messages on a file system context, if there are any.

@@ -1,7 +1,7 @@
 //! Signals: blocked and read as descriptors, so that no handler runs anywhere.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 /// Every signal by its name without `SIG`, as Linux numbers them on x86 and arm.
 const NAMES: [(&str, i32); 36] = [
@@ -100,16 +100,35 @@ fn set(signals: &[i32]) -> libc::sigset_t {
 
 /// Blocks `signals` in this thread and gives a descriptor they are read from.
 pub fn descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    block(signals)?;
     let set = set(signals);
     // SAFETY: `set` is initialised; signalfd gives a new descriptor that we own.
     unsafe {
-        if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) < 0 {
-            return Err(io::Error::last_os_error());
-        }
         match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             -1 => Err(io::Error::last_os_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
+    }
+}
+
+/// Blocks `signals` in this thread: they wait.
+pub fn block(signals: &[i32]) -> io::Result<()> {
+    let set = set(signals);
+    // SAFETY: `set` is initialised.
+    match unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this process ignores `signal`, as who started it may have told it (nohup(1)). One
+/// that is blocked waits all the same.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: the action is written by sigaction(2), which changes nothing here.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -121,7 +140,7 @@ pub fn unblock(signals: &[i32]) {
 }
 
 /// The next signal waiting at a [`descriptor`].
-pub fn next(descriptor: &OwnedFd) -> Option<i32> {
+pub fn next(descriptor: impl AsFd) -> Option<i32> {
     let mut info = [0; size_of::<libc::signalfd_siginfo>()];
     let read = rustix::io::read(descriptor, &mut info).ok()?;
     (read == info.len()).then(|| i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))

@@ -1,7 +1,7 @@
 //! Entering a user namespace.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -261,36 +261,21 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
-    forked(proof, Some(map), work)
+    begin_in_child(proof, map, work)?.finish()
 }
 
-/// Does `work` in a forked child, the caller as before, and gives back what it
-/// returns: for what needs threads, or memory that is not to stay.
-pub fn apart<T, F>(proof: SoleThread, work: F) -> Result<T>
+/// Begins `work` in a forked child, the caller as before: for what needs threads, or
+/// memory that is not to stay.
+pub fn begin_apart<T, F>(proof: SoleThread, work: F) -> Result<Pending<T>>
 where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> Result<T>,
 {
-    forked(proof, None, work)
-}
-
-fn forked<T, F>(proof: SoleThread, map: Option<&IdMap>, work: F) -> Result<T>
-where
-    T: Serialize + DeserializeOwned,
-    F: FnOnce() -> Result<T>,
-{
-    let entered = |parent: &OwnedFd| match map {
-        Some(map) => enter(proof, map, parent),
-        None => {
-            process::die_with_parent(libc::SIGKILL);
-            Ok(())
-        }
+    let entered = |_: &OwnedFd| {
+        process::die_with_parent(libc::SIGKILL);
+        Ok(())
     };
-    let pending = begin(proof, entered, work)?;
-    if let Some(map) = map {
-        lend_map(&pending, map)?;
-    }
-    pending.finish()
+    begin(proof, entered, work)
 }
 
 /// Begins what [`in_child`] does, and does not wait for it to end.
@@ -331,10 +316,11 @@ pub struct Pending<T> {
 
 impl<T: DeserializeOwned> Pending<T> {
     /// Waits until its work is done, or `other` can be read: then true.
-    pub fn is_overtaken_by(&self, other: &OwnedFd) -> Result<bool> {
+    pub fn is_overtaken_by(&self, other: BorrowedFd<'_>) -> Result<bool> {
         use rustix::event::{PollFd, PollFlags, poll};
         loop {
-            let mut fds = [&self.socket, other].map(|fd| PollFd::new(fd, PollFlags::IN));
+            let fds = [self.socket.as_fd(), other];
+            let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
             match poll(&mut fds, None) {
                 Ok(_) => return Ok(!fds[1].revents().is_empty()),
                 Err(rustix::io::Errno::INTR) => {}

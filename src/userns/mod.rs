@@ -19,7 +19,7 @@ pub mod mode;
 mod subid;
 
 pub use enter::{
-    Pending, apart, begin_as_caller, begin_beside, begin_in_child, in_child, in_child_beside,
+    Pending, begin_apart, begin_as_caller, begin_beside, begin_in_child, in_child, in_child_beside,
     is_inside, leave_groups, map_of, nested, unshare_mounts, unshare_user, write_map,
 };
 pub use machine::{Fault, Machine, Ranges, helper};

@@ -67,6 +67,7 @@ impl Work<'_> {
                 }
                 // A registry that has no such tag, or is not to be reached: the step is done.
                 Err(error) if is_missing(&error) => {}
+                Err(_) if self.engine.interrupted().is_err() => return None,
                 Err(error) => {
                     let words = format!("--cache-from {repository}: {error}");
                     if self.warned.insert(format!("--cache-from {repository}")) {
@@ -86,7 +87,7 @@ impl Work<'_> {
             options: &self.build.registry,
             choose: None,
         };
-        let image = self.pulled(&pull, &mut |_| ())?;
+        let image = image::pull(self.engine, &pull, &mut |_| ())?;
         let entry = self.entry_of(&image);
         // Its layers are held, or of no use.
         image::remove(self.engine, &image, &|_| Ok(Vec::new()))?;

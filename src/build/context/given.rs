@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::ignore::Ignore;
 use super::remote::{self, is_git, is_url};
 use crate::build::NamedContext;
@@ -13,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::registry;
 use crate::storage::{Staging, compression};
+use crate::sys::file::{open_dir, open_in_root, stdin};
 
 /// As it was asked for.
 pub struct Asked<'a> {
@@ -39,7 +42,7 @@ impl Asked<'_> {
     /// Finds it; what is unpacked for it lies in `staging`.
     pub fn find(&self, engine: &Engine, staging: &Staging) -> Result<Given> {
         let (folder, file) = self.sources(engine, staging)?;
-        let ignore = self.ignore(folder.as_deref())?;
+        let ignore = self.ignore(staging, folder.as_deref())?;
         Ok(Given {
             folder,
             file,
@@ -66,11 +69,11 @@ impl Asked<'_> {
                 whole.parent().map(Path::to_owned)
             }
             Some("-") => {
-                let (found, is_archive) = from_stdin(staging)?;
+                let (found, is_archive) = from_stdin(engine, staging)?;
                 match is_archive {
                     true => {
                         let folder = staging.path().join("context");
-                        unpack(found, &folder)
+                        unpack(engine, found, &folder)
                             .map_err(|error| error.tried("unpack the context"))?;
                         Some(folder)
                     }
@@ -89,7 +92,7 @@ impl Asked<'_> {
                     .tried(|| "prepping temporary context directory")?;
                 Some(folder)
             }
-            Some(context) => Some(folder_of(context, staging)?),
+            Some(context) => Some(folder_of(engine, context, staging)?),
         };
         if let Some(bytes) = text {
             return Ok((None, parsed("-", bytes)?));
@@ -115,7 +118,14 @@ impl Asked<'_> {
         staging: &Staging,
         context: &Path,
     ) -> Result<Vec<(String, Vec<u8>)>> {
-        let read = |path: &Path| std::fs::read(path).tried(|| format!("read {}", path.display()));
+        let read = |path: &Path| -> Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            let file = opened(staging, context, path);
+            // It may be a pipe of the shell's.
+            file.and_then(|file| engine.read(&file).read_to_end(&mut bytes))
+                .tried(|| format!("read {}", path.display()))?;
+            Ok(bytes)
+        };
         if self.files.is_empty() {
             for name in ["Containerfile", "Dockerfile"] {
                 let path = context.join(name);
@@ -133,7 +143,7 @@ impl Asked<'_> {
             let shown = path.display().to_string();
             if shown == "-" {
                 let mut bytes = Vec::new();
-                crate::sys::file::stdin()?.read_to_end(&mut bytes)?;
+                engine.read(&stdin()?).read_to_end(&mut bytes)?;
                 all.push((shown, bytes));
                 continue;
             }
@@ -168,9 +178,13 @@ impl Asked<'_> {
         Ok(all)
     }
 
-    fn ignore(&self, context: Option<&Path>) -> Result<Ignore> {
+    fn ignore(&self, staging: &Staging, context: Option<&Path>) -> Result<Ignore> {
         let read = |path: &Path| {
-            std::fs::read_to_string(path)
+            let file = match context {
+                Some(context) => opened(staging, context, path),
+                None => File::open(path),
+            };
+            file.and_then(std::io::read_to_string)
                 .tried(|| format!("read {}", path.display()))
                 .and_then(|text| Ignore::parse(&text).map_err(|error| error.tried(path.display())))
         };
@@ -190,6 +204,17 @@ impl Asked<'_> {
             Some(path) => read(&path),
             None => Ok(Ignore::default()),
         }
+    }
+}
+
+/// Opens `path`. Links in an archive that was unpacked do not lead out of it.
+fn opened(staging: &Staging, context: &Path, path: &Path) -> std::io::Result<File> {
+    let own = std::fs::canonicalize(staging.path())?;
+    match path.strip_prefix(context) {
+        Ok(within) if context.starts_with(own) => {
+            Ok(open_in_root(&open_dir(context)?, within, OFlags::RDONLY)?.into())
+        }
+        _ => File::open(path),
     }
 }
 
@@ -234,7 +259,7 @@ fn parsed(name: &str, bytes: Vec<u8>) -> Result<Containerfile> {
 }
 
 /// What standard input has, and whether that is an archive.
-fn from_stdin(staging: &Staging) -> Result<(File, bool)> {
+fn from_stdin(engine: &Engine, staging: &Staging) -> Result<(File, bool)> {
     let path = staging.path().join("stdin");
     let mut file = File::options()
         .read(true)
@@ -242,8 +267,8 @@ fn from_stdin(staging: &Staging) -> Result<(File, bool)> {
         .create_new(true)
         .open(&path)
         .tried(|| format!("make {}", path.display()))?;
-    let mut stdin = crate::sys::file::stdin()?;
-    std::io::copy(&mut stdin, &mut file).tried(|| "read standard input")?;
+    let stdin = stdin()?;
+    std::io::copy(&mut engine.read(&stdin), &mut file).tried(|| "read standard input")?;
     file.rewind()?;
     let is_archive = is_archive(&mut file)?;
     Ok((file, is_archive))
@@ -265,7 +290,7 @@ pub fn is_archive(file: &mut File) -> Result<bool> {
 }
 
 /// The folder of a context: one that is there, or one that an archive is unpacked into.
-fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
+fn folder_of(engine: &Engine, context: &str, staging: &Staging) -> Result<PathBuf> {
     if is_git(context) {
         return Err(remote::no_git(&format!("the context {context}")));
     }
@@ -274,7 +299,8 @@ fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
         let mut file = File::open(&path).tried(|| format!("open {context}"))?;
         if is_archive(&mut file)? {
             let folder = staging.path().join("context");
-            unpack(file, &folder).map_err(|error| error.tried(format_args!("unpack {context}")))?;
+            unpack(engine, file, &folder)
+                .map_err(|error| error.tried(format_args!("unpack {context}")))?;
             return Ok(folder);
         }
     }
@@ -289,7 +315,7 @@ fn folder_of(context: &str, staging: &Staging) -> Result<PathBuf> {
 }
 
 /// Unpacks an archive that is a context into the new folder `into`, as the caller.
-pub fn unpack(from: File, into: &Path) -> Result<()> {
+pub fn unpack(engine: &Engine, from: File, into: &Path) -> Result<()> {
     std::fs::create_dir(into).tried(|| format!("make {}", into.display()))?;
     let owner = (
         rustix::process::getuid().as_raw(),
@@ -305,7 +331,9 @@ pub fn unpack(from: File, into: &Path) -> Result<()> {
         single: false,
         many: false,
     };
-    let mut tree = put::Tree::new(crate::storage::walk::open_root(into)?);
-    tree.unpack(from, Path::new(""), &how)?;
-    tree.finish().map(drop)
+    engine.apart(|| {
+        let mut tree = put::Tree::new(crate::storage::walk::open_root(into)?);
+        tree.unpack(from, Path::new(""), &how)?;
+        tree.finish().map(drop)
+    })
 }

@@ -8,12 +8,16 @@
 //! ```
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Stat;
+use sha2::{Digest as _, Sha256};
 
-use crate::error::Result;
-use crate::storage::Storage;
+use crate::engine::Engine;
+use crate::error::{Context, Result};
 use crate::sys::file::{Durable, write_whole};
 
 /// Of a file's content.
@@ -64,7 +68,9 @@ impl Look {
 }
 
 /// What is remembered of one context.
-pub struct Memory {
+pub struct Memory<'a> {
+    /// Whose signals end the reading.
+    engine: Option<&'a Engine>,
     file: PathBuf,
     known: HashMap<Vec<u8>, (Look, Sum)>,
     /// Those asked for in this build.
@@ -74,12 +80,16 @@ pub struct Memory {
     is_new: bool,
 }
 
-impl Memory {
+impl<'a> Memory<'a> {
     /// That of the context in the folder `root`.
-    pub fn open(storage: &Storage, root: &Path) -> Self {
+    pub fn open(engine: &'a Engine, root: &Path) -> Self {
+        let storage = &engine.storage;
         // One that was unpacked for this build is nowhere the next time.
         if root.starts_with(storage.root()) {
-            return Self::none();
+            return Self {
+                engine: Some(engine),
+                ..Self::none()
+            };
         }
         use std::os::unix::ffi::OsStrExt;
         let name = crate::id::Digest::of(root.as_os_str().as_bytes());
@@ -89,6 +99,7 @@ impl Memory {
             .and_then(|bytes| read(&bytes))
             .unwrap_or_default();
         Self {
+            engine: Some(engine),
             file,
             is_new: known.is_empty(),
             known,
@@ -100,6 +111,7 @@ impl Memory {
     /// One that remembers nothing.
     pub fn none() -> Self {
         Self {
+            engine: None,
             file: PathBuf::new(),
             known: HashMap::new(),
             seen: HashMap::new(),
@@ -108,13 +120,13 @@ impl Memory {
         }
     }
 
-    /// The digest of the file at `path`, which `stat` is of; `read` reads it where it is
+    /// The digest of the file at `path`, which `stat` is of; `open` opens it where it is
     /// not known.
     pub fn sum(
         &mut self,
         path: &[u8],
         stat: &Stat,
-        read: impl FnOnce() -> Result<Sum>,
+        open: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<Sum> {
         let look = Look::of(stat);
         if let Some((_, sum)) = self.seen.get(path).filter(|(was, _)| *was == look) {
@@ -128,7 +140,11 @@ impl Memory {
             return Ok(sum);
         }
         let now = jiff::Timestamp::now();
-        let sum = read()?;
+        let sum = sum_of(open()?.into(), &|| match self.engine {
+            Some(engine) => engine.interrupted(),
+            None => Ok(()),
+        })
+        .tried(|| format!("read {}", String::from_utf8_lossy(path)))?;
         let is_told = self.seen.get(path).is_some_and(|(_, told)| *told == sum);
         if !self.is_new && !is_told && before.is_none_or(|(_, was)| was != sum) {
             self.changed.push(path.to_vec());
@@ -156,6 +172,21 @@ impl Memory {
             let _ = std::fs::create_dir_all(folder);
         }
         let _ = write_whole(&self.file, &write(&all), Durable::No);
+    }
+}
+
+/// The digest of a file's content; `check` is asked now and then whether to go on.
+pub fn sum_of(mut file: File, check: &dyn Fn() -> Result<()>) -> Result<Sum> {
+    let mut sum = Sha256::new();
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(sum.finalize().into()),
+            Ok(count) => sum.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub fn folder(engine: &Engine, options: &registry::Options, url: &str, into: &Pa
     fetch(engine, options, url, &path)?;
     let mut file = File::open(&path).tried(|| format!("open {}", path.display()))?;
     if is_archive(&mut file)? {
-        unpack(file, into).tried(|| format!("unpack {url}"))?;
+        unpack(engine, file, into).tried(|| format!("unpack {url}"))?;
         return std::fs::remove_file(&path).tried(|| format!("remove {}", path.display()));
     }
     std::fs::create_dir(into).tried(|| format!("make {}", into.display()))?;

@@ -2,8 +2,6 @@
 //! tells whether they are what they were.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -82,7 +80,7 @@ pub fn search<'a>(
 
 impl Search<'_> {
     /// The sources that `pattern` means, in the order of their names. None is an error.
-    pub fn find(&self, pattern: &str, memory: &mut Memory) -> Result<Vec<Source>> {
+    pub fn find(&self, pattern: &str, memory: &mut Memory<'_>) -> Result<Vec<Source>> {
         let (path, pivot) = relative(pattern);
         let mut left_out = 0;
         let mut found = Vec::new();
@@ -120,7 +118,9 @@ impl Search<'_> {
             path.display()
         );
         let error = Error::new(Kind::NotFound, words);
+        let is_link = rustix::fs::readlinkat(self.root, shown(path), Vec::new());
         match self.near(path) {
+            _ if is_link.is_ok() => error.hint("it is a link that leads to nothing within"),
             Some(near) => error.hint(format!("did you mean {near}?")),
             None => error,
         }
@@ -184,7 +184,7 @@ impl Search<'_> {
     }
 
     /// All that lies at `path`; none if all of it is left out.
-    fn source(&self, path: &Path, pivot: usize, memory: &mut Memory) -> Result<Option<Source>> {
+    fn source(&self, path: &Path, pivot: usize, memory: &mut Memory<'_>) -> Result<Option<Source>> {
         let tried = || format!("copier: stat: \"/{}\"", path.display());
         let opened = open_in_root(self.root, shown(path), OFlags::PATH).tried(tried)?;
         let stat = rustix::fs::fstat(&opened).tried(tried)?;
@@ -213,13 +213,12 @@ impl Search<'_> {
         Ok((!is_all_out).then_some(source))
     }
 
-    fn file(&self, path: &Path, stat: &Stat, memory: &mut Memory) -> Result<Item> {
+    fn file(&self, path: &Path, stat: &Stat, memory: &mut Memory<'_>) -> Result<Item> {
         let sum = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => memory.sum(path.as_os_str().as_bytes(), stat, || {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-                let file = open_in_root(self.root, path, flags)
-                    .tried(|| format!("open {}", path.display()))?;
-                sum_of(File::from(file)).tried(|| format!("read {}", path.display()))
+                let file = open_in_root(self.root, path, flags);
+                file.tried(|| format!("open {}", path.display()))
             })?,
             _ => [0; 32],
         };
@@ -230,7 +229,7 @@ impl Search<'_> {
         })
     }
 
-    fn walk(&self, source: &mut Source, memory: &mut Memory) -> Result<()> {
+    fn walk(&self, source: &mut Source, memory: &mut Memory<'_>) -> Result<()> {
         let base = source.path.clone();
         let folder = open_folder(self.root, &base)?;
         let mut walk = Walk::new(folder)?;
@@ -259,9 +258,8 @@ impl Search<'_> {
                 FileType::RegularFile => {
                     memory.sum(whole.as_os_str().as_bytes(), &found.stat, || {
                         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-                        let file = walk::open(walk.folder(), &found.name, flags)
-                            .tried(|| format!("open {}", whole.display()))?;
-                        sum_of(File::from(file)).tried(|| format!("read {}", whole.display()))
+                        let file = walk::open(walk.folder(), &found.name, flags);
+                        file.tried(|| format!("open {}", whole.display()))
                     })?
                 }
                 FileType::Symlink => {
@@ -352,20 +350,6 @@ pub fn shown(path: &Path) -> &Path {
 /// The folder at `path` beneath `root`, for reading.
 pub fn open_folder(root: &OwnedFd, path: &Path) -> std::io::Result<OwnedFd> {
     open_in_root(root, shown(path), OFlags::RDONLY | OFlags::DIRECTORY)
-}
-
-/// The digest of a file's content.
-pub fn sum_of(mut file: File) -> std::io::Result<Sum> {
-    let mut sum = Sha256::new();
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(sum.finalize().into()),
-            Ok(count) => sum.update(&buffer[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// A path as a pattern that means itself.

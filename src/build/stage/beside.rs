@@ -6,25 +6,27 @@
 //!   └──── stream ─────┘  answered by one byte: layers and steps are taken over
 //! ```
 //!
+//! A report is its length, a byte that says its kind, and JSON or, of what a step prints,
+//! whose it is and the bytes as they are.
+//!
 //! A worker is a process of its own, as containers are started by forking, which a program
 //! of several threads must not do. It makes layers in the build's staging folder; nothing is
 //! published, or remembered, by anybody but the build itself.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use super::{State, WATCHED, Work};
+use super::{State, Work};
 use crate::build::cache::Fresh;
 use crate::build::cache::remote::Offer;
 use crate::build::{Failure, Said};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Fork, Process};
-use crate::sys::signal;
 
 /// How often time is said to have passed: ten times a second.
 const BEAT: i64 = 100_000_000;
@@ -43,6 +45,59 @@ enum Report {
     Ended(Box<Ended>),
 }
 
+/// Kinds of reports: JSON, and what a step has printed to either stream.
+const PLAIN: u8 = 0;
+const PRINTED: [u8; 2] = [1, 2];
+
+impl Report {
+    /// Sends it.
+    fn send(&self, mut to: impl Write) -> Result<()> {
+        let (kind, head, bytes) = match self {
+            Self::Said(Said::Printed {
+                stage,
+                is_error,
+                bytes,
+            }) => {
+                let head = (*stage as u64).to_le_bytes().to_vec();
+                (PRINTED[usize::from(*is_error)], head, bytes.as_slice())
+            }
+            report => (PLAIN, serde_json::to_vec(report)?, &[][..]),
+        };
+        let length = (head.len() + bytes.len()) as u64;
+        let mut whole = Vec::with_capacity(9 + head.len() + bytes.len());
+        whole.extend(length.to_le_bytes());
+        whole.push(kind);
+        whole.extend(head);
+        whole.extend(bytes);
+        Ok(to.write_all(&whole)?)
+    }
+
+    /// The next that comes; none at the end.
+    fn receive(mut from: impl Read) -> Result<Option<Self>> {
+        let mut head = [0; 9];
+        if let Err(error) = from.read_exact(&mut head) {
+            return match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => Ok(None),
+                _ => Err(error.into()),
+            };
+        }
+        let (length, kind) = head.split_at(8);
+        let length = u64::from_le_bytes(length.try_into().expect("eight bytes"));
+        let mut bytes = Vec::new();
+        from.take(length).read_to_end(&mut bytes)?;
+        let Some(stream) = PRINTED.iter().position(|it| *it == kind[0]) else {
+            return Ok(Some(serde_json::from_slice(&bytes)?));
+        };
+        let cut = || Error::other("a report of a stage is cut short");
+        let stage = bytes.first_chunk().ok_or_else(cut)?;
+        Ok(Some(Self::Said(Said::Printed {
+            stage: u64::from_le_bytes(*stage) as usize,
+            is_error: stream == 1,
+            bytes: bytes.split_off(8),
+        })))
+    }
+}
+
 /// What a stage came to, and all that its worker knows of it.
 #[derive(Serialize, Deserialize)]
 struct Ended {
@@ -57,7 +112,6 @@ impl Work<'_> {
     /// Does every stage that is needed, so many at the same time as `--jobs` says. What
     /// stages came to that did not fail is kept.
     pub fn beside(&mut self, tell: &mut dyn FnMut(Said)) -> Result<(), Failure> {
-        let signals = signal::descriptor(&WATCHED).tried(|| "watch signals")?;
         let mut workers: Vec<Worker> = Vec::new();
         let mut waiting = self.stages.order.clone();
         let mut failed: Option<Failure> = None;
@@ -72,17 +126,20 @@ impl Work<'_> {
             if workers.is_empty() {
                 break;
             }
-            let (ready, is_signal) = ready(&signals, &workers, self.build.beats)?;
-            if is_signal && let Some(number) = signal::next(&signals) {
-                failed = Some(Failure::Interrupted(number));
-                end(&workers, number);
+            tell(Said::Flush);
+            let ready = ready(self.engine.signals(), &workers, self.build.beats)?;
+            if failed.is_none()
+                && let Err(error) = self.engine.interrupted()
+            {
+                failed = Some(error.into());
+                end(&workers);
             }
             if ready.is_empty() {
                 tell(Said::Time);
             }
             for at in ready.into_iter().rev() {
                 let worker = &mut workers[at];
-                let ended = match worker.hear() {
+                let ended = match Report::receive(&worker.stream) {
                     Ok(Some(Report::Said(said))) => {
                         tell(said);
                         continue;
@@ -99,18 +156,14 @@ impl Work<'_> {
                     && failed.is_none()
                 {
                     // What others are at is given up; what they have done stays.
-                    end(&workers, libc::SIGTERM);
+                    end(&workers);
                     failed = Some(failure);
                 }
             }
         }
         match failed {
-            // Signals stay shut out until what was done is kept.
             Some(failure) => Err(failure),
-            None => {
-                signal::unblock(&WATCHED);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -132,7 +185,6 @@ impl Work<'_> {
             }),
             Fork::Child => {
                 process::die_with_parent(libc::SIGKILL);
-                signal::reset();
                 self.offers.clear();
                 drop(ours);
                 self.work_as(number, theirs)
@@ -143,13 +195,8 @@ impl Work<'_> {
     /// The worker's life.
     fn work_as(&mut self, number: usize, stream: UnixStream) -> ! {
         let say = |report: &Report| {
-            let bytes = serde_json::to_vec(report).unwrap_or_default();
-            let length = (bytes.len() as u64).to_le_bytes();
             // Without a build there is nothing to work for.
-            let sent = (&stream)
-                .write_all(&length)
-                .and_then(|()| (&stream).write_all(&bytes));
-            if sent.is_err() {
+            if report.send(&stream).is_err() {
                 process::exit_now(1);
             }
         };
@@ -192,42 +239,21 @@ impl Work<'_> {
 }
 
 impl Worker {
-    /// The next of its reports; none if it is gone.
-    fn hear(&mut self) -> Result<Option<Report>> {
-        let mut length = [0; 8];
-        if let Err(error) = self.stream.read_exact(&mut length) {
-            return match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => Ok(None),
-                _ => Err(error.into()),
-            };
-        }
-        let mut bytes = Vec::new();
-        let length = u64::from_le_bytes(length);
-        (&self.stream).take(length).read_to_end(&mut bytes)?;
-        Ok(Some(serde_json::from_slice(&bytes)?))
-    }
-
     /// Why one that said nothing of its end has ended.
     fn gone(self) -> Failure {
-        match self.process.reap() {
-            Ok(code) if code > 128 && WATCHED.contains(&(code - 128)) => {
-                Failure::Interrupted(code - 128)
-            }
-            _ => Failure::Other(Error::other(format!(
-                "the process that built stage {} was killed",
-                self.number + 1
-            ))),
-        }
+        let _ = self.process.reap();
+        Failure::Other(Error::other(format!(
+            "the process that built stage {} was killed",
+            self.number + 1
+        )))
     }
 }
 
-/// Which workers have something to say, and whether a signal has come. Ten times a second,
-/// with `beats`, none.
-fn ready(signals: &OwnedFd, workers: &[Worker], beats: bool) -> Result<(Vec<usize>, bool)> {
+/// Which workers have something to say; none if a signal has come or, with `beats`, a tenth
+/// of a second has passed.
+fn ready(signals: Option<BorrowedFd<'_>>, workers: &[Worker], beats: bool) -> Result<Vec<usize>> {
     let streams = workers.iter().map(|worker| worker.stream.as_fd());
-    let mut fds: Vec<PollFd<'_>> = [signals.as_fd()]
-        .into_iter()
-        .chain(streams)
+    let mut fds: Vec<PollFd<'_>> = (streams.chain(signals))
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
     let beat = Timespec {
@@ -238,13 +264,53 @@ fn ready(signals: &OwnedFd, workers: &[Worker], beats: bool) -> Result<(Vec<usiz
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-    let workers = fds[1..].iter().enumerate().filter(|(_, fd)| is_ready(fd));
-    Ok((workers.map(|(at, _)| at).collect(), is_ready(&fds[0])))
+    let workers = fds.iter().take(workers.len()).enumerate();
+    let ready = workers.filter(|(_, fd)| !fd.revents().is_empty());
+    Ok(ready.map(|(at, _)| at).collect())
 }
 
-fn end(workers: &[Worker], signal: i32) {
+/// Asks them to give up what they are at.
+fn end(workers: &[Worker]) {
     for worker in workers {
-        let _ = worker.process.signal(signal);
+        let _ = worker.process.signal(libc::SIGTERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let printed = |is_error, bytes: &[u8]| {
+            Report::Said(Said::Printed {
+                stage: 7,
+                is_error,
+                bytes: bytes.to_vec(),
+            })
+        };
+        let all = [
+            printed(false, b"\0\xff\n"),
+            Report::Said(Said::Line("a line".to_owned())),
+            printed(true, b""),
+        ];
+        let mut sent = Vec::new();
+        for report in &all {
+            report.send(&mut sent).unwrap();
+        }
+        let text = |report: &Report| serde_json::to_string(report).unwrap();
+        let mut rest = sent.as_slice();
+        for report in &all {
+            assert_eq!(
+                text(&Report::receive(&mut rest).unwrap().unwrap()),
+                text(report)
+            );
+        }
+        assert!(Report::receive(&mut rest).unwrap().is_none());
+        // One that is cut short is an error, or none.
+        for end in 0..sent.len() {
+            let mut rest = &sent[..end];
+            while let Ok(Some(_)) = Report::receive(&mut rest) {}
+        }
     }
 }

@@ -34,11 +34,6 @@ use crate::image::{Format, Image, ImageConfig};
 use crate::storage::layer::Layer;
 use crate::storage::{Locked, Staging};
 use crate::sys::file::open_dir;
-use crate::sys::signal;
-use crate::userns;
-
-/// Signals that end a build, once its step is ended and what was done is kept.
-pub const WATCHED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// A build at work.
 pub struct Work<'a> {
@@ -57,13 +52,11 @@ pub struct Work<'a> {
     /// What each stage came to.
     pub done: BTreeMap<usize, State>,
     /// The context's root and what is remembered of its files.
-    context: Option<(OwnedFd, Memory)>,
+    context: Option<(OwnedFd, Memory<'a>)>,
     pub consumed: BTreeSet<String>,
     /// Counts folders in staging, which are named by the stage too.
     made: usize,
     at: usize,
-    /// While a stage is at work: where [`WATCHED`] are read.
-    pub signals: Option<OwnedFd>,
     pub warned: BTreeSet<String>,
 }
 
@@ -160,7 +153,6 @@ impl<'a> Work<'a> {
             consumed: BTreeSet::new(),
             made: 0,
             at: 0,
-            signals: None,
             warned: BTreeSet::new(),
         }
     }
@@ -227,7 +219,6 @@ impl<'a> Work<'a> {
             line: format!("{prefix}STEP 1/{}: {shown}", steps.len() + 1),
         });
         let state = self.begin(stage, tell)?;
-        self.watch()?;
         let mut here = Here {
             stage,
             state,
@@ -257,7 +248,7 @@ impl<'a> Work<'a> {
         for (at, step) in steps.iter().enumerate() {
             here.step = at + 1;
             here.is_last = is_last && at + 1 == count;
-            self.interrupted()?;
+            self.engine.interrupted()?;
             tell(Said::Step {
                 stage: stage.number,
                 line: format!(
@@ -275,7 +266,7 @@ impl<'a> Work<'a> {
                 });
             }
             // An error may be the signal's doing.
-            self.interrupted()?;
+            self.engine.interrupted()?;
             let was_known = was_known?;
             let mut lines = Vec::new();
             if self.build.squash == Squash::Layers {
@@ -298,7 +289,6 @@ impl<'a> Work<'a> {
             let id = here.state.id(self.build)?;
             tell(Said::Line(format!("--> {}", id.short())));
         }
-        self.unwatch();
         if is_last {
             tell(Said::Line(match &self.build.typed {
                 Some(name) => format!("{prefix}COMMIT {name}"),
@@ -306,44 +296,6 @@ impl<'a> Work<'a> {
             }));
         }
         Ok(here.state)
-    }
-
-    /// From now on [`WATCHED`] do nothing but be read.
-    pub fn watch(&mut self) -> Result<()> {
-        self.signals = Some(signal::descriptor(&WATCHED).tried(|| "watch signals")?);
-        Ok(())
-    }
-
-    /// From now on they end us, those too that have come meanwhile.
-    pub fn unwatch(&mut self) {
-        if self.signals.take().is_some() {
-            signal::unblock(&WATCHED);
-        }
-    }
-
-    /// An error if a signal has come. They stay shut out then: what was done is kept
-    /// before we go.
-    fn interrupted(&self) -> Result<(), Failure> {
-        match self.signals.as_ref().and_then(signal::next) {
-            Some(number) => Err(Failure::Interrupted(number)),
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Engine::in_namespace`]; a signal ends it.
-    pub fn in_namespace<T, F>(&self, work: F) -> Result<T, Failure>
-    where
-        T: serde::Serialize + serde::de::DeserializeOwned,
-        F: FnOnce() -> Result<T>,
-    {
-        let engine = self.engine;
-        let pending = userns::begin_in_child(engine.thread, engine.default_map(), work)?;
-        if let Some(signals) = &self.signals
-            && pending.is_overtaken_by(signals)?
-        {
-            self.interrupted()?;
-        }
-        Ok(pending.finish()?)
     }
 
     /// Where a stage begins.
@@ -365,6 +317,7 @@ impl<'a> Work<'a> {
                 let wanted = self.wanted(stage)?;
                 let image =
                     self.image(name, &wanted, tell).map_err(|error| {
+                        let error = error.tried("creating build container");
                         let names = self.stages.all.iter().filter_map(|it| it.name.as_deref());
                         match names.skip(stage.number).any(|it| it.eq_ignore_ascii_case(name)) {
                         true => error.hint(format!(
@@ -577,7 +530,7 @@ impl<'a> Work<'a> {
     }
 
     /// The search for files of the context.
-    pub fn context(&mut self) -> Result<(OwnedFd, &mut Memory)> {
+    pub fn context(&mut self) -> Result<(OwnedFd, &mut Memory<'a>)> {
         if self.context.is_none() {
             let folder = self.build.context.clone().ok_or_else(|| {
                 Error::usage(
@@ -585,7 +538,7 @@ impl<'a> Work<'a> {
                 )
             })?;
             let root = open_dir(&folder).tried(|| format!("open {}", folder.display()))?;
-            let memory = Memory::open(&self.engine.storage, &folder);
+            let memory = Memory::open(self.engine, &folder);
             self.context = Some((root, memory));
         }
         let (root, memory) = self.context.as_mut().expect("it was just opened");

@@ -8,7 +8,7 @@ use crate::build::language::stages::{Stage, named};
 use crate::build::{NamedContext, Said};
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{DiffId, ImageId};
-use crate::image::{self, Image, Wanted};
+use crate::image::{self, Image, Policy, Wanted};
 use crate::storage::shifted::Lower;
 
 /// What files are taken from.
@@ -97,33 +97,22 @@ impl Work<'_> {
         if let Some((image, _)) = self.images.get(&key) {
             return Ok(image.clone());
         }
+        let stored = name.strip_prefix("containers-storage:");
         let pull = image::Pull {
-            text: name,
-            policy: self.build.policy,
+            text: stored.unwrap_or(name),
+            policy: match stored {
+                Some(_) => Policy::Never,
+                None => self.build.policy,
+            },
             wanted,
             options: &self.build.registry,
             choose: None,
         };
         tell(Said::Flush);
-        let image = self.pulled(&pull, &mut |step| tell(Said::Image(step)))?;
+        let image = image::pull(self.engine, &pull, &mut |step| tell(Said::Image(step)))?;
         let lock = image.lock(&self.engine.storage)?;
         self.images.insert(key, (image.clone(), lock));
         Ok(image)
-    }
-
-    /// Pulls, which may take long, and may be broken off anywhere.
-    pub fn pulled(
-        &mut self,
-        pull: &image::Pull<'_>,
-        tell: &mut dyn FnMut(image::Step),
-    ) -> Result<Image> {
-        let is_watched = self.signals.is_some();
-        self.unwatch();
-        let image = image::pull(self.engine, pull, tell);
-        if is_watched {
-            self.watch()?;
-        }
-        image
     }
 
     /// Keeps the layers of a state.

@@ -10,16 +10,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::adopt::Adoption;
 use crate::container::options::{Log, LogDriver, Mount, MountKind, RestartPolicy, Step};
-use crate::container::start::{Launch, Streams, start};
+use crate::container::start::{Launch, start};
 use crate::container::{ImageUse, Options, Record};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Result};
 use crate::id::{ContainerId, DiffId, ImageId};
 use crate::monitor::protocol::{Event, Request, hear, say};
-use crate::sys::signal;
 
 /// What is run, and in what.
 pub struct Command<'a> {
+    /// What it reads; none: nothing.
+    pub stdin: Option<OwnedFd>,
     pub argv: Vec<String>,
     /// `KEY=value`
     pub env: Vec<String>,
@@ -43,33 +44,22 @@ pub enum Print<'a> {
     Warning(&'a str),
 }
 
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    Code(i32),
-    /// This signal was sent to us.
-    Interrupted(i32),
-}
-
-/// Runs it to its end. `template` has what a build's flags say of its containers.
+/// Runs it to its end, and gives its exit code. `template` has what a build's flags say of its containers.
 pub fn run(
     engine: &Engine,
     template: &Options,
     command: Command<'_>,
-    signals: &OwnedFd,
     print: &mut dyn FnMut(Print<'_>),
-) -> Result<End> {
+) -> Result<i32> {
+    engine.interrupted()?;
     let record = record(template, &command)?;
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(|| "make a pipe");
     let (out, their_out) = pipe()?;
     let (err, their_err) = pipe()?;
     let launch = Launch {
         fresh: true,
-        attach: Some(Streams {
-            stdin: None,
-            stdout: Some(their_out),
-            stderr: Some(their_err),
-        }),
+        // Nobody else is to see it, and so it goes past the monitor.
+        stdio: Some([command.stdin, Some(their_out), Some(their_err)]),
         adoption: Some(command.adoption),
         ..Launch::default()
     };
@@ -79,18 +69,16 @@ pub fn run(
     }
     let mut carrier = Carrier {
         control: running.monitor.control,
-        signals,
+        engine,
         pipes: [Some(File::from(out)), Some(File::from(err))],
         print,
         end: None,
-        interrupted: None,
     };
     carrier.carry()?;
-    match (carrier.interrupted, carrier.end) {
-        (Some(signal), _) => Ok(End::Interrupted(signal)),
-        (None, Some(code)) => Ok(End::Code(code)),
-        (None, None) => Err(Error::other("the monitor of the step was killed")),
-    }
+    // What it has to delete, which is little, is deleted when we end.
+    let _ = running.monitor.process.reap();
+    engine.interrupted()?;
+    (carrier.end).ok_or_else(|| Error::other("the monitor of the step was killed"))
 }
 
 fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
@@ -147,11 +135,10 @@ fn record(template: &Options, command: &Command<'_>) -> Result<Record> {
 /// Carries what a step prints, and ends it when we are to end.
 struct Carrier<'a> {
     control: OwnedFd,
-    signals: &'a OwnedFd,
+    engine: &'a Engine,
     pipes: [Option<File>; 2],
     print: &'a mut dyn FnMut(Print<'_>),
     end: Option<i32>,
-    interrupted: Option<i32>,
 }
 
 impl Carrier<'_> {
@@ -160,22 +147,15 @@ impl Carrier<'_> {
         let mut is_gone = false;
         let mut buffer = vec![0; 1 << 16];
         while !is_gone || self.pipes.iter().any(Option::is_some) {
-            let mut fds = vec![PollFd::from_borrowed_fd(
-                self.signals.as_fd(),
-                PollFlags::IN,
-            )];
-            if !is_gone {
-                fds.push(PollFd::from_borrowed_fd(
-                    self.control.as_fd(),
-                    PollFlags::IN,
-                ));
-            }
-            let from = fds.len();
             let open: Vec<usize> = (0..2).filter(|at| self.pipes[*at].is_some()).collect();
-            for at in &open {
-                let pipe = self.pipes[*at].as_ref().expect("it is open");
-                fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
-            }
+            let pipes = open.iter().filter_map(|at| self.pipes[*at].as_ref());
+            let control = (!is_gone).then(|| self.control.as_fd());
+            let signals = self.engine.signals();
+            let from = [&control, &signals].map(|it| usize::from(it.is_some()));
+            let mut fds: Vec<PollFd<'_>> = (control.into_iter().chain(signals))
+                .chain(pipes.map(File::as_fd))
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+                .collect();
             match poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
@@ -183,18 +163,16 @@ impl Carrier<'_> {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(fds);
-            if ready[0]
-                && let Some(number) = signal::next(self.signals)
-            {
-                self.interrupted = Some(number);
+            let (ready, piped) = ready.split_at(from[0] + from[1]);
+            if from[1] == 1 && ready[from[0]] && self.engine.interrupted().is_err() {
                 let _ = say(&self.control, &Request::Signal(libc::SIGKILL), &[]);
             }
-            for (at, is_ready) in open.iter().zip(&ready[from..]) {
+            for (at, is_ready) in open.iter().zip(piped) {
                 if *is_ready && !self.pass(*at, &mut buffer) {
                     self.pipes[*at] = None;
                 }
             }
-            if !is_gone && ready[1] {
+            if !is_gone && ready[0] {
                 match hear::<Event>(&self.control) {
                     Ok(Some((Event::Exited { code }, _))) => self.end = Some(code),
                     Ok(Some((Event::Failed(error), _))) => return Err(error),

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::cache::Entry;
 use crate::build::context::ignore::Ignore;
-use crate::build::context::memory::Memory;
+use crate::build::context::memory::{Memory, sum_of};
 use crate::build::context::remote::{self, is_git, is_url};
-use crate::build::context::search::{Source, escaped, search, sum_of};
+use crate::build::context::search::{Source, escaped, search};
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined};
@@ -78,6 +78,9 @@ struct Job<'a> {
     folder: &'a PathBuf,
     adoption: &'a Adoption,
     to: &'a str,
+    workdir: &'a str,
+    /// USER
+    user: &'a str,
 }
 
 impl Work<'_> {
@@ -127,7 +130,7 @@ impl Work<'_> {
                 }
                 Some(Origin::Folder(folder)) => {
                     let root = open_dir(folder).tried(|| format!("open {}", folder.display()))?;
-                    let mut memory = Memory::open(&self.engine.storage, folder);
+                    let mut memory = Memory::open(self.engine, folder);
                     let ignore = ignore_of(folder)?;
                     let sources = find(&root, &ignore, &copy, false, &mut memory)?;
                     memory.save();
@@ -150,6 +153,7 @@ impl Work<'_> {
             _ => Some(content(&found, &copy)),
         };
         let layers = here.state.ids();
+        let workdir = (&here.state.config.working_dir, &here.state.config.user);
         let key = |work: &Self, content: &str| {
             // What is beneath says what folders and links are there, and who has a name.
             let is_alone = copy.link && copy.chown.as_deref().is_none_or(is_numeric);
@@ -157,6 +161,7 @@ impl Work<'_> {
                 .with("files", &content)
                 .with("place", &to)
                 .with("owner", &copy.chown)
+                .with("working folder", &(!copy.link).then_some(workdir))
         };
         let text = |entry: &Entry, work: &Self| {
             let link = if copy.link { " --link" } else { "" };
@@ -202,8 +207,10 @@ impl Work<'_> {
                 folder: &folder,
                 adoption: &adoption,
                 to: &to,
+                workdir: &here.state.config.working_dir,
+                user: &here.state.config.user,
             };
-            self.in_namespace(|| {
+            self.engine.in_namespace(|| {
                 let mut found = found;
                 // Held while its files are read.
                 let _mounted = match &from {
@@ -269,7 +276,7 @@ impl Work<'_> {
     fn content_of(&mut self, copy: &Copy, layers: &[DiffId]) -> Result<String, Failure> {
         let lower = self.lower(layers)?;
         let storage = &self.engine.storage;
-        let content = self.in_namespace(|| {
+        let content = self.engine.in_namespace(|| {
             let mounted = read_only(storage, &lower)?;
             let found = in_layers(&mounted, copy)?;
             Ok(content(&[found], copy))
@@ -309,7 +316,11 @@ impl Work<'_> {
         let modified = remote::fetch(self.engine, &self.build.registry, url, &file)
             .map_err(|error| error.tried(format_args!("reading {url:?}")))?;
         if let Some(wanted) = &copy.checksum {
-            let found: Digest = format!("sha256:{}", hex(&sum_of(File::open(&file)?)?)).parse()?;
+            let found: Digest = format!(
+                "sha256:{}",
+                hex(&sum_of(File::open(&file)?, &|| self.engine.interrupted())?)
+            )
+            .parse()?;
             if found != *wanted {
                 return Err(Error::other(format!(
                     "reading {url:?}: unexpected response digest for {url:?}: {found}, want {wanted}"
@@ -436,19 +447,30 @@ impl Job<'_> {
             Some(text) => Some(self.owner(text, &root)?),
         };
         let count: usize = found.iter().map(|it| it.sources.len()).sum();
+        // As Podman, which makes the working folder at the end of each step, for its user.
+        let workdir = (self.workdir != "/" && !self.copy.link).then_some(self.workdir);
+        let users = match workdir {
+            Some(_) => Some(Accounts::in_root(root.as_fd())?.owner(self.user)?),
+            None => None,
+        };
         let mut tree = Tree::new(root);
+        let how = |owner, found: &Found| How {
+            to: self.to,
+            owner,
+            is_callers: found.is_callers,
+            chmod: self.copy.chmod.as_ref(),
+            unpack: found.unpack,
+            owns_unpacked: false,
+            single: self.adoption.single,
+            many: count > 1,
+        };
         for found in found {
-            let how = How {
-                to: self.to,
-                owner,
-                is_callers: found.is_callers,
-                chmod: self.copy.chmod.as_ref(),
-                unpack: found.unpack,
-                owns_unpacked: false,
-                single: self.adoption.single,
-                many: count > 1,
-            };
-            tree.put(&found.root, &found.sources, &how)?;
+            tree.put(&found.root, &found.sources, &how(owner, found))?;
+        }
+        // What is copied into it has made it already.
+        if let (Some(path), Some(found)) = (workdir, found.first()) {
+            let path = PathBuf::from(path.trim_start_matches('/'));
+            tree.make(&path, &how(users, found))?;
         }
         let steady = tree.finish()?;
         drop(mounted);
@@ -463,13 +485,30 @@ impl Job<'_> {
             true => {
                 let mounted = read_only(self.storage, self.lower)?;
                 let root = walk::open(&mounted, c".", OFlags::DIRECTORY)?;
-                Accounts::in_root(root.as_fd())?.resolve(text, &[])
+                Accounts::in_root(root.as_fd())?.owner(text)
             }
-            false => Accounts::in_root(root.as_fd())?.resolve(text, &[]),
+            false => Accounts::in_root(root.as_fd())?.owner(text),
         };
-        let user = found.map_err(tried)?;
-        Ok((user.uid, user.gid))
+        found.map_err(|error| tried(unknown(text, error)))
     }
+}
+
+/// Podman's words for a name that there is not.
+fn unknown(text: &str, error: Error) -> Error {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let said = error.to_string();
+    for (file, what, name) in [
+        ("passwd", ("uid", "user"), user),
+        ("group", ("gid", "group"), group),
+    ] {
+        if said.ends_with(&format!("no matching entries in {file} file")) {
+            let (id, kind) = what;
+            return Error::not_found(format!(
+                "determining run {id}: {kind}: unknown {kind} error looking up {kind} {name:?}"
+            ));
+        }
+    }
+    error
 }
 
 /// `UID:GID`
@@ -484,7 +523,7 @@ fn find(
     ignore: &Ignore,
     copy: &Copy,
     owners: bool,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Result<Vec<Source>> {
     let search = search(root, ignore, &copy.excludes, copy.parents, owners);
     let mut sources = Vec::new();

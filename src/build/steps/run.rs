@@ -12,7 +12,7 @@ use crate::build::context::search::{escaped, search};
 use crate::build::language::Instruction;
 use crate::build::language::expand;
 use crate::build::stage::{Effect, Here, Made, Origin, Work, joined, shell};
-use crate::build::steps::container::{Command, End, Print, bind, run};
+use crate::build::steps::container::{Command, Print, bind, run};
 use crate::build::steps::mounts::{Kind, RunMount, Sharing};
 use crate::build::{Failure, Said};
 use crate::container::adopt::Adoption;
@@ -72,6 +72,11 @@ impl Work<'_> {
             .with("shell", &argv)
             .with("mounts", &(&mounts, &sums))
             .with("options of RUN", &(&network_said, &self.build.template));
+        // What it will read nobody knows.
+        let key = match self.build.stdin {
+            true => key.with("standard input", &random_hex::<16>()),
+            false => key,
+        };
         let text = self.run_text(here, step, &sums);
         if let Some(effect) = self.recall(here, &key, tell) {
             return Ok((effect, text));
@@ -101,7 +106,12 @@ impl Work<'_> {
             .collect();
         mounted.sort();
         let name = here.state.base.as_ref().map_or("scratch", |(name, _)| name);
+        let stdin = match self.build.stdin {
+            true => Some(crate::sys::file::stdin()?.into()),
+            false => None,
+        };
         let command = Command {
+            stdin,
             argv,
             env,
             // Named, so that its groups are what they are with Podman.
@@ -134,8 +144,7 @@ impl Work<'_> {
                 bytes: bytes.to_owned(),
             }),
         };
-        let signals = self.signals.as_ref().expect("a stage watches signals");
-        let ended = run(self.engine, &template, command, signals, &mut print);
+        let ended = run(self.engine, &template, command, &mut print);
         let ended = ended.map_err(|error| match error.kind() {
             // As the shell has it of a line of its own.
             ErrorKind::CommandNotFound => Failure::Command {
@@ -145,16 +154,12 @@ impl Work<'_> {
             _ => Failure::Other(self.failed(step, error)),
         })?;
         drop(lent);
-        match ended {
-            End::Interrupted(signal) => return Err(Failure::Interrupted(signal)),
-            End::Code(0) => {}
-            End::Code(code) => {
-                let error = Error::other(format!("while running runtime: exit status {code}"));
-                return Err(Failure::Command {
-                    code,
-                    error: self.failed(step, error),
-                });
-            }
+        if ended != 0 {
+            let error = Error::other(format!("while running runtime: exit status {ended}"));
+            return Err(Failure::Command {
+                code: ended,
+                error: self.failed(step, error),
+            });
         }
         let made = crate::storage::read_json(&folder.join("layer.json"))
             .and_then(|layer| layer.ok_or_else(|| Error::other("the step has left no layer")))
@@ -243,7 +248,7 @@ impl Work<'_> {
             Some(from) => match self.from(here, from, tell)? {
                 Origin::Folder(folder) => {
                     let root = open_dir(&folder)?;
-                    let mut memory = Memory::open(&self.engine.storage, &folder);
+                    let mut memory = Memory::open(self.engine, &folder);
                     let search = search(&root, &nothing, &[], false, false);
                     let found = search.find(&pattern, &mut memory)?;
                     let sum = hex(&search.digest(&found));
@@ -486,10 +491,7 @@ impl Work<'_> {
         } else {
             lent.locks.push(loop {
                 self.make_cache(&folder, owner, &first)?;
-                let lock = match mount.sharing {
-                    Sharing::Locked => lock_alone(&folder)?,
-                    _ => lock_shared(&folder)?,
-                };
+                let lock = self.lock(&folder, mount.sharing)?;
                 // It may have been pruned while we waited.
                 if folder.exists() {
                     break lock;
@@ -499,6 +501,25 @@ impl Work<'_> {
         let used = std::time::SystemTime::now();
         let _ = std::fs::File::open(&folder).and_then(|it| it.set_modified(used));
         Ok(bind(folder.join("data"), target, !mount.writable))
+    }
+
+    /// Locks the folder when others let it; a signal ends the wait.
+    fn lock(&self, folder: &Path, sharing: Sharing) -> Result<Locked> {
+        loop {
+            let alone = try_lock_alone(folder)?;
+            if let (Some(lock), Sharing::Locked) = (alone, sharing) {
+                return Ok(lock);
+            }
+            let wait = match sharing {
+                Sharing::Locked => lock_alone,
+                _ => lock_shared,
+            };
+            // What a child has waited for is nobody's when it ends.
+            self.engine.apart(|| wait(folder).map(drop))?;
+            if sharing != Sharing::Locked {
+                return lock_shared(folder);
+            }
+        }
     }
 
     fn make_cache(

@@ -98,7 +98,7 @@ pub fn of_option(command: &str, option: &str) -> Option<Kind> {
             ("oci-dir", "A folder in OCI's layout"),
         ]),
         ("diff" | "container diff" | "image diff" | "volume diff", "format")
-        | ("image mount", "format") => Words(JSON),
+        | ("image mount" | "mount", "format") => Words(JSON),
         ("volume create", "driver") => Words(&[
             ("local", "A folder, or what --opt says"),
             ("image", "An image's files, with changes of its own"),

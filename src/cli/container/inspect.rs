@@ -169,12 +169,17 @@ fn run(mut args: Common, wanted: Wanted, session: &Session) -> Result<u8> {
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     for name in &args.names {
-        match object(&engine, name, wanted, args.size)? {
-            Some(row) => rows.push(row),
-            None => {
+        match object(&engine, name, wanted, args.size) {
+            Ok(Some(row)) => rows.push(row),
+            Ok(None) => {
                 let meant = wanted.near(&engine.storage, name);
                 missing.push(wanted.missing(name).meant(meant));
             }
+            // What cannot be an image's name.
+            Err(error) if wanted == Wanted::Image && error.kind() == Kind::Usage => {
+                missing.push(error);
+            }
+            Err(error) => return Err(error),
         }
     }
     let format = args.format.as_deref().map(in_podmans_words);
@@ -199,10 +204,14 @@ fn object(engine: &Engine, name: &str, wanted: Wanted, size: bool) -> Result<Opt
     {
         return container_row(engine, &found, size).map(Some);
     }
-    if is(Wanted::Image)
-        && let Some(found) = optional(image::find(storage, name))?
-    {
-        return crate::cli::image::inspect::row(storage, &found).map(Some);
+    if is(Wanted::Image) {
+        match optional(image::find(storage, name)) {
+            Ok(None) => {}
+            Ok(Some(found)) => return crate::cli::image::inspect::row(storage, &found).map(Some),
+            // It may be the name of something else.
+            Err(error) if wanted == Wanted::All && error.kind() == Kind::Usage => {}
+            Err(error) => return Err(error),
+        }
     }
     if is(Wanted::Volume)
         && let Some(found) = optional(volume::find(storage, name))?

@@ -21,6 +21,7 @@ mod inspected;
 mod kill;
 mod logs;
 pub mod made;
+mod mount;
 mod pause;
 mod port;
 pub mod prune;
@@ -35,6 +36,7 @@ mod start;
 mod stats;
 mod stop;
 mod top;
+mod unmount;
 mod unpause;
 mod update;
 mod wait;
@@ -61,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
     inspect::CONTAINER_INSPECT,
     command!(kill, "container kill", "kill"),
     command!(logs, "container logs", "logs"),
+    command!(mount, "container mount", "mount"),
     command!(pause, "container pause", "pause"),
     command!(port, "container port", "port"),
     command!(ps, "container ps", "ps", "container ls", "container list"),
@@ -74,6 +77,13 @@ pub const COMMANDS: &[Command] = &[
     command!(stats, "container stats", "stats"),
     command!(stop, "container stop", "stop"),
     command!(top, "container top", "top"),
+    command!(
+        unmount,
+        "container unmount",
+        "unmount",
+        "container umount",
+        "umount"
+    ),
     command!(unpause, "container unpause", "unpause"),
     update::COMMAND,
     command!(wait, "container wait", "wait"),

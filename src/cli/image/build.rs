@@ -1,4 +1,7 @@
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use crate::error::{Context, Error, Result, words};
 use crate::image::{self, Format, Image, Reference};
 use crate::output::Output;
 use crate::storage::Staging;
+use crate::sys::process::{duplicate, place_fd};
 
 /// Build an image using instructions from Containerfiles
 ///
@@ -139,6 +143,22 @@ pub struct Args {
     #[arg(long, hide = true)]
     disable_content_trust: bool,
 
+    /// Docker's flag: the image is always among the others
+    #[arg(long, hide = true)]
+    load: bool,
+
+    /// Docker's flag: what a build says is plain
+    #[arg(long, hide = true, value_name = "KIND")]
+    progress: Option<String>,
+
+    /// An old spelling of --pull=always
+    #[arg(long, hide = true)]
+    pull_always: bool,
+
+    /// An old spelling of --pull=never
+    #[arg(long, hide = true)]
+    pull_never: bool,
+
     /// DNS servers of RUN steps
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
@@ -213,7 +233,10 @@ pub struct Args {
     #[arg(long, value_name = "MODE")]
     ipc: Option<String>,
 
-    /// How RUN steps are kept apart: `oci` or `rootless`, which are the same
+    /// How RUN steps are kept apart: `oci` or `rootless`, which are the same, or `chroot`
+    ///
+    /// With chroot they share the network, the processes and IPC of the host, where other
+    /// flags do not say otherwise; all else is as with oci.
     #[arg(long, value_name = "TYPE")]
     isolation: Option<String>,
 
@@ -226,10 +249,18 @@ pub struct Args {
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
 
+    /// A label of images between steps, of which there are none
+    #[arg(long, value_name = "NAME=VALUE", hide = true)]
+    layer_label: Vec<String>,
+
     /// Make a layer of each step, and keep it for the next build
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = number::boolean, value_name = "BOOL")]
     layers: Option<bool>,
+
+    /// Write what is printed to FILE, in place of standard output and standard error
+    #[arg(long, value_name = "FILE")]
+    logfile: Option<PathBuf>,
 
     /// Add the image to this manifest list, which is made if there is none
     #[arg(long, value_name = "LIST")]
@@ -332,6 +363,10 @@ pub struct Args {
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
 
+    /// Let RUN steps read standard input; none of them comes from the cache then
+    #[arg(long)]
+    stdin: bool,
+
     /// Name the image
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<String>,
@@ -393,33 +428,46 @@ pub const EXAMPLES: &[Example] = &[
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.refused.check()?;
-    let staging = engine.storage.stage()?;
-    let given = args.given(engine, &staging)?;
-    let target = args.output.as_deref().map(Destination::parse).transpose()?;
+    output.flush();
+    let log = args.log_to()?;
+    let built = match log {
+        None => built(&args, engine, output),
+        Some(streams) => {
+            let built = built(&args, engine, &mut Output::new());
+            streams.restore()?;
+            built
+        }
+    };
+    match built {
+        Ok(()) => Ok(0),
+        Err(Failure::Other(error)) => Err(error),
+        Err(Failure::Command { code, error }) => {
+            output.error(&error);
+            Ok(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}
+
+fn built(args: &Args, engine: &Engine, output: &mut Output) -> Result<(), Failure> {
+    let target = args.output.as_deref().map(Destination::parse);
+    let target = target.transpose()?.flatten();
     let quiet = args.quiet || matches!(target, Some(Destination::Stdout));
     let platforms = args.platforms();
     let list = args.manifest.as_deref().map(Reference::local).transpose()?;
     container::sweep(engine)?;
     let mut images = Vec::new();
-    for platform in &platforms {
-        let mut build = args.build(engine, given.clone(), platform.as_ref())?;
-        if let (Some(platform), true) = (platform, platforms.len() > 1) {
-            build.prefix = format!("[{platform}] ");
-        }
-        match one(engine, &mut build, quiet, output) {
-            Ok(image) => images.push(image),
-            Err(Failure::Other(error)) => return Err(error),
-            Err(Failure::Command { code, error }) => {
-                output.error(&error);
-                return Ok(u8::try_from(code).unwrap_or(1));
+    engine.interruptible(|| -> Result<(), Failure> {
+        let staging = engine.storage.stage()?;
+        let given = args.given(engine, &staging)?;
+        for platform in &platforms {
+            let mut build = args.build(engine, given.clone(), platform.as_ref())?;
+            if let (Some(platform), true) = (platform, platforms.len() > 1) {
+                build.prefix = format!("[{platform}] ");
             }
-            Err(Failure::Interrupted(signal)) => {
-                // What is ours in staging goes before we do.
-                drop(staging);
-                crate::sys::signal::end_by(signal)
-            }
+            images.push(one(engine, &mut build, quiet, output)?);
         }
-    }
+        Ok(())
+    })?;
     let image = images.last().expect("there is a platform, if only ours");
     if let Some(list) = &list {
         build::add_to_list(engine, list, &images)?;
@@ -438,7 +486,31 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     if !matches!(args.output.as_deref(), Some("-")) {
         output.line(&image.id);
     }
-    Ok(0)
+    Ok(())
+}
+
+/// Standard streams that a log stands in for.
+struct Streams([Option<OwnedFd>; 2]);
+
+impl Streams {
+    /// Has all that is printed written to `file`; standard output only with `both`.
+    fn replace(file: &File, both: bool) -> Result<Self> {
+        let mut old = [None, None];
+        for number in if both { 1..=2 } else { 2..=2 } {
+            old[number as usize - 1] = duplicate(number);
+            place_fd(file.as_fd(), number)?;
+        }
+        Ok(Self(old))
+    }
+
+    fn restore(self) -> Result<()> {
+        for (stream, number) in self.0.iter().zip(1..) {
+            if let Some(stream) = stream {
+                place_fd(stream.as_fd(), number)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Builds for one platform.
@@ -456,6 +528,20 @@ fn one(
 }
 
 impl Args {
+    /// Begins to write to the file of `--logfile`, if there is one.
+    fn log_to(&self) -> Result<Option<Streams>> {
+        let Some(path) = &self.logfile else {
+            return Ok(None);
+        };
+        let mut file = File::options();
+        file.write(true).create(true).truncate(true).mode(0o600);
+        let file = file
+            .open(path)
+            .map_err(|error| Error::other(format!("open {}: {}", path.display(), words(&error))))?;
+        let both = self.output.as_deref() != Some("-");
+        Streams::replace(&file, both).map(Some)
+    }
+
     fn given(&self, engine: &Engine, staging: &Staging) -> Result<Given> {
         let context = match self.operands.as_slice() {
             [] => None,
@@ -509,15 +595,15 @@ impl Args {
                 return Err(Error::usage(format!("unrecognized image type {other:?}")));
             }
         };
-        match isolation.as_deref() {
-            None | Some("" | "oci" | "rootless" | "default") => {}
-            Some("chroot") => return Err(Error::unsupported("--isolation=chroot")),
+        let shares = match isolation.as_deref() {
+            None | Some("" | "oci" | "rootless" | "default") => false,
+            Some("chroot") => true,
             Some(other) => {
                 return Err(Error::usage(format!(
                     "unrecognized isolation type {other:?}"
                 )));
             }
-        }
+        };
         let jobs = usize::try_from(self.jobs).map_err(|_| {
             Error::usage("building: invalid value for jobs.  It must be a positive integer")
         })?;
@@ -587,14 +673,7 @@ impl Args {
             cache_ttl: self.ttl()?,
             cache_from: repositories("cache-from", &self.cache_from, steps)?,
             cache_to: repositories("cache-to", &self.cache_to, steps)?,
-            policy: which::policy(self.pull.as_deref().map_or(
-                "",
-                |text| match crate::build::boolean(text) {
-                    Some(true) => "always",
-                    Some(false) => "missing",
-                    None => text,
-                },
-            ))?,
+            policy: which::policy(self.pull_policy())?,
             platform: variables::platform_words(&wanted),
             wanted,
             registry: self.registry.options()?,
@@ -626,7 +705,8 @@ impl Args {
                 .iter()
                 .map(|text| Agent::parse(text))
                 .collect::<Result<_>>()?,
-            template: self.template(engine, &caller)?,
+            template: self.template(engine, &caller, shares)?,
+            stdin: self.stdin,
             proxies: match self.http_proxy {
                 true => proxies(&caller),
                 false => Vec::new(),
@@ -634,6 +714,20 @@ impl Args {
             prefix: String::new(),
             why: self.why,
         })
+    }
+
+    /// The word for when to pull; empty if none was given.
+    fn pull_policy(&self) -> &str {
+        match self.pull.as_deref() {
+            _ if self.pull_always => "always",
+            _ if self.pull_never => "never",
+            None => "",
+            Some(text) => match crate::build::boolean(text) {
+                Some(true) => "always",
+                Some(false) => "missing",
+                None => text,
+            },
+        }
     }
 
     fn ttl(&self) -> Result<Option<Duration>> {
@@ -661,8 +755,14 @@ impl Args {
         self.env.iter().filter_map(one).collect()
     }
 
-    /// What flags say of the containers of RUN, as `run` reads them.
-    fn template(&self, engine: &Engine, caller: &Caller) -> Result<container::Options> {
+    /// What flags say of the containers of RUN, as `run` reads them. Those that `share`
+    /// have the host's namespaces where no flag says otherwise.
+    fn template(
+        &self,
+        engine: &Engine,
+        caller: &Caller,
+        shares: bool,
+    ) -> Result<container::Options> {
         let mut line: Vec<OsString> = Vec::new();
         let mut add = |flag: &str, value: &str| line.push(format!("--{flag}={value}").into());
         for (flag, values) in [
@@ -695,9 +795,14 @@ impl Args {
             ("shm-size", &self.shm_size),
             ("uts", &self.uts),
         ] {
-            value.iter().for_each(|value| add(flag, value));
+            let own = value.as_deref();
+            let is_shared = shares && matches!(flag, "ipc" | "pid");
+            own.or(is_shared.then_some("host"))
+                .into_iter()
+                .for_each(|value| add(flag, value));
         }
         match self.network.as_deref() {
+            None | Some("" | "default") if shares => add("network", "host"),
             None | Some("" | "default") => {}
             Some(mode) => add("network", mode),
         }

@@ -9,6 +9,9 @@ use crate::output::Output;
 use crate::output::board::Board;
 use crate::output::progress::Parts;
 
+/// A line that is longer is shown in parts.
+const LONGEST: usize = 1 << 20;
+
 /// Tells it.
 pub struct Told<'a> {
     output: &'a mut Output,
@@ -134,13 +137,19 @@ impl<'a> Told<'a> {
             return self.output.flush();
         };
         let waiting = partial.entry((stage, is_error)).or_default();
-        waiting.extend(bytes);
-        if let Some(at) = waiting.iter().rposition(|byte| *byte == b'\n') {
-            let rest = waiting.split_off(at + 1);
-            let whole = std::mem::replace(waiting, rest);
-            self.output.raw(is_error, &whole);
+        let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None if waiting.len() + bytes.len() > LONGEST => bytes.len(),
+            None => 0,
+        };
+        let (whole, rest) = bytes.split_at(whole);
+        if !whole.is_empty() {
+            waiting.extend_from_slice(whole);
+            self.output.raw(is_error, waiting);
             self.output.flush();
+            waiting.clear();
         }
+        waiting.extend_from_slice(rest);
     }
 
     /// What a stage has printed after its last whole line.

@@ -13,7 +13,7 @@ mod import;
 pub mod inspect;
 mod list;
 mod load;
-mod mount;
+pub mod mount;
 pub mod prune;
 mod pull;
 pub mod push;

@@ -52,7 +52,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
             )));
         }
     };
-    must_be_inside("mount")?;
+    must_be_inside("image mount")?;
     if args.all && !args.names.is_empty() {
         return Err(Error::usage(
             "when using the --all switch, you may not pass any image names or IDs",
@@ -118,7 +118,7 @@ pub fn must_be_inside(command: &str) -> Result<()> {
     match crate::userns::is_inside() {
         true => Ok(()),
         false => Err(Error::usage(format!(
-            "cannot run command \"coracle image {command}\" in rootless mode, must execute `coracle unshare` first"
+            "cannot run command \"coracle {command}\" in rootless mode, must execute `coracle unshare` first"
         ))),
     }
 }

@@ -1,7 +1,7 @@
 //! A container's tree of mounts, entered to read or write files in it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 use crate::storage::tar::Entry;
 use crate::sys::Process;
 use crate::sys::file::{open_dir, open_in_root};
-use crate::sys::mount;
+use crate::sys::mount::{self, Detached};
 use crate::userns::{self, IdMap, Pending};
 
 /// What a container is entered for.
@@ -194,47 +194,74 @@ impl World {
         Ok(places)
     }
 
-    /// Mounts what is a file or folder of the host's where the container has it.
+    /// Mounts what is a file or folder of the host's, or a volume, where the container
+    /// has it.
     fn show(&self, storage: &Storage, root: &OwnedFd, it: &Mount) -> Result<()> {
         let source = match &it.kind {
-            MountKind::Bind { source } => source.clone(),
-            MountKind::Volume { name, .. } => {
-                match crate::volume::load(storage, name)? {
-                    Some(volume) if volume.is_plain() => storage.volume(name).join("_data"),
-                    // What only a container that runs has mounted.
-                    _ => return Ok(()),
+            MountKind::Bind { source } => Some(source.clone()),
+            MountKind::Volume { name, .. } => match crate::volume::load(storage, name)? {
+                Some(volume) if volume.is_plain() => Some(storage.volume(name).join("_data")),
+                Some(volume) => {
+                    let seen = volumes::seen_at_rest(storage, &volume, &self.shared)?;
+                    return seen.map_or(Ok(()), |seen| self.show_made(root, it, &seen));
                 }
-            }
+                None => None,
+            },
             // These are made when it starts.
-            _ => return Ok(()),
+            _ => None,
+        };
+        let Some(source) = source else {
+            return Ok(());
         };
         // What is gone by now is shown by the next start.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let Ok(source) = rustix::fs::open(&source, flags, Mode::empty()) else {
-            return Ok(());
-        };
-        let source = match &it.subpath {
-            None => source,
-            Some(path) => open_in_root(&source, relative(path), OFlags::PATH)?,
-        };
-        let target = match open_in_root(root, relative(&it.destination), OFlags::PATH) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let is_folder =
-                    rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode)
-                        == rustix::fs::FileType::Directory;
-                if self.access == Access::Read || !is_folder {
-                    return Ok(());
-                }
-                make_folders(root, &it.destination)?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let copy = mount::copy_of(&source, true)?;
-        if it.read_only {
-            mount::restrict(&copy, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        match rustix::fs::open(&source, flags, Mode::empty()) {
+            Ok(source) => self.show_at(root, it, source.as_fd()),
+            Err(_) => Ok(()),
         }
-        Ok(mount::attach_at(&copy, target.as_fd())?)
+    }
+
+    fn show_at(&self, root: &OwnedFd, it: &Mount, source: BorrowedFd<'_>) -> Result<()> {
+        let beneath = match &it.subpath {
+            None => None,
+            Some(path) => Some(open_in_root(source, relative(path), OFlags::PATH)?),
+        };
+        let source = beneath.as_ref().map_or(source, AsFd::as_fd);
+        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode);
+        let is_folder = kind == rustix::fs::FileType::Directory;
+        match self.place_of(root, it, is_folder)? {
+            Some(place) => self.attach(it, &mount::copy_of(source, true)?, &place),
+            None => Ok(()),
+        }
+    }
+
+    fn show_made(&self, root: &OwnedFd, it: &Mount, made: &Detached) -> Result<()> {
+        match (&it.subpath, self.place_of(root, it, true)?) {
+            (None, Some(place)) => self.attach(it, made, &place),
+            (Some(_), _) => self.show_at(root, it, made.as_fd()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Where it is mounted, made if it may be.
+    fn place_of(&self, root: &OwnedFd, it: &Mount, is_folder: bool) -> Result<Option<OwnedFd>> {
+        match open_in_root(root, relative(&it.destination), OFlags::PATH) {
+            Ok(place) => Ok(Some(place)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.access == Access::Read || !is_folder {
+                    true => Ok(None),
+                    false => Ok(Some(make_folders(root, &it.destination)?)),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn attach(&self, it: &Mount, mounted: &Detached, place: &OwnedFd) -> Result<()> {
+        if it.read_only {
+            mount::restrict(mounted, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        }
+        Ok(mount::attach_at(mounted, place.as_fd())?)
     }
 
     /// The container's user.

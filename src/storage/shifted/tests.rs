@@ -183,7 +183,7 @@ fn mounted_at(lower: &Lower, upper: Option<&Path>) -> Result<OwnedFd> {
         options.push(("upperdir", Some(upper)));
         options.push(("workdir", Some(work)));
     }
-    Ok(mount::make("overlay", &options, MountAttrFlags::empty())?)
+    Ok(mount::overlay(&options)?)
 }
 
 fn walk(at: &OwnedFd, path: &str, tree: &mut Tree, files: &mut BTreeMap<u64, String>) {
