@@ -209,12 +209,25 @@ impl Settings {
     /// What to do where the runtime folder cannot be used.
     fn other_runtime(&self) -> String {
         let usual = format!("/run/user/{}", self.uid);
+        // As `su` leaves it, which begins no session.
+        if absolute("XDG_RUNTIME_DIR").is_some_and(|dir| !is_own(&dir))
+            && !Path::new(&usual).is_dir()
+        {
+            return "XDG_RUNTIME_DIR is of somebody else, or nowhere: `unset XDG_RUNTIME_DIR`, and a folder in /tmp stands in for it".to_owned();
+        }
         let folder = match Path::new(&usual).is_dir() {
             true => &usual,
             false => "FOLDER",
         };
         format!("name a folder that is yours alone: `export XDG_RUNTIME_DIR={folder}`")
     }
+}
+
+/// Whether `dir` is a folder of the caller's.
+fn is_own(dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let found = dir.metadata();
+    found.is_ok_and(|it| it.is_dir() && it.uid() == rustix::process::getuid().as_raw())
 }
 
 /// What of containers.conf(5) is heeded. Later files win over earlier ones:

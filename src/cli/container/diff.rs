@@ -157,7 +157,7 @@ fn run(
                 } else {
                     "container diff"
                 };
-                format!("\"coracle {command}\" requires a name, id, or the \"--latest\" flag")
+                format!("\"podman {command}\" requires a name, id, or the \"--latest\" flag")
             }
         }));
     };
