@@ -23,6 +23,7 @@ mod give;
 mod health;
 mod images;
 mod install;
+mod journal;
 mod layers;
 mod look;
 mod manifest;

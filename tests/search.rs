@@ -12,7 +12,7 @@ use crate::world::registry::Registry;
 
 /// A registry with the index of Docker's first protocol, or with nothing at all;
 /// gives its name.
-fn index(has_index: bool) -> String {
+pub fn index(has_index: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("localhost:{}", listener.local_addr().unwrap().port());
     let long = "A minimal image with a complete package index\u{1b}[2J and more";

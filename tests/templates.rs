@@ -1,6 +1,7 @@
 //! Every field that Podman's templates have (tests/templates.txt) is one of ours, and the
 //! JSON of what tools look at has Podman's keys.
 
+use crate::search::index;
 use crate::world::{World, source};
 
 /// The sections of templates.txt: a command, and its fields.
@@ -24,6 +25,7 @@ fn every_field_of_podmans_is_there() {
         .coracle("run -d --name c --network none --label x=y -v v:/v IMAGE sleep 1000")
         .ok();
     world.shell("printf x | coracle secret create s -").ok();
+    let search = format!("search --tls-verify=false {}/app", index(true));
     let mut missing = String::new();
     for (command, mut fields) in sections() {
         let line = match command.as_str() {
@@ -31,6 +33,7 @@ fn every_field_of_podmans_is_there() {
             "image inspect" => "image inspect IMAGE",
             "images" => "images IMAGE",
             "history" => "history IMAGE",
+            "search" => search.as_str(),
             "volume inspect" => "volume inspect v",
             "secret inspect" => "secret inspect s",
             "stats" => "stats --no-stream c",

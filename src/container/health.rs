@@ -214,15 +214,15 @@ fn change<T>(dir: &Path, by: impl FnOnce(&mut Course) -> T) -> Result<(Course, T
 pub fn run(engine: &Engine, container: &Container) -> Result<Checked> {
     let record = &container.record;
     let id = &record.id;
-    let health = record.options.health.as_ref().filter(|it| it.is_on());
-    let health =
-        health.ok_or_else(|| Error::usage(format!("container {id} has no defined healthcheck")))?;
     if container.status.state != State::Running {
         return Err(Error::new(
             Kind::State,
             format!("container {id} is not running"),
         ));
     }
+    let health = record.options.health.as_ref().filter(|it| it.is_on());
+    let health =
+        health.ok_or_else(|| Error::usage(format!("container {id} has no defined healthcheck")))?;
     let dir = engine.storage.container(id);
     let course: Course = read_unsynced(&state_file(&dir))?.unwrap_or_default();
     let startup = health.startup.as_ref().filter(|_| !course.begun);

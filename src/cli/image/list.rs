@@ -128,7 +128,8 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let how = (args.no_trunc, listing.is_json(), past);
     let mut rows = rows(engine, &filters, &counts, args.all, how)?;
     sort(&mut rows, args.sort);
-    if args.quiet && args.format.is_none() {
+    // Podman: --quiet gives way to JSON alone.
+    if args.quiet && args.format.as_deref() != Some("json") {
         let mut seen = HashSet::new();
         for row in rows {
             if seen.insert(row.image.id.clone()) {

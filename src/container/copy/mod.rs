@@ -190,10 +190,13 @@ fn unpack(
     place_within(engine, container, how, |root, owner, made| {
         let to = Destination::in_container(root, target, container)?.for_archive()?;
         let wrong =
-            |_| Error::usage("source must be a (compressed) tar archive when copying from stdin");
-        let from = compression::decompressed(archive).map_err(wrong)?;
+            || Error::usage("source must be a (compressed) tar archive when copying from stdin");
+        let from = compression::decompressed(archive).map_err(|_| wrong())?;
         let mut archive = Reader::new(BufReader::with_capacity(1 << 18, from));
-        let next = archive.next_entry().map_err(wrong)?;
+        let next = archive.next_entry().map_err(|_| wrong())?;
+        if next.is_none() {
+            return Err(wrong());
+        }
         Placer::new(to, owner, how, made).all(next, &mut archive)
     })
 }
