@@ -85,7 +85,7 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (
         None,
         "config",
-        "string",
+        "DIR",
         "Folder whose config.json has the passwords of registries",
     ),
     (
@@ -98,15 +98,10 @@ pub const GLOBAL: &[(Option<char>, &str, &str, &str)] = &[
     (
         None,
         "module",
-        "stringArray",
+        "NAME",
         "A file of containers.conf.modules that is read too",
     ),
-    (
-        None,
-        "out",
-        "string",
-        "File that gets what would be printed",
-    ),
+    (None, "out", "FILE", "File that gets what would be printed"),
     (
         None,
         "root",
