@@ -807,6 +807,26 @@ fn cp_has_podmans_messages() {
 
 /// A copy into a container that does not run holds it; killed, it leaves it as it is.
 #[test]
+fn what_goes_when_it_ends_is_mounted_again() {
+    let world = World::new();
+    world.file("word", "copied");
+    world
+        .coracle("create --rm --name it --network=none IMAGE sh -c 'cat /word; sleep 1000'")
+        .ok();
+    // Each mounts it: two copies, the start, and the second start.
+    world.coracle("cp word it:/other").ok();
+    world.coracle("cp word it:/word").ok();
+    world.coracle("start it").ok();
+    world.coracle("exec it touch /made").ok();
+    world.coracle("restart -t 0 it").ok();
+    assert_eq!(
+        world.coracle("exec it cat /word /other /made").stdout(),
+        "copiedcopied"
+    );
+    world.coracle("rm -f -t 0 it").ok();
+}
+
+#[test]
 fn a_copy_that_is_killed_does_no_harm() {
     let world = World::new();
     world

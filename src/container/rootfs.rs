@@ -433,7 +433,11 @@ pub(super) fn mount_root(
     }
     let dir = storage.container(&record.id);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
-    if !upper.exists() {
+    if upper.exists() {
+        // What a volatile one leaves (overlayfs, "Volatile mount"): whoever mounts it
+        // again is to say that nothing was lost. After a power cut this one is removed.
+        let _ = crate::storage::remove_tree(&work.join("work/incompat"));
+    } else {
         std::fs::create_dir(&upper).tried(|| format!("make {}", upper.display()))?;
         if let Some(top) = lower.folders.first() {
             dress_like(&upper, top)?;

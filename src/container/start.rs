@@ -733,7 +733,7 @@ impl<'a> Monitor<'a> {
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
-        match options.remove {
+        match options.remove && !ended.starts_again {
             true => rootfs::dismantle_but_root(&self.runtime, self.joins),
             false => rootfs::dismantle(&self.dir, &self.runtime, self.joins),
         }
@@ -857,7 +857,8 @@ impl<'a> Monitor<'a> {
     fn finish(&self, life: &Life) -> Vec<Staging> {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
-        let removes = options.remove || ended.remove.is_some();
+        let goes = options.remove && !ended.starts_again;
+        let removes = goes || ended.remove.is_some();
         if !removes {
             let exit = life.exit();
             let _ = exit::write(&self.dir, &exit, Durable::Yes);
@@ -870,7 +871,7 @@ impl<'a> Monitor<'a> {
         }
         let mut retired = Vec::new();
         if removes {
-            let volumes = options.remove || ended.remove == Some(true);
+            let volumes = goes || ended.remove == Some(true);
             match remove::retire(self.storage(), self.record, volumes, Some(code)) {
                 Ok(all) => retired = all,
                 Err(error) => {

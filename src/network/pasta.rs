@@ -278,7 +278,11 @@ pub fn version() -> Result<(PathBuf, String)> {
         .tried(|| format!("run {}", program.path.display()))?;
     let text = String::from_utf8_lossy(&said.stdout);
     let line = text.lines().next().unwrap_or_default();
-    let version = line.strip_prefix("pasta ").unwrap_or(line);
+    // Confined by AppArmor it may not write into our pipe.
+    let version = match line.strip_prefix("pasta ").unwrap_or(line) {
+        "" => "unknown version",
+        version => version,
+    };
     Ok((program.path, version.to_owned()))
 }
 
