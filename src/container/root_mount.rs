@@ -49,11 +49,14 @@ pub fn mount(engine: &Engine, container: &Container) -> Result<PathBuf> {
     let place = place(storage, record);
     std::fs::create_dir_all(&place).tried(|| format!("make {}", place.display()))?;
     let files = Files::at_rest(engine, container, None)?;
-    rootfs::mount_root(storage, record, files.lower(), &place)?;
+    // First: a kill may leave a mark of no mount, but never a mount that nobody knows of.
     let namespace = namespace_of(Path::new("/proc/self"));
     let mark = mark(storage, record);
     write_whole(&mark, namespace.unwrap_or_default().as_bytes(), Durable::No)
         .tried(|| format!("write {}", mark.display()))?;
+    rootfs::mount_root(storage, record, files.lower(), &place).inspect_err(|_| {
+        let _ = std::fs::remove_file(&mark);
+    })?;
     events::note(storage, record, "mount");
     Ok(place)
 }

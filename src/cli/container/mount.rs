@@ -2,10 +2,10 @@ use std::path::PathBuf;
 
 use crate::cli::Example;
 use crate::cli::args::select::{Missing, Select};
-use crate::cli::image::mount::must_be_inside;
+use crate::cli::image::mount::{is_json, must_be_inside};
 use crate::container::{self, Record, root_mount};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::output::{Output, json, table};
 
 /// Mount a container's root filesystem
@@ -55,15 +55,7 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
         }
         return Ok(0);
     }
-    let is_json = match args.format.as_deref() {
-        None | Some("") => false,
-        Some("json") => true,
-        Some(other) => {
-            return Err(Error::usage(format!(
-                "unknown --format argument: {other:?}"
-            )));
-        }
-    };
+    let is_json = is_json(args.format.as_deref())?;
     let containers = container::list(&engine.storage)?;
     let mounted: Vec<(Record, PathBuf)> = containers
         .into_iter()

@@ -43,15 +43,7 @@ struct Row {
 
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let storage = &engine.storage;
-    let is_json = match args.format.as_deref() {
-        None | Some("") => false,
-        Some("json") => true,
-        Some(other) => {
-            return Err(Error::usage(format!(
-                "unknown --format argument: {other:?}"
-            )));
-        }
-    };
+    let is_json = is_json(args.format.as_deref())?;
     must_be_inside("image mount")?;
     if args.all && !args.names.is_empty() {
         return Err(Error::usage(
@@ -119,6 +111,17 @@ pub fn must_be_inside(command: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::usage(format!(
             "cannot run command \"coracle {command}\" in rootless mode, must execute `coracle unshare` first"
+        ))),
+    }
+}
+
+/// Whether `--format` of a list of mounts asks for JSON, which is all that it knows.
+pub fn is_json(format: Option<&str>) -> Result<bool> {
+    match format {
+        None | Some("") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(Error::usage(format!(
+            "unknown --format argument: {other:?}"
         ))),
     }
 }
