@@ -9,7 +9,7 @@
 //! cli::main               ends by the signal
 //! ```
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::sys::{SoleThread, signal};
-use crate::userns::{self, IdMap, Pending};
+use crate::userns::{self, Begun, IdMap, Pending};
 
 /// Signals that end a command.
 const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -33,6 +33,7 @@ pub struct Engine {
     pub storage: Storage,
     pub thread: SoleThread,
     map: OnceCell<(IdMap, Option<Error>)>,
+    begun: RefCell<Option<Begun>>,
     watch: Watch,
 }
 
@@ -55,6 +56,7 @@ impl Engine {
             storage,
             thread,
             map: OnceCell::new(),
+            begun: RefCell::default(),
             watch: Watch::default(),
         })
     }
@@ -158,6 +160,20 @@ impl Engine {
     /// Why only the caller's own id can be mapped, and what to do about it.
     pub fn why_single(&self) -> Option<&Error> {
         self.map().1.as_ref()
+    }
+
+    /// Begins a user namespace with `map`, if that is to be had, for the container that is
+    /// about to be started ([`Self::namespace`]): newuidmap takes as long as all that
+    /// is to be done before.
+    pub fn begin_namespace(&self, map: &IdMap) {
+        self.begun.replace(Begun::new(self.thread, map).ok());
+    }
+
+    /// The namespace with `map` that was begun, or else is now. None where there is none
+    /// to be had: who makes one the plain way learns why.
+    pub fn namespace(&self, map: &IdMap) -> Option<Begun> {
+        let begun = self.begun.take().filter(|begun| begun.map() == map);
+        begun.or_else(|| Begun::new(self.thread, map).ok())
     }
 
     /// Does `work` in a child process as root of a user namespace with the

@@ -375,16 +375,15 @@ struct CoracleSection {
 /// The lines of a TOML file that are no comments: the file that distributions install has
 /// 800 of those, and to parse them takes as long as all else that `run` does with its line.
 fn without_comments(text: &str) -> Cow<'_, str> {
-    // In a string of several lines none of them is a comment.
-    if text.contains("\"\"\"") || text.contains("'''") {
-        return Cow::Borrowed(text);
-    }
     let lines = text.split_inclusive('\n');
-    Cow::Owned(
-        lines
-            .filter(|line| !line.trim_start().starts_with('#'))
-            .collect(),
-    )
+    let kept: String = lines
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect();
+    // In a string of several lines none of them is a comment.
+    match kept.contains("\"\"\"") || kept.contains("'''") {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(kept),
+    }
 }
 
 impl Configuration {

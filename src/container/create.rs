@@ -40,10 +40,9 @@ pub fn publish(storage: &Storage, record: &Record) -> Result<()> {
 /// when it ends: then a sweep finds it, whatever a power cut left of it.
 pub(super) fn publish_seated(storage: &Storage, record: &Record, durable: Durable) -> Result<()> {
     let staging = storage.stage()?;
-    let made = staging.path().join("container");
-    for dir in [&made, &made.join("rootfs")] {
-        std::fs::create_dir(dir).tried(|| format!("make {}", dir.display()))?;
-    }
+    let made = staging.path();
+    let rootfs = made.join("rootfs");
+    std::fs::create_dir(&rootfs).tried(|| format!("make {}", rootfs.display()))?;
     write_json(&made.join("container.json"), record, durable)?;
     write_secrets(&made.join("secrets"), record, durable)?;
     // Shared while a name is taken and its container not yet in place; whoever
@@ -51,7 +50,7 @@ pub(super) fn publish_seated(storage: &Storage, record: &Record, durable: Durabl
     let names = lock_shared(&storage.names())?;
     let name = take_name(storage, record, names)?;
     let target = storage.container(&record.id);
-    if let Err(error) = staging.publish("container", &target, durable == Durable::Yes) {
+    if let Err(error) = staging.publish_whole(&target, durable == Durable::Yes) {
         let _ = std::fs::remove_file(storage.names().join(&record.name));
         return Err(error).tried(|| format!("create container {}", record.id.short()));
     }

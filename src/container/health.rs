@@ -430,8 +430,14 @@ pub(super) struct Checks<'a> {
     engine: &'a Engine,
     id: ContainerId,
     dir: PathBuf,
+    health: Option<Health>,
     due: Option<Instant>,
     running: Option<Process>,
+}
+
+/// The checks of a container, if it has any.
+fn wanted(record: &Record) -> Option<Health> {
+    record.options.health.clone().filter(Health::is_on)
 }
 
 impl<'a> Checks<'a> {
@@ -440,6 +446,7 @@ impl<'a> Checks<'a> {
             engine,
             id: record.id.clone(),
             dir: engine.storage.container(&record.id),
+            health: wanted(record),
             due: None,
             running: None,
         }
@@ -447,24 +454,18 @@ impl<'a> Checks<'a> {
 
     /// Forgets what came of the checks of the life before.
     pub fn reset(&self) -> Result<()> {
-        match self.health() {
-            Some(health) => begin(&self.dir, &health),
+        match &self.health {
+            Some(health) => begin(&self.dir, health),
             None => Ok(()),
         }
     }
 
-    /// The options as they are now: `update` may have changed them.
-    fn health(&self) -> Option<Health> {
-        let record: Record = read_unsynced(&self.dir.join("container.json")).ok()??;
-        record.options.health.filter(Health::is_on)
-    }
-
     /// When the next is due, `pause` after `from`.
     fn plan(&mut self, from: Instant) {
-        let course: Course = read_unsynced(&state_file(&self.dir))
-            .unwrap_or(None)
-            .unwrap_or_default();
-        self.due = self.health().and_then(|health| {
+        self.due = self.health.as_ref().and_then(|health| {
+            let course: Course = read_unsynced(&state_file(&self.dir))
+                .unwrap_or(None)
+                .unwrap_or_default();
             let startup = health.startup.as_ref().filter(|_| !course.begun);
             let check = startup.map_or(&health.check, |startup| &startup.check);
             let pause = u64::try_from(check.interval).ok().filter(|it| *it > 0)?;
@@ -490,6 +491,10 @@ impl Ticker for Checks<'_> {
     }
 
     fn changed(&mut self) {
+        let now = read_unsynced::<Record>(&self.dir.join("container.json"));
+        if let Ok(Some(record)) = now {
+            self.health = wanted(&record);
+        }
         if self.running.is_none() {
             self.plan(Instant::now());
         }

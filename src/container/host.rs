@@ -29,6 +29,8 @@ pub struct Joins {
     pub owner: Option<Process>,
     /// The user namespace of `--userns=ns:`, which is joined as it is.
     pub user_namespace: Option<OwnedFd>,
+    /// The user namespace that was begun for it.
+    pub begun: Option<OwnedFd>,
     /// The container's user namespace, where it lies beneath ours (`userns::nested`).
     pub nested: Option<OwnedFd>,
     /// Whether what it binds is shown on a stage.
@@ -76,6 +78,11 @@ pub fn find_joins(engine: &Engine, options: &Options) -> Result<Joins> {
 }
 
 impl Joins {
+    /// Whether its user namespace is there already.
+    pub fn has_user_namespace(&self) -> bool {
+        self.owner.is_some() || self.user_namespace.is_some()
+    }
+
     /// Opens the namespaces, once we are in the user namespace that owns them.
     pub fn open(&mut self, options: &Options) -> Result<()> {
         let pid = self.owner.as_ref().map_or(0, Process::pid);
@@ -317,10 +324,10 @@ pub fn write_network_files(
     if matches!(options.network, NetworkMode::Container(_)) {
         return Ok(());
     }
+    // They are empty, and not to be truncated: ext4 brings to the disk what was.
     let write = |path: &Path, text: &str| {
         let written = File::options()
             .write(true)
-            .truncate(true)
             .open(path)
             .and_then(|mut file| file.write_all(text.as_bytes()));
         written.tried(|| format!("write {}", path.display()))
@@ -379,7 +386,7 @@ pub fn join_owner(engine: &Engine, joins: &Joins) -> Result<bool> {
         process::join_namespace(engine.thread, namespace.as_fd(), libc::CLONE_NEWUSER)
             .tried(|| "join the user namespace")?;
     }
-    Ok(joins.owner.is_some() || joins.user_namespace.is_some())
+    Ok(joins.has_user_namespace())
 }
 
 /// The name the container has for itself.

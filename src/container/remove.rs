@@ -69,6 +69,7 @@ pub fn remove(engine: &Engine, container: &Container, how: Removal) -> Result<()
     };
     stop::kill_leftovers(&container.status);
     cgroup::end_left(engine, &engine.storage.container(&record.id));
+    let _ = remove_tree(&engine.storage.container_runtime(&record.id));
     let removed = remove_files_with(
         &engine.storage,
         record,
@@ -143,7 +144,6 @@ pub(super) fn remove_files_with(
             }
         }
     }
-    let _ = remove_tree(&storage.container_runtime(&record.id));
     let dir = storage.container(&record.id);
     // A monitor knows the name that its container was started under.
     let renamed: Option<Record> = read_json(&dir.join("container.json")).unwrap_or(None);

@@ -26,7 +26,7 @@ use crate::image::accounts::{Accounts, User};
 use crate::runtime::capability::Capabilities;
 use crate::runtime::seccomp::{self, Filter};
 use crate::storage::shifted::Lower;
-use crate::storage::{self, Storage, text};
+use crate::storage::{self, FileSystem, Storage, text};
 use crate::sys::file::{open_dir, open_in_root};
 use crate::sys::{mount, process};
 use crate::userns::IdMap;
@@ -793,6 +793,15 @@ fn places(runtime: &Path) -> Result<PathBuf> {
         mount::attach(&made, &path).tried(|| format!("mount {}", path.display()))?;
     }
     Ok(path)
+}
+
+/// A folder in memory for what is of no use after the start: the runtime folder, where it
+/// is as it is meant to be. On a disk each file that goes may be waited for.
+pub fn scratch(runtime: &Path) -> Result<PathBuf> {
+    match FileSystem::of(runtime) {
+        Ok(found) if found.is_volatile => Ok(runtime.to_owned()),
+        _ => places(runtime),
+    }
 }
 
 /// A file name for a destination.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! caller                              monitor
-//! fork ───────────────────────────►   setsid; unshare the user namespace
-//! newuidmap, newgidmap ◄── WantsMap   take the seat; put the record in place
-//! image lock let go    ◄── Created    mount namespace, overlay, volumes, files
+//! newuidmap, newgidmap begin
+//! fork ───────────────────────────►   setsid; join the user namespace
+//! it has its ids ─────────────────►   network begun
+//! image lock let go    ◄── Created    take the seat; put the record in place
+//!                                     mount namespace, overlay, volumes, files
 //!                                     libcontainer: create; network; started.json
 //! carry bytes          ◄── Started    start; carry bytes; reap
 //! leave with the code  ◄── Exited     exit.json; remove if `--rm`; leave the seat
@@ -36,12 +38,19 @@ use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
-use crate::runtime;
+use crate::runtime::{self, Meanwhile};
 use crate::storage::layer::Layer;
 use crate::storage::{Staging, Storage, read_unsynced, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::{process, socket};
-use crate::userns::{self, IdMap};
+use crate::sys::{memory, process, socket};
+use crate::userns::{self, Begun, IdMap};
+
+/// Within this a command that does next to nothing has ended, and has needed no network.
+const BRIEF: Duration = Duration::from_millis(4);
+
+/// When a container is not one of those that end soon, and its monitor needs no more
+/// memory than to wait: what it gives back sooner it needs again to end.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// How a container is to be started.
 #[derive(Default)]
@@ -108,6 +117,12 @@ pub fn start(
         .map
         .clone()
         .unwrap_or_else(|| engine.default_map().clone());
+    let whole = map.and_rest(engine.default_map());
+    let begun = match joins.has_user_namespace() {
+        true => None,
+        false => engine.namespace(&whole),
+    };
+    joins.begun = begun.as_ref().map(Begun::open).transpose()?;
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
     launch.secrets = Secrets::find(engine, record, launch.fresh)?;
@@ -121,25 +136,31 @@ pub fn start(
     let stdio = launch.stdio.iter().flatten().flatten();
     keep.extend(stdio.map(AsRawFd::as_raw_fd));
     keep.extend(joins.owner.iter().map(|init| init.as_fd().as_raw_fd()));
-    keep.extend(joins.user_namespace.iter().map(AsRawFd::as_raw_fd));
+    let namespaces = [&joins.user_namespace, &joins.begun];
+    keep.extend(namespaces.into_iter().flatten().map(AsRawFd::as_raw_fd));
     keep.extend(shared.fds());
     let is_held = launch.hold;
     let monitor = monitor::spawn(engine.thread, &keep, |control| {
         let given = (&lowers, &shared);
         Monitor::new(engine, record, &map, given, &mut joins, control).run(launch);
     })?;
+    let mapped = |written: Result<()>| {
+        if let Err(error) = written {
+            let _ = monitor.process.signal(libc::SIGKILL);
+            let _ = monitor.process.reap();
+            return Err(error);
+        }
+        say(&monitor.control, &Request::Mapped, &[])
+    };
+    if let Some(begun) = begun {
+        mapped(begun.finish())?;
+    }
     let mut created = Some(created);
     let mut warnings = warnings(engine, record)?;
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
-                let map = map.and_rest(engine.default_map());
-                if let Err(error) = userns::write_map(monitor.process.pid(), &map) {
-                    let _ = monitor.process.signal(libc::SIGKILL);
-                    let _ = monitor.process.reap();
-                    return Err(error);
-                }
-                say(&monitor.control, &Request::Mapped, &[])?;
+                mapped(userns::write_map(monitor.process.pid(), &whole))?;
             }
             Some((Event::Created, _)) => {
                 if let Some(created) = created.take() {
@@ -216,6 +237,12 @@ impl Streams {
 struct Network {
     pasta: Option<Pasta>,
     netns: Netns,
+}
+
+impl Network {
+    fn hears(&self) -> Option<(&Pasta, &Netns)> {
+        Some((self.pasta.as_ref()?, &self.netns))
+    }
 }
 
 /// One start of the container and its end.
@@ -314,15 +341,29 @@ impl<'a> Monitor<'a> {
         let fresh = launch.fresh;
         let joined = host::join_owner(self.engine, self.joins)?;
         if !joined {
-            userns::unshare_user(self.engine.thread)?;
-            self.tell(&Event::WantsMap);
+            match self.joins.begun.take() {
+                Some(namespace) => {
+                    let thread = self.engine.thread;
+                    process::join_namespace(thread, namespace.as_fd(), libc::CLONE_NEWUSER)
+                        .tried(|| "join the container's user namespace")?;
+                }
+                None => {
+                    userns::unshare_user(self.engine.thread)?;
+                    self.tell(&Event::WantsMap);
+                }
+            }
+        }
+        // Nothing takes as long as the network: it is begun first, if it can be by now.
+        let has_ids = joined || self.clients[0].has_said();
+        if has_ids {
+            self.take_ids(joined)?;
         }
         let seat = match self.take_place(fresh) {
             Ok(seat) => seat,
             Err(error) => {
                 // A socket that is closed with words unread loses ours on their way
                 // (unix(7), ECONNRESET): the client says that the map is written.
-                if !joined {
+                if !has_ids {
                     let _ = hear::<Request>(self.clients[0].control());
                 }
                 return Err(error);
@@ -331,8 +372,12 @@ impl<'a> Monitor<'a> {
         self.tell(&Event::Created);
         // While the map is written: systemd takes as long.
         let settled = cgroup::settle(self.engine, self.record);
-        let entered = self
-            .enter_namespaces(joined)
+        let ids = match has_ids {
+            true => Ok(()),
+            false => self.take_ids(joined),
+        };
+        let entered = ids
+            .and_then(|()| self.enter_mounts())
             .inspect(|()| {
                 if fresh {
                     events::note_created(
@@ -373,7 +418,9 @@ impl<'a> Monitor<'a> {
         Ok(seat)
     }
 
-    fn enter_namespaces(&mut self, joined: bool) -> Result<()> {
+    /// Waits until our user namespace has ids, if it is not another's, and begins what
+    /// needs no more than that.
+    fn take_ids(&mut self, joined: bool) -> Result<()> {
         if !joined {
             match hear::<Request>(self.clients[0].control())? {
                 Some((Request::Mapped, _)) => {}
@@ -394,6 +441,11 @@ impl<'a> Monitor<'a> {
             userns::leave_groups(self.map)?;
         }
         self.network = Some(self.start_network());
+        Ok(())
+    }
+
+    /// Leaves for a mount namespace of our own.
+    fn enter_mounts(&mut self) -> Result<()> {
         create::use_neighbours(self.storage(), self.record, self.durable())?;
         userns::unshare_mounts(self.engine.thread)?;
         self.joins.open(&self.record.options)?;
@@ -451,9 +503,14 @@ impl<'a> Monitor<'a> {
             self.tell(&Event::Failed(error));
         }
         let retired = self.finish(&life);
-        seat.leave_at_exit();
         // Clients wait for our end of their sockets to close, so that who looks after
-        // them sees a container that has ended. None waits for the disk.
+        // them sees a container that has ended, or none. None waits for the disk.
+        if !retired.is_empty() {
+            self.clients.clear();
+        }
+        rootfs::dismantle_but_root(&self.runtime, self.joins);
+        let _ = remove_tree(&self.runtime);
+        seat.leave_at_exit();
         drop(self.clients);
         for it in &retired {
             rootfs::detach_root(&it.retired());
@@ -550,7 +607,7 @@ impl<'a> Monitor<'a> {
     fn one_life(&mut self, launch: &mut Launch, restarts: u32) -> Result<Life> {
         let options = &self.record.options;
         if restarts > 0 {
-            rootfs::detach_root(&self.dir);
+            rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         }
         let runtime_parent = self.storage().runtime().join("containers");
         std::fs::create_dir_all(&runtime_parent)
@@ -606,7 +663,7 @@ impl<'a> Monitor<'a> {
             .collect();
         let plan = runtime::Plan {
             id: self.record.id.as_str(),
-            dir: &self.runtime,
+            dir: &rootfs::scratch(&self.runtime)?,
             spec: std::mem::take(&mut prepared.spec),
             moves: std::mem::take(&mut prepared.moves),
             capabilities: prepared.capabilities,
@@ -618,7 +675,18 @@ impl<'a> Monitor<'a> {
             preserved,
             cgroup: group.as_ref().map(|group| &group.cgroup),
         };
-        let created = runtime::create(self.engine.thread, plan)?;
+        let hears = network.as_ref().and_then(Network::hears);
+        let place = || hears.and_then(|(pasta, netns)| pasta.news(netns));
+        let hear = || {
+            hears
+                .into_iter()
+                .for_each(|(pasta, netns)| pasta.hear(netns))
+        };
+        let meanwhile = Meanwhile {
+            place: &place,
+            hear: &hear,
+        };
+        let created = runtime::create(self.engine.thread, plan, &meanwhile)?;
         // Their files are mounted: they may be exchanged from now on.
         drop(std::mem::take(&mut prepared.volumes));
         drop(held);
@@ -706,6 +774,8 @@ impl<'a> Monitor<'a> {
             None
         };
         let hear = || notify.iter().for_each(Notify::pass_on);
+        let pasta = network.as_ref().and_then(|it| it.pasta.as_ref());
+        let serve = || pasta.into_iter().for_each(Pasta::go_on);
         let ended = Supervisor {
             init: &created.init,
             terminal,
@@ -720,6 +790,7 @@ impl<'a> Monitor<'a> {
             listens: (notify.as_ref())
                 .and_then(Notify::source)
                 .map(|source| (source, &hear as &dyn Fn())),
+            later: &[(BRIEF, &serve), (SETTLED, &memory::give_back)],
         }
         .run()
         .tried(|| "watch the container")?;
@@ -733,9 +804,9 @@ impl<'a> Monitor<'a> {
         // What the init left of processes has what is mounted in use.
         drop(group);
         drop(network);
-        match options.remove && !ended.starts_again {
-            true => rootfs::dismantle_but_root(&self.runtime, self.joins),
-            false => rootfs::dismantle(&self.dir, &self.runtime, self.joins),
+        // Nobody need wait for that where the container goes.
+        if !options.remove || ended.starts_again {
+            rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         }
         Ok(Life {
             ended,
@@ -881,7 +952,6 @@ impl<'a> Monitor<'a> {
                 }
             }
         }
-        let _ = remove_tree(&self.runtime);
         retired
     }
 }

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::log::{Log, Stream};
 use super::protocol::{Event, Request, hear, say};
 use crate::error::Result;
-use crate::sys::{Process, file, memory, pty, socket};
+use crate::sys::{Process, file, pty, socket};
 
 /// Bytes of one stream that are on their way at once: as many as a pipe holds.
 const BUFFER: usize = 64 * 1024;
@@ -17,10 +17,6 @@ const BUFFER: usize = 64 * 1024;
 /// How long a client that takes nothing is waited for once the container has been
 /// stopped.
 const STUCK: Duration = Duration::from_secs(1);
-
-/// When a container is not one of those that end at once, and its monitor needs no more
-/// memory than to wait: what it gives back sooner it needs again to end.
-const SETTLED: Duration = Duration::from_millis(500);
 
 /// The code of a container that has run longer than `--timeout`, as with Podman.
 const LATE: i32 = -1;
@@ -84,6 +80,11 @@ impl Client {
 
     pub fn control(&self) -> &OwnedFd {
         &self.control
+    }
+
+    /// Whether there is something to be heard from it.
+    pub fn has_said(&self) -> bool {
+        is_readable(&[&self.control])
     }
 
     /// Connects the pipes of an `Attach`.
@@ -183,6 +184,8 @@ pub struct Supervisor<'a> {
     pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
     /// What else is to be listened to, and what to do when it speaks.
     pub listens: Option<(BorrowedFd<'a>, &'a dyn Fn())>,
+    /// What is to be done so long from now, the soonest first, if the init has not ended.
+    pub later: &'a [(Duration, &'a dyn Fn())],
 }
 
 /// What a poll entry is for.
@@ -211,7 +214,7 @@ impl Supervisor<'_> {
         let mut over = false;
         // Who stopped the container does not wait for who reads it.
         let mut give_up: Option<Instant> = None;
-        let mut settles = Some(Instant::now() + SETTLED);
+        let began = Instant::now();
         if self.release.is_none() {
             self.ticker.started();
         }
@@ -219,9 +222,12 @@ impl Supervisor<'_> {
             if !over && self.ticker.due().is_some_and(|at| Instant::now() >= at) {
                 self.ticker.begin();
             }
-            if !over && settles.is_some_and(|at| Instant::now() >= at) {
-                settles = None;
-                memory::give_back();
+            while let Some(((after, act), rest)) = self.later.split_first()
+                && !over
+                && began.elapsed() >= *after
+            {
+                self.later = rest;
+                act();
             }
             if over && ended.stopped_by_user {
                 let at = *give_up.get_or_insert_with(|| Instant::now() + STUCK);
@@ -234,10 +240,14 @@ impl Supervisor<'_> {
                     }
                 }
             }
-            if over && sources.iter().all(|source| source.filled == 0) && !readable(&sources) {
+            if over
+                && sources.iter().all(|source| source.filled == 0)
+                && !is_readable(&sources.iter().map(|source| &source.fd).collect::<Vec<_>>())
+            {
                 break;
             }
-            let next = [kill_at, self.deadline, self.ticker.due(), settles];
+            let later = self.later.first().map(|(after, _)| began + *after);
+            let next = [kill_at, self.deadline, self.ticker.due(), later];
             let next = next.into_iter().flatten().min();
             let wait = if over { give_up } else { next }
                 .map(|at| at.saturating_duration_since(Instant::now()));
@@ -434,8 +444,7 @@ impl Supervisor<'_> {
         let Some(source) = sources.get_mut(at) else {
             return Ok(());
         };
-        source.buffer.resize(BUFFER, 0);
-        match rustix::io::read(&source.fd, &mut *source.buffer) {
+        match fill(&mut source.buffer, &source.fd) {
             Ok(0) | Err(rustix::io::Errno::IO) => {
                 let stream = sources.remove(at).stream;
                 // With a pty stderr is the same end.
@@ -445,7 +454,7 @@ impl Supervisor<'_> {
             }
             Ok(length) => {
                 source.filled = length;
-                self.log.write(source.stream, &source.buffer[..length]);
+                self.log.write(source.stream, &source.buffer);
                 for client in self.clients.iter_mut() {
                     client.taken[source.stream as usize] = 0;
                     give(client, source);
@@ -593,11 +602,18 @@ fn give(client: &mut Client, source: &Source) {
     }
 }
 
-/// Whether any output still holds bytes, after the init has ended.
-fn readable(sources: &[Source]) -> bool {
-    let mut fds: Vec<PollFd<'_>> = sources
-        .iter()
-        .map(|source| PollFd::new(&source.fd, PollFlags::IN))
+/// Reads what there is into `buffer`, instead of what is in it: so many bytes at most as
+/// it holds, [`BUFFER`] the first time.
+fn fill(buffer: &mut Vec<u8>, from: &OwnedFd) -> rustix::io::Result<usize> {
+    buffer.clear();
+    buffer.reserve_exact(BUFFER);
+    rustix::io::read(from, rustix::buffer::spare_capacity(buffer))
+}
+
+/// Whether any of `fds` can be read now.
+fn is_readable(fds: &[&OwnedFd]) -> bool {
+    let mut fds: Vec<PollFd<'_>> = (fds.iter())
+        .map(|fd| PollFd::new(*fd, PollFlags::IN))
         .collect();
     let now = Timespec {
         tv_sec: 0,
@@ -619,11 +635,8 @@ impl Pending {
     }
 
     fn read(&mut self, from: &OwnedFd) -> rustix::io::Result<usize> {
-        self.buffer.resize(BUFFER, 0);
         self.start = 0;
-        let read = rustix::io::read(from, &mut self.buffer);
-        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
-        read
+        fill(&mut self.buffer, from)
     }
 
     /// Passes on what the init takes now; drops it where the init no longer reads.

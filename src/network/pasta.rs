@@ -4,15 +4,17 @@
 //! pid file, which is a pipe to us, that it is ready: ports are bound, the
 //! interface is set up, it serves. From the second to the third it needs as long again
 //! for its own memory and sandbox. A container that publishes no ports does not wait for
-//! that: what it sends meanwhile waits in the interface. The namespace is its standard input, since newer ones
+//! that: pasta stands still until the command has had the processors for a moment, and
+//! what that sends meanwhile waits in the interface. The namespace is its standard input, since newer ones
 //! close what else they inherit before they open what `--netns` names, and none
 //! may look into /proc/PID/fd of a process that is not dumpable.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -83,6 +85,12 @@ pub struct Pasta {
     command: Arguments,
     /// Whether it has served before, so that nothing but a taken port can go wrong.
     is_proven: bool,
+    /// The families of which a default route in the namespace is waited for, and those
+    /// that have one. Where none is waited for, its own word is.
+    awaited: Cell<Families>,
+    routed: Cell<Families>,
+    /// It stands still and has not served yet.
+    is_halted: Cell<bool>,
     ended: bool,
 }
 
@@ -101,6 +109,12 @@ impl Pasta {
         };
         let command = arguments(settings.options, settings.ports, guest)?;
         let (process, words) = spawn(proof, netns, program.file(), &command.args)?;
+        let is_plain = settings.ports.is_empty() && settings.options.is_empty();
+        // While it begins.
+        let awaited = match known.is_some() && is_plain {
+            true => netlink::routed_families().unwrap_or_default(),
+            false => Families::default(),
+        };
         Ok(Self {
             process,
             is_published: !settings.ports.is_empty(),
@@ -108,6 +122,9 @@ impl Pasta {
             program,
             command,
             is_proven: known.is_some(),
+            awaited: Cell::new(awaited),
+            routed: Cell::default(),
+            is_halted: Cell::new(false),
             ended: false,
         })
     }
@@ -119,12 +136,7 @@ impl Pasta {
         netns: &Netns,
         settings: PastaSettings,
     ) -> Result<Attached> {
-        let is_plain = settings.ports.is_empty() && settings.options.is_empty();
-        let awaited = match self.is_proven && is_plain {
-            true => netlink::routed_families().unwrap_or_default(),
-            false => Families::default(),
-        };
-        match self.wait(netns, awaited)? {
+        match self.wait(netns)? {
             Said::Nothing => {}
             Said::Ready if self.is_proven || !self.command.is_mapped_by_us => {}
             Said::Ready => self.program.remember(settings.cache, Known::Mapped),
@@ -138,7 +150,8 @@ impl Pasta {
                 let (process, words) =
                     spawn(proof, netns, self.program.file(), &self.command.args)?;
                 (self.process, self.words, self.ended) = (process, words, false);
-                if let Said::Why(code, text) = self.wait(netns, Families::default())? {
+                self.awaited.take();
+                if let Said::Why(code, text) = self.wait(netns)? {
                     return Err(explain(code, &text, settings.ports));
                 }
                 self.program.remember(settings.cache, Known::Apart);
@@ -160,31 +173,53 @@ impl Pasta {
         })
     }
 
-    /// Reads what it says until it is ready or has ended, or until `netns` has a default
-    /// route of each of the families `awaited`, if any are.
-    fn wait(&mut self, netns: &Netns, awaited: Families) -> Result<Said> {
+    /// Readable when there is news of the routes in `netns`, if those are waited for.
+    pub fn news<'n>(&self, netns: &'n Netns) -> Option<BorrowedFd<'n>> {
+        let awaits = self.awaited.get() != Families::default() && !self.is_routed();
+        awaits.then(|| netns.routes())
+    }
+
+    /// Hears the news. When the network is as it will be, pasta stands still until
+    /// [`Pasta::go_on`]: what it does next the container does not wait for.
+    pub fn hear(&self, netns: &Netns) {
+        let mut routed = self.routed.get();
+        match netns.new_default_routes(&mut routed) {
+            Ok(()) => self.routed.set(routed),
+            // Where something was not heard, its own word is waited for.
+            Err(_) => self.awaited.set(Families::default()),
+        }
+        if self.is_routed() {
+            let halted = self.process.signal(libc::SIGSTOP);
+            self.is_halted.set(halted.is_ok());
+        }
+    }
+
+    fn is_routed(&self) -> bool {
+        let awaited = self.awaited.get();
+        awaited != Families::default() && self.routed.get().contains(awaited)
+    }
+
+    /// Reads what it says until it is ready or has ended, or until `netns` has the routes
+    /// that are waited for.
+    fn wait(&mut self, netns: &Netns) -> Result<Said> {
         use rustix::event::{PollFd, PollFlags, poll};
         let tried = || "hear from pasta";
         let mut text = Vec::new();
-        let mut routed = Families::default();
-        let mut listens = awaited != Families::default();
-        loop {
-            let mut fds = [
-                PollFd::from_borrowed_fd(self.words.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(netns.routes(), PollFlags::IN),
-            ];
-            let fds = &mut fds[..1 + usize::from(listens)];
-            retry_on_intr(|| poll(fds, None)).tried(tried)?;
-            let speaks = !fds[0].revents().is_empty();
-            // Where something was not heard, its own word is waited for.
-            listens &= netns.new_default_routes(&mut routed).is_ok();
+        while !self.is_routed() {
+            let mut fds = vec![PollFd::from_borrowed_fd(self.words.as_fd(), PollFlags::IN)];
+            let news = self.news(netns);
+            fds.extend(news.map(|news| PollFd::from_borrowed_fd(news, PollFlags::IN)));
+            retry_on_intr(|| poll(&mut fds, None)).tried(tried)?;
+            let is_said = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+            let (speaks, is_news) = (is_said(fds.first()), is_said(fds.get(1)));
             if speaks && let Some(said) = self.listen(&mut text).tried(tried)? {
                 return Ok(said);
             }
-            if listens && routed.contains(awaited) {
-                return Ok(Said::Nothing);
+            if is_news {
+                self.hear(netns);
             }
         }
+        Ok(Said::Nothing)
     }
 
     /// Adds to `text` what it says now; what that means, if it does.
@@ -202,6 +237,13 @@ impl Pasta {
         }
         text.extend(&buffer[..length]);
         Ok(says_ready(text, self.process.pid()).then_some(Said::Ready))
+    }
+
+    /// Lets it make itself ready, if it has not.
+    pub fn go_on(&self) {
+        if self.is_halted.take() {
+            let _ = self.process.signal(libc::SIGCONT);
+        }
     }
 
     /// Its pid, for the record.

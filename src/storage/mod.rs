@@ -328,22 +328,27 @@ impl Storage {
 
 /// Reads a JSON file of ours; `None` if there is none.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).tried(|| format!("read {}", path.display())),
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .tried(|| format!("read {}", path.display()))
+    read_unless(path, |_| false)
 }
 
 /// As [`read_json`]; `None` too for a file that never got to the disk. A record that is
 /// not meant to survive is not synced: a power cut may leave its name with nothing in it.
 pub fn read_unsynced<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    read_unless(path, is_lost)
+}
+
+/// Reads a JSON file; `None` if there is none, or if its bytes are `nothing`.
+fn read_unless<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    nothing: fn(&[u8]) -> bool,
+) -> Result<Option<T>> {
+    let tried = || format!("read {}", path.display());
     match std::fs::read(path) {
-        Ok(bytes) if is_lost(&bytes) => Ok(None),
-        _ => read_json(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(bytes) if nothing(&bytes) => Ok(None),
+        bytes => serde_json::from_slice(&bytes.tried(tried)?)
+            .map(Some)
+            .tried(tried),
     }
 }
 

@@ -103,6 +103,16 @@ impl Staging {
         Ok(())
     }
 
+    /// Renames the folder itself to `target`, as [`Self::publish`] does an entry of it.
+    pub fn publish_whole(mut self, target: &Path, sync: bool) -> std::io::Result<()> {
+        rename_new(&self.path, target)?;
+        self.owner = 0;
+        if let (true, Some(parent)) = (sync, target.parent()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    }
+
     /// Leaves the folder to the forked child that goes on with it.
     pub fn hand_over(mut self) -> (PathBuf, Option<Locked>) {
         self.owner = 0;

@@ -171,6 +171,70 @@ pub fn spawn<E>(_proof: SoleThread, work: impl FnOnce() -> E) -> Result<(Process
     Ok((Process::of_child(pid)?, given.done))
 }
 
+/// A child that does nothing but stand in namespaces of its own, for others to write their
+/// maps and to join them. It shares our memory and descriptors; dropped, it is ended.
+#[derive(Debug)]
+pub struct Holder {
+    process: Process,
+    /// The child's.
+    _stack: Vec<u128>,
+}
+
+/// What a [`Holder`] needs of stack: two system calls' worth.
+const HOLDER_STACK: usize = 16 * 1024;
+
+/// `parent` is our pid, as it sees it.
+extern "C" fn stand_still(parent: *mut libc::c_void) -> i32 {
+    // SAFETY: plain system calls, which write nothing to the memory we share. It never
+    // comes back from the last: all signals but SIGKILL and SIGSTOP are shut out.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // Dead before we asked to hear of it.
+        if libc::getppid() as usize != parent as usize {
+            return 0;
+        }
+        loop {
+            libc::pause();
+        }
+    }
+}
+
+impl Holder {
+    /// One in a new user namespace, which has no map yet.
+    pub fn in_user_namespace(_proof: SoleThread) -> Result<Self> {
+        let mut stack = Vec::<u128>::with_capacity(HOLDER_STACK / size_of::<u128>());
+        let parent = std::process::id() as usize as *mut libc::c_void;
+        let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::CLONE_FILES | libc::SIGCHLD;
+        let undisturbed = super::signal::Shut::all();
+        // SAFETY: the stack is aligned and the child's as long as it lives, for which
+        // `Drop` waits; what it does is nobody's harm (`stand_still`).
+        let pid = unsafe {
+            let top = stack.as_mut_ptr().add(stack.capacity());
+            libc::clone(stand_still, top.cast(), flags, parent)
+        };
+        let made = match pid {
+            -1 => Err(io::Error::last_os_error()).tried(|| "clone"),
+            pid => Process::of_child(pid),
+        };
+        drop(undisturbed);
+        Ok(Self {
+            process: made?,
+            _stack: stack,
+        })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.process.signal(libc::SIGKILL);
+        let _ = self.process.reap();
+    }
+}
+
 /// As in linux/sched.h; libc's is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 

@@ -121,6 +121,29 @@ pub fn block(signals: &[i32]) -> io::Result<()> {
     }
 }
 
+/// Every signal waits; dropped, those that waited before do again.
+pub struct Shut(libc::sigset_t);
+
+impl Shut {
+    pub fn all() -> Self {
+        // SAFETY: both sets are the kernel's to write, which cannot fail here.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::sigprocmask(libc::SIG_SETMASK, &all, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        // SAFETY: the set is what sigprocmask(2) gave.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// Whether this process ignores `signal`, as who started it may have told it (nohup(1)). One
 /// that is blocked waits all the same.
 pub fn is_ignored(signal: i32) -> bool {

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{IdMap, IdRange, Machine, helper};
 use crate::error::{Context, Error, Result};
-use crate::sys::process::{self, Fork, UnshareFlags};
+use crate::sys::process::{self, Fork, Holder, UnshareFlags};
 use crate::sys::{SoleThread, socket};
 
 /// Leaves for a new user namespace, whose map another process has yet to write.
@@ -47,6 +47,69 @@ fn refused(error: io::Error, tried: &str) -> Error {
 /// by newuidmap and newgidmap, both at once, or by hand where the caller's own
 /// id is all there is.
 pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
+    begin_writing(pid, map)?.finish()
+}
+
+/// A user namespace whose map is being written while we do something else. Dropped, it is
+/// gone, unless somebody has joined it.
+pub struct Begun {
+    holder: Holder,
+    map: IdMap,
+    writing: Writing,
+}
+
+impl Begun {
+    pub fn new(proof: SoleThread, map: &IdMap) -> Result<Self> {
+        let holder = Holder::in_user_namespace(proof)?;
+        Ok(Self {
+            writing: begin_writing(holder.pid(), map)?,
+            map: map.clone(),
+            holder,
+        })
+    }
+
+    pub fn map(&self) -> &IdMap {
+        &self.map
+    }
+
+    /// The namespace, to be joined by a child of ours: now, though it has no ids yet.
+    pub fn open(&self) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/ns/user", self.holder.pid());
+        let namespace = std::fs::File::open(&path).tried(|| format!("open {path}"))?;
+        Ok(namespace.into())
+    }
+
+    /// Waits until the map is written.
+    pub fn finish(self) -> Result<()> {
+        self.writing.finish()
+    }
+}
+
+/// The programs that write the map of the namespace of the process `pid`.
+struct Writing {
+    pid: i32,
+    programs: Vec<(&'static str, std::process::Child)>,
+}
+
+impl Writing {
+    fn finish(self) -> Result<()> {
+        for (name, child) in self.programs {
+            let output = child.wait_with_output().tried(|| name)?;
+            if !output.status.success() {
+                let words = String::from_utf8_lossy(&output.stderr);
+                return Err(
+                    Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
+                        .tried(format_args!("{name} {}", self.pid))
+                        .hint(why_not_mapped()),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn begin_writing(pid: i32, map: &IdMap) -> Result<Writing> {
+    let mut programs = Vec::new();
     let own = IdMap::single(
         rustix::process::getuid().as_raw(),
         rustix::process::getgid().as_raw(),
@@ -60,22 +123,13 @@ pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
         };
         write("setgroups", "deny".into())?;
         write("uid_map", lines(&map.uids))?;
-        return write("gid_map", lines(&map.gids));
-    }
-    let uids = start("newuidmap", pid, &map.uids)?;
-    let gids = start("newgidmap", pid, &map.gids)?;
-    for (name, child) in [("newuidmap", uids), ("newgidmap", gids)] {
-        let output = child.wait_with_output().tried(|| name)?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            return Err(
-                Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
-                    .tried(format_args!("{name} {pid}"))
-                    .hint(why_not_mapped()),
-            );
+        write("gid_map", lines(&map.gids))?;
+    } else {
+        for (name, ranges) in [("newuidmap", &map.uids), ("newgidmap", &map.gids)] {
+            programs.push((name, start(name, pid, ranges)?));
         }
     }
-    Ok(())
+    Ok(Writing { pid, programs })
 }
 
 /// Why newuidmap and newgidmap write no map that is of the caller's ids.

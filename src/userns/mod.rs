@@ -19,8 +19,9 @@ pub mod mode;
 mod subid;
 
 pub use enter::{
-    Pending, begin_apart, begin_as_caller, begin_beside, begin_in_child, in_child, in_child_beside,
-    is_inside, leave_groups, map_of, nested, unshare_mounts, unshare_user, write_map,
+    Begun, Pending, begin_apart, begin_as_caller, begin_beside, begin_in_child, in_child,
+    in_child_beside, is_inside, leave_groups, map_of, nested, unshare_mounts, unshare_user,
+    write_map,
 };
 pub use machine::{Fault, Machine, Ranges, helper};
 pub use map::{IdMap, IdRange};

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::image;
 use crate::output::Output;
+use crate::settings::Configuration;
 
 /// Run a command in a new container
 ///
@@ -43,6 +44,10 @@ pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     let descriptors = args.run.descriptors.open()?;
     let streams = args.run.streams(&args.create)?;
     let detach_keys = detach_keys(args.run.detach_keys.as_deref())?;
+    let configured = &Configuration::read()?.userns;
+    if args.create.leaves_ids_alone() && configured.is_none() {
+        engine.begin_namespace(engine.default_map());
+    }
     let mut made = make(engine, &args.create, output)?;
     made.record.options.accounts.writes = args.run.passwd;
     made.record.options.remove |= args.run.rmi;
