@@ -467,7 +467,11 @@ fn spawn(
         .collect();
     let ready = process::Program::new(program.as_os_str(), &args, &env)?;
     let parent = rustix::process::getpid();
-    let become_pasta = || run(netns, &ready, &theirs, parent);
+    let here = process::processor();
+    let become_pasta = || {
+        process::leave_processor(here);
+        run(netns, &ready, &theirs, parent)
+    };
     let (child, error) = process::spawn(proof, become_pasta)?;
     if let Some(error) = error {
         let words = format!("{}: {error}\n", program.display());
@@ -1058,6 +1062,7 @@ mod tests {
             let guest = in_netns(proof, &netns, || {
                 assert_eq!(ask((&host.to_string(), port)).unwrap(), "host");
             });
+            pasta.go_on();
             serve_once(&service, b"host");
             assert_eq!(guest.reap()?, 0);
         }

@@ -235,6 +235,29 @@ impl Drop for Holder {
     }
 }
 
+/// The processor we are on.
+pub fn processor() -> usize {
+    rustix::thread::sched_getcpu()
+}
+
+/// Goes on on another processor than `busy`, if we are on that one and there is another:
+/// where our parent is at work a child that it started need not wait for it. Kernels that
+/// keep what belongs together on one processor let it.
+pub fn leave_processor(busy: usize) {
+    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+    if processor() != busy {
+        return;
+    }
+    let Ok(all) = sched_getaffinity(None) else {
+        return;
+    };
+    let mut others = all;
+    others.unset(busy);
+    if others.count() > 0 && sched_setaffinity(None, &others).is_ok() {
+        let _ = sched_setaffinity(None, &all);
+    }
+}
+
 /// As in linux/sched.h; libc's is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
