@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::sys::{SoleThread, signal};
-use crate::userns::{self, Begun, IdMap, Pending};
+use crate::userns::{self, Begun, IdMap, Machine, Pending};
 
 /// Signals that end a command.
 const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -37,6 +37,22 @@ pub struct Engine {
     watch: Watch,
 }
 
+/// The user namespace of a container that is foreseen before the store is open: newuidmap
+/// takes as long as all else that is to be done until then.
+pub struct Foreseen {
+    map: (IdMap, Option<Error>),
+    begun: Option<Begun>,
+}
+
+impl Foreseen {
+    /// One with the caller's default map, if that is to be had.
+    pub fn namespace(thread: SoleThread) -> Self {
+        let map = userns::default_map(&Machine::here());
+        let begun = Begun::new(thread, &map.0).ok();
+        Self { map, begun }
+    }
+}
+
 /// What [`Engine::interruptible`] knows of signals.
 #[derive(Default)]
 struct Watch {
@@ -49,14 +65,22 @@ struct Watch {
 
 impl Engine {
     /// Opens the store. Enters no namespace, starts no thread.
-    pub fn open(settings: Settings, thread: SoleThread) -> Result<Self> {
+    pub fn open(
+        settings: Settings,
+        thread: SoleThread,
+        foreseen: Option<Foreseen>,
+    ) -> Result<Self> {
         let storage = Storage::open(&settings)?;
+        let (map, begun) = match foreseen {
+            Some(Foreseen { map, begun }) => (OnceCell::from(map), begun),
+            None => (OnceCell::new(), None),
+        };
         Ok(Self {
             settings,
             storage,
             thread,
-            map: OnceCell::new(),
-            begun: RefCell::default(),
+            map,
+            begun: RefCell::new(begun),
             watch: Watch::default(),
         })
     }
@@ -154,19 +178,13 @@ impl Engine {
     }
 
     fn map(&self) -> &(IdMap, Option<Error>) {
-        self.map.get_or_init(|| userns::default_map(&self.settings))
+        self.map
+            .get_or_init(|| userns::default_map(&Machine::of(&self.settings)))
     }
 
     /// Why only the caller's own id can be mapped, and what to do about it.
     pub fn why_single(&self) -> Option<&Error> {
         self.map().1.as_ref()
-    }
-
-    /// Begins a user namespace with `map`, if that is to be had, for the container that is
-    /// about to be started ([`Self::namespace`]): newuidmap takes as long as all that
-    /// is to be done before.
-    pub fn begin_namespace(&self, map: &IdMap) {
-        self.begun.replace(Begun::new(self.thread, map).ok());
     }
 
     /// The namespace with `map` that was begun, or else is now. None where there is none

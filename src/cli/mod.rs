@@ -20,12 +20,13 @@ pub use parse::parse_bool;
 mod system;
 mod volume;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Foreseen};
 use crate::error::{Context, Error, Kind, Result, words};
 use crate::output::Output;
 use crate::settings::{Configuration, Overrides, Settings};
@@ -104,12 +105,14 @@ pub const GROUPS: &[(&str, &str)] = &[
 pub struct Session {
     overrides: Overrides,
     thread: SoleThread,
+    foreseen: Cell<Option<Foreseen>>,
 }
 
 impl Session {
     /// The store and the caller's settings, opened now.
     pub fn engine(&self) -> Result<Engine> {
-        Engine::open(Settings::read(&self.overrides)?, self.thread)
+        let settings = Settings::read(&self.overrides)?;
+        Engine::open(settings, self.thread, self.foreseen.take())
     }
 
     /// The caller's settings without the store.
@@ -151,6 +154,8 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
         _ => {}
     }
     let thread = SoleThread::take()?;
+    let is_usual = container::has_usual_ids(argv);
+    let foreseen = Cell::new(is_usual.then(|| Foreseen::namespace(thread)));
     match parse::parse(argv).map_err(|error| with_meant(error, argv))? {
         parse::Parsed::Print(text) => {
             Output::new().text(&text);
@@ -187,8 +192,12 @@ fn dispatch(argv: &[OsString]) -> Result<u8> {
             if let Some(path) = &overrides.out {
                 print_to(path)?;
             }
-            (command.run)(&matches, &Session { overrides, thread })
-                .map_err(|error| with_meant(error, argv))
+            let session = Session {
+                overrides,
+                thread,
+                foreseen,
+            };
+            (command.run)(&matches, &session).map_err(|error| with_meant(error, argv))
         }
     }
 }

@@ -950,7 +950,7 @@ mod tests {
             return;
         };
         let settings = crate::settings::Settings::read(&Default::default()).unwrap();
-        let (map, _) = crate::userns::default_map(&settings);
+        let (map, _) = crate::userns::default_map(&crate::userns::Machine::of(&settings));
         if map.is_single() {
             return;
         }

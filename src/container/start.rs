@@ -160,7 +160,11 @@ pub fn start(
     loop {
         match hear::<Event>(&monitor.control)? {
             Some((Event::WantsMap, _)) => {
-                mapped(userns::write_map(monitor.process.pid(), &whole))?;
+                mapped(userns::write_map(
+                    engine.thread,
+                    monitor.process.pid(),
+                    &whole,
+                ))?;
             }
             Some((Event::Created, _)) => {
                 if let Some(created) = created.take() {

@@ -271,7 +271,7 @@ mod tests {
             return;
         };
         let settings = crate::settings::Settings::read(&Default::default()).unwrap();
-        let (map, _) = userns::default_map(&settings);
+        let (map, _) = userns::default_map(&Machine::of(&settings));
         let dir =
             std::env::temp_dir().join(format!("coracle-try-{}", crate::id::random_hex::<8>()));
         std::fs::create_dir(&dir).unwrap();

@@ -95,7 +95,7 @@ pub fn examine(settings: &Settings, engine: &Result<Engine>, thread: SoleThread)
     let mut all = vec![kernel::release(&process::kernel_release())];
     all.extend(ids(&machine));
     all.extend(folders::look(settings, engine.as_ref().err()));
-    let (map, _) = userns::default_map(settings);
+    let (map, _) = userns::default_map(&Machine::of(settings));
     let made = kernel::user_namespace(thread, &map, &machine);
     let can_enter = made.verdict == Verdict::Ok;
     all.push(made);

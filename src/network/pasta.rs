@@ -457,15 +457,7 @@ fn spawn(
     let args: Vec<OsString> = std::iter::once("pasta".into())
         .chain(args.iter().map(OsString::from))
         .collect();
-    let env: Vec<OsString> = std::env::vars_os()
-        .map(|(key, value)| {
-            let mut pair = key;
-            pair.push("=");
-            pair.push(value);
-            pair
-        })
-        .collect();
-    let ready = process::Program::new(program.as_os_str(), &args, &env)?;
+    let ready = process::Program::in_our_environment(program.as_os_str(), &args)?;
     let parent = rustix::process::getpid();
     let here = process::processor();
     let become_pasta = || {
@@ -916,7 +908,7 @@ mod tests {
     /// stands at `uid` and `gid` in it.
     fn as_monitor(proof: SoleThread, uid: u32, work: impl FnOnce() -> Result<()>) {
         let settings = Settings::read(&Overrides::default()).unwrap();
-        let (default, _) = userns::default_map(&settings);
+        let (default, _) = userns::default_map(&userns::Machine::of(&settings));
         let map = match uid {
             0 => default,
             uid => userns::IdMap::with_caller_at(&default, uid, uid).unwrap(),
@@ -1098,7 +1090,10 @@ mod tests {
             && let Some(proof) = process::alone(name)
         {
             let settings = Settings::read(&Overrides::default()).unwrap();
-            if !userns::default_map(&settings).0.is_single() {
+            if !userns::default_map(&userns::Machine::of(&settings))
+                .0
+                .is_single()
+            {
                 as_monitor(proof, 1000, || reached_through_pasta(proof));
             }
         }

@@ -1,6 +1,6 @@
 //! Processes: fork, clone, namespaces, pidfds.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -616,6 +616,16 @@ impl Program {
             envp: pointers(envp),
             _strings: strings,
         })
+    }
+
+    /// The same, with our own environment.
+    pub fn in_our_environment(path: &OsStr, args: &[OsString]) -> io::Result<Self> {
+        let pairs = std::env::vars_os().map(|(mut pair, value)| {
+            pair.push("=");
+            pair.push(value);
+            pair
+        });
+        Self::new(path, args, &pairs.collect::<Vec<_>>())
     }
 
     /// Replaces this process by it. Returns only on error.

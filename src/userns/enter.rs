@@ -1,15 +1,16 @@
 //! Entering a user namespace.
 
-use std::io;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{IdMap, IdRange, Machine, helper};
 use crate::error::{Context, Error, Result};
-use crate::sys::process::{self, Fork, Holder, UnshareFlags};
-use crate::sys::{SoleThread, socket};
+use crate::sys::process::{self, Fork, Holder, Program, UnshareFlags};
+use crate::sys::{Process, SoleThread, signal, socket};
 
 /// Leaves for a new user namespace, whose map another process has yet to write.
 pub fn unshare_user(proof: SoleThread) -> Result<()> {
@@ -46,8 +47,8 @@ fn refused(error: io::Error, tried: &str) -> Error {
 /// Writes the map of the user namespace that the process `pid` has just made:
 /// by newuidmap and newgidmap, both at once, or by hand where the caller's own
 /// id is all there is.
-pub fn write_map(pid: i32, map: &IdMap) -> Result<()> {
-    begin_writing(pid, map)?.finish()
+pub fn write_map(proof: SoleThread, pid: i32, map: &IdMap) -> Result<()> {
+    begin_writing(proof, pid, map)?.finish()
 }
 
 /// A user namespace whose map is being written while we do something else. Dropped, it is
@@ -62,7 +63,7 @@ impl Begun {
     pub fn new(proof: SoleThread, map: &IdMap) -> Result<Self> {
         let holder = Holder::in_user_namespace(proof)?;
         Ok(Self {
-            writing: begin_writing(holder.pid(), map)?,
+            writing: begin_writing(proof, holder.pid(), map)?,
             map: map.clone(),
             holder,
         })
@@ -75,7 +76,7 @@ impl Begun {
     /// The namespace, to be joined by a child of ours: now, though it has no ids yet.
     pub fn open(&self) -> Result<OwnedFd> {
         let path = format!("/proc/{}/ns/user", self.holder.pid());
-        let namespace = std::fs::File::open(&path).tried(|| format!("open {path}"))?;
+        let namespace = File::open(&path).tried(|| format!("open {path}"))?;
         Ok(namespace.into())
     }
 
@@ -88,28 +89,25 @@ impl Begun {
 /// The programs that write the map of the namespace of the process `pid`.
 struct Writing {
     pid: i32,
-    programs: Vec<(&'static str, std::process::Child)>,
+    writers: Vec<Writer>,
 }
 
 impl Writing {
     fn finish(self) -> Result<()> {
-        for (name, child) in self.programs {
-            let output = child.wait_with_output().tried(|| name)?;
-            if !output.status.success() {
-                let words = String::from_utf8_lossy(&output.stderr);
-                return Err(
-                    Error::other(words.trim().trim_start_matches(&format!("{name}: ")))
-                        .tried(format_args!("{name} {}", self.pid))
-                        .hint(why_not_mapped()),
-                );
+        for writer in self.writers {
+            let name = writer.name;
+            if let Some(said) = writer.finish()? {
+                return Err(Error::other(said)
+                    .tried(format_args!("{name} {}", self.pid))
+                    .hint(why_not_mapped()));
             }
         }
         Ok(())
     }
 }
 
-fn begin_writing(pid: i32, map: &IdMap) -> Result<Writing> {
-    let mut programs = Vec::new();
+fn begin_writing(proof: SoleThread, pid: i32, map: &IdMap) -> Result<Writing> {
+    let mut writers = Vec::new();
     let own = IdMap::single(
         rustix::process::getuid().as_raw(),
         rustix::process::getgid().as_raw(),
@@ -126,10 +124,10 @@ fn begin_writing(pid: i32, map: &IdMap) -> Result<Writing> {
         write("gid_map", lines(&map.gids))?;
     } else {
         for (name, ranges) in [("newuidmap", &map.uids), ("newgidmap", &map.gids)] {
-            programs.push((name, start(name, pid, ranges)?));
+            writers.push(Writer::start(proof, name, pid, ranges)?);
         }
     }
-    Ok(Writing { pid, programs })
+    Ok(Writing { pid, writers })
 }
 
 /// Why newuidmap and newgidmap write no map that is of the caller's ids.
@@ -148,23 +146,61 @@ fn lines(ranges: &[IdRange]) -> String {
         .collect()
 }
 
-fn start(name: &str, pid: i32, ranges: &[IdRange]) -> Result<std::process::Child> {
-    let program = helper(name).unwrap_or_else(|| name.into());
-    let mut command = Command::new(program);
-    command.arg(pid.to_string());
-    for range in ranges {
-        command.args([
-            range.inside.to_string(),
-            range.outside.to_string(),
-            range.count.to_string(),
-        ]);
+/// A program that writes a map, at work.
+struct Writer {
+    name: &'static str,
+    process: Process,
+    /// What it says.
+    words: File,
+}
+
+impl Writer {
+    /// Starts the program `name` for the process `pid`, beside us on another processor.
+    fn start(proof: SoleThread, name: &'static str, pid: i32, ranges: &[IdRange]) -> Result<Self> {
+        let tried = || format!("run {name}");
+        let path = helper(name).unwrap_or_else(|| name.into());
+        let ids = ranges
+            .iter()
+            .flat_map(|it| [it.inside, it.outside, it.count]);
+        let mut args = vec![OsString::from(name), pid.to_string().into()];
+        args.extend(ids.map(|id| OsString::from(id.to_string())));
+        let program = Program::in_our_environment(path.as_os_str(), &args).tried(tried)?;
+        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (ours, theirs) = pipe.tried(|| "make a pipe")?;
+        let here = process::processor();
+        let (process, error) = process::spawn(proof, || {
+            process::leave_processor(here);
+            for number in [1, 2] {
+                if let Err(error) = process::place_fd(theirs.as_fd(), number) {
+                    return error;
+                }
+            }
+            signal::reset();
+            program.exec()
+        })?;
+        let writer = Self {
+            name,
+            process,
+            words: ours.into(),
+        };
+        match error {
+            None => Ok(writer),
+            Some(error) => {
+                let _ = writer.process.reap();
+                Err(error).tried(tried)
+            }
+        }
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .tried(|| format!("run {name}"))
+
+    /// Waits for its end; what it said, if that is why it wrote nothing.
+    fn finish(mut self) -> Result<Option<String>> {
+        let mut words = Vec::new();
+        self.words.read_to_end(&mut words).tried(|| self.name)?;
+        let code = self.process.reap().tried(|| self.name)?;
+        let words = String::from_utf8_lossy(&words);
+        let said = words.trim().trim_start_matches(self.name);
+        Ok((code != 0).then(|| said.trim_start_matches(": ").to_owned()))
+    }
 }
 
 /// Leaves the caller's supplementary groups behind, once the map is written and
@@ -181,7 +217,7 @@ pub fn leave_groups(map: &IdMap) -> Result<()> {
 /// that has joined it, since only from outside does it show the host's ids.
 pub fn map_of(proof: SoleThread, path: &std::path::Path) -> Result<IdMap> {
     let tried = || format!("join the user namespace {}", path.display());
-    let namespace = std::fs::File::open(path).tried(tried)?;
+    let namespace = File::open(path).tried(tried)?;
     let (ours, theirs) = socket::pair().tried(|| "make a socket pair")?;
     match process::fork(proof)? {
         Fork::Child => {
@@ -232,7 +268,7 @@ pub fn nested(proof: SoleThread, map: &IdMap) -> Result<OwnedFd> {
             let made = process::unshare(proof, UnshareFlags::NEWUSER)
                 // So that our parent may write our map.
                 .and_then(|()| process::show())
-                .and_then(|()| std::fs::File::open("/proc/self/ns/user"));
+                .and_then(|()| File::open("/proc/self/ns/user"));
             let _ = match made {
                 Ok(namespace) => socket::send(theirs.as_fd(), b"made", &[namespace.as_fd()]),
                 Err(error) => socket::send(theirs.as_fd(), error.to_string().as_bytes(), &[]),
@@ -339,7 +375,7 @@ where
     F: FnOnce() -> Result<T>,
 {
     let pending = begin(proof, |parent| enter(proof, map, parent), work)?;
-    lend_map(&pending, map)?;
+    lend_map(proof, &pending, map)?;
     Ok(pending)
 }
 
@@ -356,7 +392,7 @@ where
         unshare_mounts(proof)
     };
     let pending = begin(proof, entered, work)?;
-    lend_map(&pending, map)?;
+    lend_map(proof, &pending, map)?;
     Ok(pending)
 }
 
@@ -495,7 +531,7 @@ fn enter(proof: SoleThread, map: &IdMap, parent: &OwnedFd) -> Result<()> {
 }
 
 /// Writes the map of a child that has just made its namespace.
-fn lend_map<T>(pending: &Pending<T>, map: &IdMap) -> Result<()> {
+fn lend_map<T>(proof: SoleThread, pending: &Pending<T>, map: &IdMap) -> Result<()> {
     let (message, _) = socket::receive(&pending.socket)?;
     if &*message != b"map" {
         // It could not make one: what it says instead is its report.
@@ -504,7 +540,7 @@ fn lend_map<T>(pending: &Pending<T>, map: &IdMap) -> Result<()> {
             Report::Done(_) => Err(Error::other("the child did not ask for its id map")),
         };
     }
-    write_map(pending.child.pid(), map)?;
+    write_map(proof, pending.child.pid(), map)?;
     socket::send(std::os::fd::AsFd::as_fd(&pending.socket), b"mapped", &[])?;
     Ok(())
 }

@@ -74,6 +74,11 @@ impl Machine {
         }
     }
 
+    /// The caller's uid and gid.
+    pub fn caller(&self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+
     /// The caller's ranges in /etc/subuid and /etc/subgid, in their order.
     pub fn ranges(&self) -> (Ranges, Ranges) {
         (self.own(SUBUID), self.own(SUBGID))

@@ -2,7 +2,6 @@
 
 use super::{IdMap, IdRange, Machine, Ranges};
 use crate::error::{Error, Result};
-use crate::settings::Settings;
 
 /// The ranges that `file` (/etc/subuid or /etc/subgid) gives a user, named
 /// either way: (first, count).
@@ -23,15 +22,15 @@ pub fn subordinate_ids(text: &str, name: Option<&str>, uid: u32) -> Vec<(u32, u3
 
 /// Podman's default: container 0 is the caller, 1 and on are the subordinate
 /// ids in the order of the files; the caller alone where there are none, and why.
-pub fn default_map(settings: &Settings) -> (IdMap, Option<Error>) {
-    let machine = Machine::of(settings);
+pub fn default_map(machine: &Machine) -> (IdMap, Option<Error>) {
+    let (uid, gid) = machine.caller();
     if let Some(why) = machine.why_single() {
-        return (IdMap::single(settings.uid, settings.gid), Some(why));
+        return (IdMap::single(uid, gid), Some(why));
     }
     let (uids, gids) = machine.ranges();
     let map = IdMap {
-        uids: with_caller(settings.uid, &uids),
-        gids: with_caller(settings.gid, &gids),
+        uids: with_caller(uid, &uids),
+        gids: with_caller(gid, &gids),
     };
     (map, None)
 }

@@ -620,7 +620,7 @@ mod tests {
             return;
         };
         let settings = crate::settings::Settings::read(&Default::default()).unwrap();
-        let mut engine = Engine::open(settings, thread).unwrap();
+        let mut engine = Engine::open(settings, thread, None).unwrap();
         engine.storage = storage.clone();
         let results = remove(&engine, &[name("a"), name("b"), name("c")], |it| {
             Ok(Vec::from_iter((*it == name("b")).then(|| user.clone())))

@@ -160,16 +160,6 @@ impl CreateArgs {
         }))
     }
 
-    /// Whether it is as good as certain, though the image is not known yet, that the
-    /// container has the ids that containers have by default: no flag asks for others, or
-    /// binds a folder, or joins another container.
-    pub fn leaves_ids_alone(&self) -> bool {
-        !self.userns.is_said()
-            && !self.mounts.may_bind()
-            && !self.namespaces.is_joining()
-            && !self.network.is_joining()
-    }
-
     /// The container's options. Nothing is touched; see [`check_host`] for the rest.
     pub fn options(
         &self,

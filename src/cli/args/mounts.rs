@@ -75,12 +75,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether a folder of the caller's may be among the mounts.
-    pub fn may_bind(&self) -> bool {
-        let is_bind = |volume: &String| volume.starts_with(['/', '.', '~']) && volume.contains(':');
-        !self.mount.is_empty() || !self.volumes_from.is_empty() || self.volume.iter().any(is_bind)
-    }
-
     /// The mount table, parents before what lies in them. `volumes` are the image's.
     pub fn mounts(
         &self,

@@ -72,12 +72,6 @@ pub struct Modes {
 }
 
 impl Args {
-    /// Whether any namespace is another container's, or some other that is there.
-    pub fn is_joining(&self) -> bool {
-        let modes = [&self.pid, &self.ipc, &self.uts, &self.cgroupns];
-        modes.into_iter().flatten().any(|mode| mode.contains(':'))
-    }
-
     pub fn modes(&self, lookup: &dyn Lookup) -> Result<Modes> {
         let mode = |kind, text: &Option<String>| parse(kind, text.as_deref().unwrap_or(""), lookup);
         Ok(Modes {

@@ -90,12 +90,6 @@ pub struct Network {
 }
 
 impl NetworkArgs {
-    /// Whether the network is another container's, or some other that is there.
-    pub fn is_joining(&self) -> bool {
-        let joins = |mode: &String| mode.starts_with("container:") || mode.starts_with("ns:");
-        self.network.iter().any(joins)
-    }
-
     /// The name servers of containers.conf, where flags name none.
     pub fn configure(&mut self, servers: Vec<String>, searches: Vec<String>, options: Vec<String>) {
         for (flags, said) in [

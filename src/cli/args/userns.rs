@@ -67,15 +67,6 @@ pub struct Args {
 pub type Asked = (Mode, Option<String>);
 
 impl Args {
-    /// Whether any ids are asked for, here or in the caller's environment.
-    pub fn is_said(&self) -> bool {
-        let maps = [&self.uidmap, &self.gidmap];
-        let texts = [&self.userns, &self.subuidname, &self.subgidname];
-        maps.iter().any(|maps| !maps.is_empty())
-            || texts.iter().any(|text| text.is_some())
-            || std::env::var_os("PODMAN_USERNS").is_some()
-    }
-
     pub fn mode(&self, host: &dyn Host, lookup: &dyn Lookup) -> Result<Asked> {
         let has_maps = !self.uidmap.is_empty() || !self.gidmap.is_empty();
         let has_names = self.subuidname.is_some() || self.subgidname.is_some();

@@ -1,5 +1,7 @@
 //! `coracle container …` and the short spellings of its commands.
 
+pub use run::has_usual_ids;
+
 use super::{Command, command};
 
 mod attach;

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::made::{Made, make};
 use super::session::{Session, detach_keys};
 use crate::cli::Example;
@@ -39,15 +41,47 @@ pub const EXAMPLES: &[Example] = &[
     },
 ];
 
+/// Whether it is as good as certain that `argv` runs a container with the ids that
+/// containers have by default: nothing in it asks for others, binds a folder or joins
+/// another container. Who begins such a namespace may have done it in vain, no more.
+pub fn has_usual_ids(argv: &[OsString]) -> bool {
+    let words = argv.iter().map(|word| word.to_str().unwrap_or_default());
+    let words: Vec<&str> = words.skip(1).collect();
+    let (["run", rest @ ..] | ["container", "run", rest @ ..]) = words.as_slice() else {
+        return false;
+    };
+    let asks = |word: &&str| {
+        let path = word
+            .trim_start_matches("--volume=")
+            .trim_start_matches("-v");
+        UNUSUAL.iter().any(|option| word.starts_with(option))
+            || ["container:", "ns:"].iter().any(|mode| word.contains(mode))
+            || (path.starts_with(['/', '.', '~']) && path.contains(':'))
+    };
+    !rest.is_empty()
+        && !rest.iter().any(asks)
+        && std::env::var_os("PODMAN_USERNS").is_none()
+        && Configuration::read().is_ok_and(|it| it.userns.is_none())
+}
+
+/// The beginnings of options with which a container may have other ids.
+const UNUSUAL: [&str; 9] = [
+    "--gidmap",
+    "--help",
+    "--mount",
+    "--pod",
+    "--subgid",
+    "--subuid",
+    "--uidmap",
+    "--userns",
+    "--volumes-from",
+];
+
 pub fn run(args: Args, engine: &Engine, output: &mut Output) -> Result<u8> {
     args.run.check()?;
     let descriptors = args.run.descriptors.open()?;
     let streams = args.run.streams(&args.create)?;
     let detach_keys = detach_keys(args.run.detach_keys.as_deref())?;
-    let configured = &Configuration::read()?.userns;
-    if args.create.leaves_ids_alone() && configured.is_none() {
-        engine.begin_namespace(engine.default_map());
-    }
     let mut made = make(engine, &args.create, output)?;
     made.record.options.accounts.writes = args.run.passwd;
     made.record.options.remove |= args.run.rmi;
@@ -128,5 +162,40 @@ fn remove_image(engine: &Engine, name: &str, output: &mut Output) {
         .and_then(|image| remove(engine, &image, Some(name), false));
     if let Err(error) = removed {
         output.notice(format_args!("Warning: failed to remove image: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_have_other_ids_is_unusual() {
+        let is_usual = |line: &str| {
+            let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            has_usual_ids(&argv)
+        };
+        for line in [
+            "coracle run --rm busybox true",
+            "coracle container run -v data:/data busybox sh -c x",
+            "podman run --network=none -d busybox",
+        ] {
+            assert!(is_usual(line), "{line}");
+        }
+        for line in [
+            "coracle run",
+            "coracle create busybox",
+            "coracle run --help",
+            "coracle run --userns=keep-id busybox",
+            "coracle run --userns keep-id busybox",
+            "coracle run -v /data:/data busybox",
+            "coracle run -v./data:/data busybox",
+            "coracle run --volume=~/data:/data busybox",
+            "coracle run --mount type=bind,src=a,dst=/a busybox",
+            "coracle run --pid container:other busybox",
+            "coracle run --network=ns:/run/netns/a busybox",
+        ] {
+            assert!(!is_usual(line), "{line}");
+        }
     }
 }

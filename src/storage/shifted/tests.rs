@@ -46,7 +46,7 @@ impl World {
     /// Unpacks layers, lowest first. None where the machine has no subordinate ids.
     fn new(proof: SoleThread, tars: &[Vec<u8>]) -> Option<Self> {
         let settings = Settings::read(&Overrides::default()).unwrap();
-        let (base, _) = userns::default_map(&settings);
+        let (base, _) = userns::default_map(&userns::Machine::of(&settings));
         if base.is_single() {
             let must = std::env::var_os("NEEDS").is_some_and(|needs| needs == "all");
             assert!(!must, "no subordinate ids");
