@@ -125,8 +125,9 @@ fn holder(storage: &Storage, name: &Name) -> Option<ContainerId> {
     storage.container(&id).exists().then_some(id)
 }
 
-/// Takes away a name whose maker died before its container was in place.
-fn remove_dead_name(storage: &Storage, name: &Name) -> Result<()> {
+/// Takes away a name whose container is not there: its maker died before it was, or it
+/// has gone.
+pub(super) fn remove_dead_name(storage: &Storage, name: &Name) -> Result<()> {
     let names = File::open(storage.names()).tried(|| "open names")?;
     names.lock().tried(|| "lock names")?;
     if holder(storage, name).is_none() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup;
 use super::options::RestartPolicy;
-use super::{Container, Exit, Record, Seat, State, events, stop};
+use super::{Container, Exit, Record, Seat, State, create, events, stop};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContainerId, Name};
@@ -94,33 +94,50 @@ pub fn dependents(storage: &Storage, id: &ContainerId) -> Result<Vec<Container>>
     Ok(found)
 }
 
+/// What is left of a container that is out of sight: files, and names that lead nowhere,
+/// which whoever wants one takes. Who waits for the end need not wait for their end.
+#[derive(Default)]
+pub(super) struct Retired {
+    pub files: Vec<Staging>,
+    names: Vec<Name>,
+}
+
 /// Takes what a container is made of out of sight, by a process that may touch files of
-/// all its ids. What is given back is deleted by [`delete`]; who waits for the end need
-/// not wait for that.
+/// all its ids. What is given back goes by [`forget`] and [`delete`].
 pub(super) fn retire(
     storage: &Storage,
     record: &Record,
     volumes: bool,
     code: Option<i32>,
-) -> Result<Vec<Staging>> {
-    let retired = RefCell::new(Vec::new());
-    remove_files_with(storage, record, volumes, code, &|it| {
-        retired.borrow_mut().push(it);
+) -> Result<Retired> {
+    let files = RefCell::new(Vec::new());
+    let names = take_away(storage, record, volumes, code, &|it| {
+        files.borrow_mut().push(it);
         Ok(())
     })?;
-    Ok(retired.into_inner())
+    Ok(Retired {
+        files: files.into_inner(),
+        names,
+    })
+}
+
+/// Removes the names of what was retired.
+pub(super) fn forget(storage: &Storage, retired: &mut Retired) {
+    for name in retired.names.drain(..) {
+        let _ = create::remove_dead_name(storage, &name);
+    }
 }
 
 /// Deletes what was retired; what it may not delete the next sweep meets.
-pub(super) fn delete(retired: Vec<Staging>) {
-    for it in retired {
+pub(super) fn delete(storage: &Storage, mut retired: Retired) {
+    forget(storage, &mut retired);
+    for it in retired.files {
         let _ = remove_retired(it.path());
     }
 }
 
-/// Removes what a container is made of, deleting by `delete`. What names the rest goes
-/// last, so that a removal cut short can be done again. `code`: what it ended with, if
-/// that stands nowhere else.
+/// Removes what a container is made of, deleting by `delete`. `code`: what it ended with,
+/// if that stands nowhere else.
 pub(super) fn remove_files_with(
     storage: &Storage,
     record: &Record,
@@ -128,6 +145,21 @@ pub(super) fn remove_files_with(
     code: Option<i32>,
     delete: &dyn Fn(Staging) -> Result<()>,
 ) -> Result<()> {
+    for name in take_away(storage, record, volumes, code, delete)? {
+        create::remove_dead_name(storage, &name)?;
+    }
+    Ok(())
+}
+
+/// As [`remove_files_with`], but for the names it had, which are given back: what names
+/// the rest goes last, so that a removal cut short can be done again.
+fn take_away(
+    storage: &Storage,
+    record: &Record,
+    volumes: bool,
+    code: Option<i32>,
+    delete: &dyn Fn(Staging) -> Result<()>,
+) -> Result<Vec<Name>> {
     let mut first_error = None;
     let mut gone = Vec::new();
     for name in record.volumes() {
@@ -157,12 +189,13 @@ pub(super) fn remove_files_with(
     for name in gone {
         volume::note(storage, name, "remove");
     }
-    for name in renamed.iter().map(|it| &it.name).chain([&record.name]) {
-        let link = storage.names().join(name);
-        if std::fs::read_link(&link).is_ok_and(|id| id.as_os_str() == record.id.as_str()) {
-            let _ = std::fs::remove_file(&link);
-        }
-    }
+    let names = renamed.iter().map(|it| &it.name).chain([&record.name]);
+    let own = names.filter(|name| {
+        let link = std::fs::read_link(storage.names().join(name));
+        link.is_ok_and(|id| id.as_os_str() == record.id.as_str())
+    });
+    let mut names: Vec<Name> = own.cloned().collect();
+    names.dedup();
     // As Podman, the file that says the id of what is gone goes too.
     if let Some(path) = &record.options.cidfile
         && std::fs::read_to_string(path).is_ok_and(|text| text.trim() == record.id.as_str())
@@ -174,7 +207,15 @@ pub(super) fn remove_files_with(
     {
         first_error.get_or_insert(error);
     }
-    first_error.map_or(Ok(()), Err)
+    match first_error {
+        None => Ok(names),
+        Some(error) => {
+            for name in names {
+                let _ = create::remove_dead_name(storage, &name);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// As [`remove_files_with`], of a container whose record was lost in a power cut: it was

@@ -27,6 +27,7 @@ use super::host::{self, Joins};
 use super::layers::Lowers;
 use super::notify::{self, Notify};
 use super::options::{LogDriver, Options, RestartPolicy};
+use super::remove::Retired;
 use super::secrets::Secrets;
 use super::shared::Shared;
 use super::{Exit, Record, Seat, Started, State, create, events, remove, root_mount, rootfs};
@@ -40,7 +41,7 @@ use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
 use crate::runtime::{self, Meanwhile};
 use crate::storage::layer::Layer;
-use crate::storage::{Staging, Storage, read_unsynced, remove_tree, write_json};
+use crate::storage::{Storage, read_unsynced, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{memory, process, socket};
 use crate::userns::{self, Begun, IdMap};
@@ -254,6 +255,8 @@ struct Life {
     ended: Ended,
     began: Timestamp,
     oom_killed: bool,
+    /// What nobody need wait for to be gone.
+    network: Option<Network>,
 }
 
 impl Life {
@@ -393,7 +396,8 @@ impl<'a> Monitor<'a> {
             })
             .and_then(|()| self.keep(settled?));
         if let (Err(_), true) = (&entered, fresh) {
-            let _ = remove::retire(self.storage(), self.record, true, None).map(remove::delete);
+            let _ = remove::retire(self.storage(), self.record, true, None)
+                .map(|retired| remove::delete(self.storage(), retired));
         }
         entered.map(|()| seat)
     }
@@ -506,20 +510,22 @@ impl<'a> Monitor<'a> {
         {
             self.tell(&Event::Failed(error));
         }
-        let retired = self.finish(&life);
+        let mut retired = self.finish(&life);
         // Clients wait for our end of their sockets to close, so that who looks after
         // them sees a container that has ended, or none. None waits for the disk.
-        if !retired.is_empty() {
+        if !retired.files.is_empty() {
             self.clients.clear();
         }
+        drop(life.network);
         rootfs::dismantle_but_root(&self.runtime, self.joins);
         let _ = remove_tree(&self.runtime);
+        remove::forget(self.storage(), &mut retired);
         seat.leave_at_exit();
-        drop(self.clients);
-        for it in &retired {
+        self.clients.clear();
+        for it in &retired.files {
             rootfs::detach_root(&it.retired());
         }
-        remove::delete(retired);
+        remove::delete(self.storage(), retired);
     }
 
     /// Takes the record as `update` and `rename` left it.
@@ -807,15 +813,17 @@ impl<'a> Monitor<'a> {
         events::note_with(self.storage(), &record, "died", code);
         // What the init left of processes has what is mounted in use.
         drop(group);
-        drop(network);
-        // Nobody need wait for that where the container goes.
-        if !options.remove || ended.starts_again {
+        // Nobody need wait for these where the container goes.
+        let goes = options.remove && !ended.starts_again;
+        network = network.filter(|_| goes && options.ports.is_empty());
+        if !goes {
             rootfs::dismantle(&self.dir, &self.runtime, self.joins);
         }
         Ok(Life {
             ended,
             began: at,
             oom_killed,
+            network,
         })
     }
 
@@ -922,14 +930,15 @@ impl<'a> Monitor<'a> {
             let _ = exit::write(&self.dir, &exit, Durable::Yes);
         }
         if fresh && self.record.options.remove {
-            let _ = remove::retire(self.storage(), self.record, true, None).map(remove::delete);
+            let _ = remove::retire(self.storage(), self.record, true, None)
+                .map(|retired| remove::delete(self.storage(), retired));
         }
         self.tell(&Event::Failed(error.clone()));
     }
 
     /// The exit is recorded, then clients hear of it, then what goes is taken out of
     /// sight and given back.
-    fn finish(&self, life: &Life) -> Vec<Staging> {
+    fn finish(&self, life: &Life) -> Retired {
         let (ended, code) = (&life.ended, life.ended.code);
         let options = &self.record.options;
         let goes = options.remove && !ended.starts_again;
@@ -944,7 +953,7 @@ impl<'a> Monitor<'a> {
         for client in &self.clients {
             client.say(&Event::Exited { code });
         }
-        let mut retired = Vec::new();
+        let mut retired = Retired::default();
         if removes {
             let volumes = goes || ended.remove == Some(true);
             match remove::retire(self.storage(), self.record, volumes, Some(code)) {
