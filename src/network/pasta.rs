@@ -461,6 +461,9 @@ fn spawn(
     let parent = rustix::process::getpid();
     let here = process::processor();
     let become_pasta = || {
+        // As the service it is: the kernel shares processors out between sessions
+        // (sched(7), autogroup), and the monitor has work to do in its own.
+        let _ = rustix::process::setsid();
         process::leave_processor(here);
         run(netns, &ready, &theirs, parent)
     };
