@@ -39,19 +39,12 @@ use crate::monitor::log::{Format, Log};
 use crate::monitor::protocol::{Event, Request, SOCKET, hear, say};
 use crate::monitor::{self, Client, Ended, Handle, Supervisor, Terminal};
 use crate::network::{Attached, Netns, NetworkMode, Pasta, PastaSettings};
-use crate::runtime::{self, Meanwhile};
+use crate::runtime;
 use crate::storage::layer::Layer;
 use crate::storage::{Storage, read_unsynced, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
-use crate::sys::{memory, process, socket};
+use crate::sys::{process, socket};
 use crate::userns::{self, Begun, IdMap};
-
-/// Within this a command that does next to nothing has ended, and has needed no network.
-const BRIEF: Duration = Duration::from_millis(4);
-
-/// When a container is not one of those that end soon, and its monitor needs no more
-/// memory than to wait: what it gives back sooner it needs again to end.
-const SETTLED: Duration = Duration::from_millis(500);
 
 /// How a container is to be started.
 #[derive(Default)]
@@ -242,12 +235,6 @@ impl Streams {
 struct Network {
     pasta: Option<Pasta>,
     netns: Netns,
-}
-
-impl Network {
-    fn hears(&self) -> Option<(&Pasta, &Netns)> {
-        Some((self.pasta.as_ref()?, &self.netns))
-    }
 }
 
 /// One start of the container and its end.
@@ -685,18 +672,7 @@ impl<'a> Monitor<'a> {
             preserved,
             cgroup: group.as_ref().map(|group| &group.cgroup),
         };
-        let hears = network.as_ref().and_then(Network::hears);
-        let place = || hears.and_then(|(pasta, netns)| pasta.news(netns));
-        let hear = || {
-            hears
-                .into_iter()
-                .for_each(|(pasta, netns)| pasta.hear(netns))
-        };
-        let meanwhile = Meanwhile {
-            place: &place,
-            hear: &hear,
-        };
-        let created = runtime::create(self.engine.thread, plan, &meanwhile)?;
+        let created = runtime::create(self.engine.thread, plan)?;
         // Their files are mounted: they may be exchanged from now on.
         drop(std::mem::take(&mut prepared.volumes));
         drop(held);
@@ -784,8 +760,6 @@ impl<'a> Monitor<'a> {
             None
         };
         let hear = || notify.iter().for_each(Notify::pass_on);
-        let pasta = network.as_ref().and_then(|it| it.pasta.as_ref());
-        let serve = || pasta.into_iter().for_each(Pasta::go_on);
         let ended = Supervisor {
             init: &created.init,
             terminal,
@@ -800,7 +774,6 @@ impl<'a> Monitor<'a> {
             listens: (notify.as_ref())
                 .and_then(Notify::source)
                 .map(|source| (source, &hear as &dyn Fn())),
-            later: &[(BRIEF, &serve), (SETTLED, &memory::give_back)],
         }
         .run()
         .tried(|| "watch the container")?;

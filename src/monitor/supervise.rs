@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::log::{Log, Stream};
 use super::protocol::{Event, Request, hear, say};
 use crate::error::Result;
-use crate::sys::{Process, file, pty, socket};
+use crate::sys::{Process, file, memory, pty, socket};
 
 /// Bytes of one stream that are on their way at once: as many as a pipe holds.
 const BUFFER: usize = 64 * 1024;
@@ -17,6 +17,10 @@ const BUFFER: usize = 64 * 1024;
 /// How long a client that takes nothing is waited for once the container has been
 /// stopped.
 const STUCK: Duration = Duration::from_secs(1);
+
+/// When a container is not one of those that end at once, and its monitor needs no more
+/// memory than to wait: what it gives back sooner it needs again to end.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// The code of a container that has run longer than `--timeout`, as with Podman.
 const LATE: i32 = -1;
@@ -184,8 +188,6 @@ pub struct Supervisor<'a> {
     pub release: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
     /// What else is to be listened to, and what to do when it speaks.
     pub listens: Option<(BorrowedFd<'a>, &'a dyn Fn())>,
-    /// What is to be done so long from now, the soonest first, if the init has not ended.
-    pub later: &'a [(Duration, &'a dyn Fn())],
 }
 
 /// What a poll entry is for.
@@ -214,7 +216,7 @@ impl Supervisor<'_> {
         let mut over = false;
         // Who stopped the container does not wait for who reads it.
         let mut give_up: Option<Instant> = None;
-        let began = Instant::now();
+        let mut settles = Some(Instant::now() + SETTLED);
         if self.release.is_none() {
             self.ticker.started();
         }
@@ -222,12 +224,9 @@ impl Supervisor<'_> {
             if !over && self.ticker.due().is_some_and(|at| Instant::now() >= at) {
                 self.ticker.begin();
             }
-            while let Some(((after, act), rest)) = self.later.split_first()
-                && !over
-                && began.elapsed() >= *after
-            {
-                self.later = rest;
-                act();
+            if !over && settles.is_some_and(|at| Instant::now() >= at) {
+                settles = None;
+                memory::give_back();
             }
             if over && ended.stopped_by_user {
                 let at = *give_up.get_or_insert_with(|| Instant::now() + STUCK);
@@ -246,8 +245,7 @@ impl Supervisor<'_> {
             {
                 break;
             }
-            let later = self.later.first().map(|(after, _)| began + *after);
-            let next = [kill_at, self.deadline, self.ticker.due(), later];
+            let next = [kill_at, self.deadline, self.ticker.due(), settles];
             let next = next.into_iter().flatten().min();
             let wait = if over { give_up } else { next }
                 .map(|at| at.saturating_duration_since(Instant::now()));

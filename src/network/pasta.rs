@@ -4,17 +4,15 @@
 //! pid file, which is a pipe to us, that it is ready: ports are bound, the
 //! interface is set up, it serves. From the second to the third it needs as long again
 //! for its own memory and sandbox. A container that publishes no ports does not wait for
-//! that: pasta stands still until the command has had the processors for a moment, and
-//! what that sends meanwhile waits in the interface. The namespace is its standard input, since newer ones
+//! that: what it sends meanwhile waits in the interface. The namespace is its standard input, since newer ones
 //! close what else they inherit before they open what `--netns` names, and none
 //! may look into /proc/PID/fd of a process that is not dumpable.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -87,10 +85,8 @@ pub struct Pasta {
     is_proven: bool,
     /// The families of which a default route in the namespace is waited for, and those
     /// that have one. Where none is waited for, its own word is.
-    awaited: Cell<Families>,
-    routed: Cell<Families>,
-    /// It stands still and has not served yet.
-    is_halted: Cell<bool>,
+    awaited: Families,
+    routed: Families,
     ended: bool,
 }
 
@@ -122,9 +118,8 @@ impl Pasta {
             program,
             command,
             is_proven: known.is_some(),
-            awaited: Cell::new(awaited),
-            routed: Cell::default(),
-            is_halted: Cell::new(false),
+            awaited,
+            routed: Families::default(),
             ended: false,
         })
     }
@@ -150,7 +145,7 @@ impl Pasta {
                 let (process, words) =
                     spawn(proof, netns, self.program.file(), &self.command.args)?;
                 (self.process, self.words, self.ended) = (process, words, false);
-                self.awaited.take();
+                self.awaited = Families::default();
                 if let Said::Why(code, text) = self.wait(netns)? {
                     return Err(explain(code, &text, settings.ports));
                 }
@@ -173,30 +168,8 @@ impl Pasta {
         })
     }
 
-    /// Readable when there is news of the routes in `netns`, if those are waited for.
-    pub fn news<'n>(&self, netns: &'n Netns) -> Option<BorrowedFd<'n>> {
-        let awaits = self.awaited.get() != Families::default() && !self.is_routed();
-        awaits.then(|| netns.routes())
-    }
-
-    /// Hears the news. When the network is as it will be, pasta stands still until
-    /// [`Pasta::go_on`]: what it does next the container does not wait for.
-    pub fn hear(&self, netns: &Netns) {
-        let mut routed = self.routed.get();
-        match netns.new_default_routes(&mut routed) {
-            Ok(()) => self.routed.set(routed),
-            // Where something was not heard, its own word is waited for.
-            Err(_) => self.awaited.set(Families::default()),
-        }
-        if self.is_routed() {
-            let halted = self.process.signal(libc::SIGSTOP);
-            self.is_halted.set(halted.is_ok());
-        }
-    }
-
     fn is_routed(&self) -> bool {
-        let awaited = self.awaited.get();
-        awaited != Families::default() && self.routed.get().contains(awaited)
+        self.awaited != Families::default() && self.routed.contains(self.awaited)
     }
 
     /// Reads what it says until it is ready or has ended, or until `netns` has the routes
@@ -206,17 +179,19 @@ impl Pasta {
         let tried = || "hear from pasta";
         let mut text = Vec::new();
         while !self.is_routed() {
-            let mut fds = vec![PollFd::from_borrowed_fd(self.words.as_fd(), PollFlags::IN)];
-            let news = self.news(netns);
-            fds.extend(news.map(|news| PollFd::from_borrowed_fd(news, PollFlags::IN)));
-            retry_on_intr(|| poll(&mut fds, None)).tried(tried)?;
-            let is_said = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
-            let (speaks, is_news) = (is_said(fds.first()), is_said(fds.get(1)));
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.words.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(netns.routes(), PollFlags::IN),
+            ];
+            let fds = &mut fds[..1 + usize::from(self.awaited != Families::default())];
+            retry_on_intr(|| poll(fds, None)).tried(tried)?;
+            let speaks = !fds[0].revents().is_empty();
+            // Where something was not heard, its own word is waited for.
+            if netns.new_default_routes(&mut self.routed).is_err() {
+                self.awaited = Families::default();
+            }
             if speaks && let Some(said) = self.listen(&mut text).tried(tried)? {
                 return Ok(said);
-            }
-            if is_news {
-                self.hear(netns);
             }
         }
         Ok(Said::Nothing)
@@ -237,13 +212,6 @@ impl Pasta {
         }
         text.extend(&buffer[..length]);
         Ok(says_ready(text, self.process.pid()).then_some(Said::Ready))
-    }
-
-    /// Lets it make itself ready, if it has not.
-    pub fn go_on(&self) {
-        if self.is_halted.take() {
-            let _ = self.process.signal(libc::SIGCONT);
-        }
     }
 
     /// Its pid, for the record.
@@ -1057,7 +1025,6 @@ mod tests {
             let guest = in_netns(proof, &netns, || {
                 assert_eq!(ask((&host.to_string(), port)).unwrap(), "host");
             });
-            pasta.go_on();
             serve_once(&service, b"host");
             assert_eq!(guest.reap()?, 0);
         }

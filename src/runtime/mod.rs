@@ -24,7 +24,6 @@ mod report;
 pub mod seccomp;
 
 pub use join::{ExecPlan, Joined, exec};
-pub use report::Meanwhile;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -89,7 +88,7 @@ pub struct Created {
 /// works: nobody is moved then, which waits for all processors to pass a quiet state
 /// (6-12 ms on an idle machine), and what libcontainer needs of memory goes with it.
 /// The init is our own child all the same (clone(2), CLONE_PARENT).
-pub fn create(proof: SoleThread, plan: Plan<'_>, meanwhile: &Meanwhile<'_>) -> Result<Created> {
+pub fn create(proof: SoleThread, plan: Plan<'_>) -> Result<Created> {
     let (report, theirs) = socket::pair().tried(|| "make a socket pair")?;
     let monitor = Process::open(std::process::id() as i32)?;
     let (dir, tty) = (plan.dir.join("oci"), plan.tty);
@@ -118,7 +117,7 @@ pub fn create(proof: SoleThread, plan: Plan<'_>, meanwhile: &Meanwhile<'_>) -> R
     // Whoever is first may do it (setpgid(2)).
     let _ = process::make_group(maker.pid());
     drop((plan, theirs));
-    let made = report::made(&report, meanwhile);
+    let made = report::made(&report);
     // The maker, and libcontainer's process between it and the init.
     process::reap_group(maker.pid());
     let (pid, master) = made.inspect_err(|_| {

@@ -5,7 +5,7 @@
 //! over the same socket and added to the error.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -80,11 +80,10 @@ pub(super) fn hear(socket: &OwnedFd) -> Result<Option<(Report, Option<OwnedFd>)>
 /// Waits for what the maker says at its end: the init's pid, and its pty's master if it
 /// has one. The reason why there is no init is the init's own if it gave one, else the
 /// first event, which is nearest to the cause.
-pub(super) fn made(socket: &OwnedFd, meanwhile: &Meanwhile<'_>) -> Result<(i32, Option<OwnedFd>)> {
+pub(super) fn made(socket: &OwnedFd) -> Result<(i32, Option<OwnedFd>)> {
     let (mut master, mut failed) = (None, None);
     let mut events: Vec<String> = Vec::new();
     let said = loop {
-        meanwhile.until_readable(socket)?;
         let (message, fds) = socket::receive(socket)?;
         match message.split_first() {
             None => break "its maker was killed".to_owned(),
@@ -107,33 +106,6 @@ pub(super) fn made(socket: &OwnedFd, meanwhile: &Meanwhile<'_>) -> Result<(i32, 
                 .hint("`coracle doctor` looks at what this machine allows")
         }),
     })
-}
-
-/// What else is listened to while an init is made.
-pub struct Meanwhile<'a> {
-    /// Where, as long as there is anything to hear.
-    pub place: &'a dyn Fn() -> Option<BorrowedFd<'a>>,
-    /// What to do when there is.
-    pub hear: &'a dyn Fn(),
-}
-
-impl Meanwhile<'_> {
-    fn until_readable(&self, socket: &OwnedFd) -> Result<()> {
-        use rustix::event::{PollFd, PollFlags, poll};
-        while let Some(other) = (self.place)() {
-            let mut fds =
-                [socket.as_fd(), other].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-            rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-            let [is_said, is_heard] = fds.map(|fd| !fd.revents().is_empty());
-            if is_heard {
-                (self.hear)();
-            }
-            if is_said {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A mount that failed: the first event says which, a later one has the kernel's words.
