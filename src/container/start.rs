@@ -44,7 +44,7 @@ use crate::storage::layer::Layer;
 use crate::storage::{Storage, read_unsynced, remove_tree, write_json};
 use crate::sys::file::{Durable, write_whole};
 use crate::sys::{process, socket};
-use crate::userns::{self, Begun, IdMap};
+use crate::userns::{self, IdMap};
 
 /// How a container is to be started.
 #[derive(Default)]
@@ -116,7 +116,8 @@ pub fn start(
         true => None,
         false => engine.namespace(&whole),
     };
-    joins.begun = begun.as_ref().map(Begun::open).transpose()?;
+    joins.begun = begun.as_ref().and_then(|begun| begun.open().ok());
+    let begun = begun.filter(|_| joins.begun.is_some());
     let lowers = Lowers::ensure(engine, record, &map, launch.progress)?;
     let shared = Shared::find(engine, record)?;
     launch.secrets = Secrets::find(engine, record, launch.fresh)?;
@@ -144,7 +145,9 @@ pub fn start(
             let _ = monitor.process.reap();
             return Err(error);
         }
-        say(&monitor.control, &Request::Mapped, &[])
+        // Whether it is still there is heard next.
+        let _ = say(&monitor.control, &Request::Mapped, &[]);
+        Ok(())
     };
     if let Some(begun) = begun {
         mapped(begun.finish())?;
@@ -339,7 +342,8 @@ impl<'a> Monitor<'a> {
                 Some(namespace) => {
                     let thread = self.engine.thread;
                     process::join_namespace(thread, namespace.as_fd(), libc::CLONE_NEWUSER)
-                        .tried(|| "join the container's user namespace")?;
+                        .tried(|| "join the container's user namespace")
+                        .inspect_err(|_| self.hear_out())?;
                 }
                 None => {
                     userns::unshare_user(self.engine.thread)?;
@@ -355,10 +359,8 @@ impl<'a> Monitor<'a> {
         let seat = match self.take_place(fresh) {
             Ok(seat) => seat,
             Err(error) => {
-                // A socket that is closed with words unread loses ours on their way
-                // (unix(7), ECONNRESET): the client says that the map is written.
                 if !has_ids {
-                    let _ = hear::<Request>(self.clients[0].control());
+                    self.hear_out();
                 }
                 return Err(error);
             }
@@ -387,6 +389,12 @@ impl<'a> Monitor<'a> {
                 .map(|retired| remove::delete(self.storage(), retired));
         }
         entered.map(|()| seat)
+    }
+
+    /// Hears that the map is written: a socket that is closed with words unread loses ours
+    /// on their way (unix(7), ECONNRESET).
+    fn hear_out(&self) {
+        let _ = hear::<Request>(self.clients[0].control());
     }
 
     /// What is to go with the container need not survive a power cut.
