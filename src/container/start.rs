@@ -476,7 +476,7 @@ impl<'a> Monitor<'a> {
                     return;
                 }
                 Ok(life) => {
-                    self.read_again();
+                    self.read_again(&life.ended);
                     let again = self.restarts(&life.ended, restarts);
                     if begun.elapsed() > Duration::from_secs(10) {
                         delay = Duration::from_millis(100);
@@ -523,9 +523,11 @@ impl<'a> Monitor<'a> {
         remove::delete(self.storage(), retired);
     }
 
-    /// Takes the record as `update` and `rename` left it.
-    fn read_again(&mut self) {
-        if self.record.options.remove {
+    /// Takes the record as `update` and `rename` left it, if anything is to go by it.
+    fn read_again(&mut self, ended: &Ended) {
+        let options = &self.record.options;
+        let is_over = options.restart == RestartPolicy::No && !ended.starts_again;
+        if options.remove && is_over && !ended.restarts {
             return;
         }
         let text = |record: &Record| serde_json::to_string(record).ok();

@@ -96,20 +96,13 @@ impl Staging {
     /// Renames the entry `name` to `target`, which must not exist yet
     /// (`AlreadyExists` otherwise), and makes the new entry durable if `sync`.
     pub fn publish(&self, name: &str, target: &Path, sync: bool) -> std::io::Result<()> {
-        rename_new(&self.path.join(name), target)?;
-        if let (true, Some(parent)) = (sync, target.parent()) {
-            File::open(parent)?.sync_all()?;
-        }
-        Ok(())
+        place(&self.path.join(name), target, sync)
     }
 
     /// Renames the folder itself to `target`, as [`Self::publish`] does an entry of it.
     pub fn publish_whole(mut self, target: &Path, sync: bool) -> std::io::Result<()> {
-        rename_new(&self.path, target)?;
+        place(&self.path, target, sync)?;
         self.owner = 0;
-        if let (true, Some(parent)) = (sync, target.parent()) {
-            File::open(parent)?.sync_all()?;
-        }
         Ok(())
     }
 
@@ -118,6 +111,14 @@ impl Staging {
         self.owner = 0;
         (self.path.clone(), self.lock.take())
     }
+}
+
+fn place(from: &Path, target: &Path, sync: bool) -> std::io::Result<()> {
+    rename_new(from, target)?;
+    if let (true, Some(parent)) = (sync, target.parent()) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Drop for Staging {

@@ -214,7 +214,11 @@ impl Holder {
         };
         let made = match pid {
             -1 => Err(io::Error::last_os_error()).tried(|| "clone"),
-            pid => Process::of_child(pid),
+            pid => Process::of_child(pid).inspect_err(|_| {
+                // Its stack goes with us.
+                let _ = signal_child(pid, libc::SIGKILL);
+                let _ = reap(pid);
+            }),
         };
         drop(undisturbed);
         Ok(Self {

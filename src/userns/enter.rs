@@ -54,9 +54,10 @@ pub fn write_map(proof: SoleThread, pid: i32, map: &IdMap) -> Result<()> {
 /// A user namespace whose map is being written while we do something else. Dropped, it is
 /// gone, unless somebody has joined it.
 pub struct Begun {
+    // Before the holder goes: its pid must not come to mean another to who writes.
+    writing: Writing,
     holder: Holder,
     map: IdMap,
-    writing: Writing,
 }
 
 impl Begun {
@@ -152,6 +153,15 @@ struct Writer {
     process: Process,
     /// What it says.
     words: File,
+    ended: bool,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.process.reap();
+        }
+    }
 }
 
 impl Writer {
@@ -182,13 +192,11 @@ impl Writer {
             name,
             process,
             words: ours.into(),
+            ended: false,
         };
         match error {
             None => Ok(writer),
-            Some(error) => {
-                let _ = writer.process.reap();
-                Err(error).tried(tried)
-            }
+            Some(error) => Err(error).tried(tried),
         }
     }
 
@@ -197,6 +205,7 @@ impl Writer {
         let mut words = Vec::new();
         self.words.read_to_end(&mut words).tried(|| self.name)?;
         let code = self.process.reap().tried(|| self.name)?;
+        self.ended = true;
         let words = String::from_utf8_lossy(&words);
         let said = words.trim().trim_start_matches(self.name);
         Ok((code != 0).then(|| said.trim_start_matches(": ").to_owned()))

@@ -45,6 +45,13 @@ pub const EXAMPLES: &[Example] = &[
 /// containers have by default: nothing in it asks for others, binds a folder or joins
 /// another container. Who begins such a namespace may have done it in vain, no more.
 pub fn has_usual_ids(argv: &[OsString]) -> bool {
+    is_usual(argv)
+        && std::env::var_os("PODMAN_USERNS").is_none()
+        && Configuration::read().is_ok_and(|it| it.userns.is_none())
+}
+
+/// What `argv` alone says of that.
+fn is_usual(argv: &[OsString]) -> bool {
     let words = argv.iter().map(|word| word.to_str().unwrap_or_default());
     let words: Vec<&str> = words.skip(1).collect();
     let (["run", rest @ ..] | ["container", "run", rest @ ..]) = words.as_slice() else {
@@ -58,10 +65,7 @@ pub fn has_usual_ids(argv: &[OsString]) -> bool {
             || ["container:", "ns:"].iter().any(|mode| word.contains(mode))
             || (path.starts_with(['/', '.', '~']) && path.contains(':'))
     };
-    !rest.is_empty()
-        && !rest.iter().any(asks)
-        && std::env::var_os("PODMAN_USERNS").is_none()
-        && Configuration::read().is_ok_and(|it| it.userns.is_none())
+    !rest.is_empty() && !rest.iter().any(asks)
 }
 
 /// The beginnings of options with which a container may have other ids.
@@ -173,7 +177,7 @@ mod tests {
     fn only_what_may_have_other_ids_is_unusual() {
         let is_usual = |line: &str| {
             let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            has_usual_ids(&argv)
+            super::is_usual(&argv)
         };
         for line in [
             "coracle run --rm busybox true",
